@@ -1,0 +1,53 @@
+# run: the answer on the sample · test: all tests · check: lint, types, generated files · bench: speed ·
+# docs: generated documents. Each does its own set-up, and is quiet when there is nothing to do.
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export DO_NOT_TRACK := 1
+
+.PHONY: run test test-fast check format bench docs lock
+
+run: $(INSTALLED)
+	@$(BIN)/maillag run data/sample --lake data/lake
+
+test: $(INSTALLED)
+	@$(BIN)/pytest -q
+
+test-fast: $(INSTALLED)
+	@$(BIN)/pytest -q -m "not slow"
+
+check: $(INSTALLED)
+	@$(BIN)/ruff check -q .
+	@$(BIN)/ruff format -q --check .
+	@$(BIN)/mypy
+	@$(BIN)/sqlfluff lint -q sql
+	@$(BIN)/python -m transforms.dictionary --check
+	@echo "check: all clean"
+
+format: $(INSTALLED)
+	@$(BIN)/ruff check -q --fix .
+	@$(BIN)/ruff format -q .
+
+bench: $(INSTALLED)
+	@$(BIN)/python -m tests.bench
+
+docs: $(INSTALLED)
+	@$(BIN)/python -m transforms.dictionary
+
+# After a change of dependencies in pyproject.toml.
+lock: $(INSTALLED)
+	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --extra dev -o requirements.lock pyproject.toml
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -m venv --help >/dev/null && $(PYTHON) -m ensurepip --version >/dev/null 2>&1 || \
+	  { echo "installing python3-venv"; apt-get -qq update && apt-get -qq install -y python3-venv >/dev/null; }
+	@test -x $(BIN)/python || { echo "making .venv"; $(PYTHON) -m venv .venv; }
+	@echo "installing the locked dependencies into .venv"
+	@grep -A1000 '^uv==' requirements.lock | awk 'NR==1 || /^    --hash/ {print; next} {exit}' > .venv/uv.lock
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r .venv/uv.lock
+	@VIRTUAL_ENV=.venv $(BIN)/uv pip sync -q --require-hashes requirements.lock
+	@VIRTUAL_ENV=.venv $(BIN)/uv pip install -q --no-deps --no-build-isolation --offline -e .
+	@touch $@

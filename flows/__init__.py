@@ -1,0 +1,1 @@
+"""Timing and people: settings, the command line, and the only modules that know Prefect."""

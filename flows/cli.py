@@ -1,0 +1,228 @@
+"""The command line: arguments to runs and answers. Results on stdout, progress and problems on stderr."""
+
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from transforms.problems import MaillagError
+
+DONE, BROKEN, WRONG_USE = 0, 1, 2
+
+app = typer.Typer(
+    help="Which mail waited for restarts of the InterScan MSS / IMSVA scan service, and why.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Archive = Annotated[Path, typer.Argument(help="Folder with one folder of logs per host.")]
+Lake = Annotated[
+    Path | None, typer.Option("--lake", help="Folder for events and marts.", show_default="data/lake")
+]
+Hosts = Annotated[list[str] | None, typer.Option("--host", help="Only this host; may be repeated.")]
+Day = datetime | None
+Since = Annotated[
+    Day, typer.Option("--since", formats=["%Y-%m-%d"], help="Restarts from this day of the host.")
+]
+Until = Annotated[
+    Day, typer.Option("--until", formats=["%Y-%m-%d"], help="Restarts up to this day of the host.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON for machines instead of tables.")]
+AsCsv = Annotated[bool, typer.Option("--csv", help="CSV for machines instead of tables.")]
+
+
+@app.command()
+def run(
+    archive: Archive,
+    lake: Lake = None,
+    fleet: Annotated[Path | None, typer.Option("--fleet", help="Fleet file, if elsewhere.")] = None,
+    host: Hosts = None,
+    since: Since = None,
+    until: Until = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read what is new in an archive, and print the restarts and the missing flushes."""
+    from flows import answer
+    from flows.settings import load_settings
+    from transforms import pipeline
+    from transforms.contracts import Checker
+
+    job = load_settings().job(archive, lake=lake, fleet_file=fleet, hosts=tuple(host or ()))
+    ledger = job.open_ledger()
+    with Checker() as checker, _ProgressBar() as progress, pipeline.run(ledger) as run_id:
+        ingested = pipeline.ingest(job, ledger, run_id, checker, progress)
+        analyzed = pipeline.analyze(job, ledger, run_id, checker, progress)
+    findings = ledger.findings()
+    ledger.close()
+    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    for note in ingested.notes:
+        errors.print(f"note: {answer.plain(note)}", markup=False)
+    for finding in findings:
+        errors.print(f"{finding.severity}: {answer.plain(finding)}", markup=False)
+    with answer.open_catalog(job.lake) as catalog:
+        choice = _choice(host, since, until)
+        restarts = answer.fetch(catalog, answer.RESTARTS, choice)
+        missing = answer.fetch(catalog, answer.MISSING_FLUSHES, choice)
+        (counts,) = answer.fetch(catalog, answer.COUNTS)
+        silent = [row["host"] for row in answer.fetch(catalog, answer.SILENT_HOSTS)]
+        zones = {row["host"]: row["time_zone"] for row in answer.fetch(catalog, answer.ZONES)}
+    counts |= {
+        "new_file_count": len(ingested.new_sources),
+        "new_line_count": sum(record.line_count for record in ingested.new_sources),
+        "ignored_file_count": len(ingested.ignored),
+        "hosts_without_logs": silent,
+    }
+    if as_json:
+        answer.write_json(
+            {
+                "restarts": restarts,
+                "missing_flushes": missing,
+                "counts": counts,
+                "findings": [vars(finding) for finding in findings],
+                "catalog": str(analyzed.catalog),
+            }
+        )
+    else:
+        console = answer.output_console()
+        answer.show_restarts(console, restarts, zones)
+        console.print()
+        answer.show_missing_flushes(console, missing)
+        console.print()
+        answer.show_counts(console, counts, analyzed.catalog)
+    raise typer.Exit(_exit_code(findings))
+
+
+@app.command()
+def status(lake: Lake = None, as_json: AsJson = False) -> None:
+    """Print what the lake holds, what is kept out of it and why, and what could not be parsed."""
+    from flows import answer
+
+    with answer.open_catalog(_lake(lake)) as catalog:
+        report = {
+            name: answer.fetch(catalog, sql)
+            for name, sql in (
+                ("counts", answer.COUNTS),
+                ("hosts", answer.HOSTS),
+                ("runs", answer.LAST_RUNS),
+                ("findings", answer.FINDINGS),
+                ("unparsed_shapes", answer.UNPARSED_SHAPES),
+            )
+        }
+    if as_json:
+        answer.write_json(report)
+    else:
+        console = answer.output_console()
+        for name, rows in report.items():
+            console.print(name.replace("_", " ").capitalize(), style="bold")
+            answer.show_rows(console, rows)
+            console.print()
+    critical = [row for row in report["findings"] if row["severity"] == "critical"]
+    raise typer.Exit(BROKEN if critical else DONE)
+
+
+@app.command()
+def restarts(
+    lake: Lake = None,
+    host: Hosts = None,
+    since: Since = None,
+    until: Until = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Print the restarts of the scan service, with the mail they held and the verdict on the flush."""
+    from flows import answer
+
+    with answer.open_catalog(_lake(lake)) as catalog:
+        rows = answer.fetch(catalog, answer.RESTARTS, _choice(host, since, until))
+        zones = {row["host"]: row["time_zone"] for row in answer.fetch(catalog, answer.ZONES)}
+        columns = answer.columns_of(catalog, "marts.restarts")
+    if as_json:
+        answer.write_json(rows)
+    elif as_csv:
+        answer.write_csv(rows, columns)
+    else:
+        answer.show_restarts(answer.output_console(), rows, zones)
+
+
+@app.command()
+def query(
+    sql: Annotated[str, typer.Argument(help="One SELECT over events., fleet., ops. and marts.")],
+    lake: Lake = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Run a query, read-only, against the published tables."""
+    from flows import answer
+
+    with answer.open_catalog(_lake(lake)) as catalog:
+        rows, columns = answer.fetch_select(catalog, sql)
+    if as_json:
+        answer.write_json(rows)
+    elif as_csv:
+        answer.write_csv(rows, columns)
+    else:
+        answer.show_rows(answer.output_console(), rows, columns)
+
+
+def main() -> None:
+    """Run the command line; errors of the MaillagError family end it with exit code 2."""
+    try:
+        app()
+    except MaillagError as error:
+        from flows.answer import plain
+
+        print(f"maillag: {plain(error)}", file=sys.stderr)
+        sys.exit(WRONG_USE)
+
+
+class _ProgressBar:
+    """The Progress of a run as a bar on standard error; silent where that is no terminal."""
+
+    def __init__(self) -> None:
+        console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("{task.description:<10}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+
+    def __enter__(self) -> "_ProgressBar":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def start(self, stage: str, total: int) -> None:
+        self._task = self._bar.add_task(stage, total=total or 1)
+
+    def advance(self, amount: int) -> None:
+        self._bar.advance(self._task, amount)
+
+
+def _lake(lake: Path | None) -> Path:
+    from flows.settings import load_settings
+
+    return lake or load_settings().lake
+
+
+def _choice(hosts: list[str] | None, since: Day, until: Day) -> dict[str, Any]:
+    return {
+        "hosts": list(hosts or ()),
+        "since": since and since.date(),
+        "until": until and until.date(),
+    }
+
+
+def _exit_code(findings: list[Any]) -> int:
+    return BROKEN if any(finding.severity == "critical" for finding in findings) else DONE

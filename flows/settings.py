@@ -1,0 +1,148 @@
+"""Settings from MAILLAG_* variables, then maillag.toml, then defaults; unknown keys are refused."""
+
+import difflib
+import os
+import re
+import tomllib
+from pathlib import Path
+
+from pydantic import ConfigDict, ValidationError, field_validator
+from pydantic.dataclasses import dataclass as validated
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from transforms.analyze import Thresholds
+from transforms.clock import Zone
+from transforms.pipeline import Job
+from transforms.problems import MaillagError
+
+PREFIX = "MAILLAG_"
+# Where the file of settings is, unless this variable names another.
+FILE_VARIABLE = "MAILLAG_CONFIG"
+DEFAULT_FILE = Path("maillag.toml")
+
+
+@validated(config=ConfigDict(extra="forbid"), frozen=True)
+class ThresholdSettings(Thresholds):
+    """The thresholds of the rules, checked when they are set."""
+
+
+class Settings(BaseSettings):
+    """What a user may set once for all runs; see README, Settings."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    archive: Path | None = None
+    """The folder of archived logs that the flows read; the command line is given one."""
+    lake: Path = Path("data/lake")
+    """The folder that events, marts and catalog go to."""
+    fleet_file: Path | None = None
+    """The fleet file, if it is not fleet.toml in the archive."""
+    ledger_url: str | None = None
+    """The ledger's database as an SQLAlchemy URL, if it is not SQLite in the lake."""
+    default_time_zone: str = "UTC"
+    """The zone of hosts for which neither the fleet file nor a manager log tells one."""
+    flush_commanded_pattern: str = Job.flush_commanded_pattern
+    """A regex for the manager log's line that orders a flush."""
+    thresholds: ThresholdSettings = ThresholdSettings()
+    """The numbers in the rules; see transforms/analyze.py."""
+
+    @field_validator("default_time_zone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        if not Zone(name, "default").is_known():
+            raise ValueError("is no zone; write an IANA name such as Asia/Tokyo")
+        return name
+
+    @field_validator("flush_commanded_pattern")
+    @classmethod
+    def _sound_pattern(cls, pattern: str) -> str:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"is no regular expression ({error})") from None
+        return pattern
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Look into the environment first, then into the file."""
+        return (
+            init_settings,
+            env_settings,
+            TomlConfigSettingsSource(settings_cls, toml_file=_settings_file()),
+        )
+
+    def job(
+        self,
+        archive: Path | None = None,
+        *,
+        lake: Path | None = None,
+        fleet_file: Path | None = None,
+        hosts: tuple[str, ...] = (),
+    ) -> Job:
+        """Return what one run has to do; arguments come before settings."""
+        chosen = archive or self.archive
+        if chosen is None:
+            raise MaillagError(
+                "archive: is not set. Give it, or set it in maillag.toml or as MAILLAG_ARCHIVE."
+            )
+        return Job(
+            archive=chosen,
+            lake=lake or self.lake,
+            fleet_file=fleet_file or self.fleet_file,
+            ledger_url=self.ledger_url,
+            hosts=hosts,
+            default_time_zone=self.default_time_zone,
+            flush_commanded_pattern=self.flush_commanded_pattern,
+            thresholds=self.thresholds,
+        )
+
+
+def load_settings() -> Settings:
+    """Read the settings. Raises MaillagError for unknown keys (with a suggestion) and wrong values."""
+    path = _settings_file()
+    if FILE_VARIABLE in os.environ and not path.is_file():
+        raise MaillagError(f"{path}: no such file. Correct {FILE_VARIABLE}.")
+    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields} | {FILE_VARIABLE}
+    for variable in os.environ:
+        if variable.startswith(PREFIX) and variable.split("__")[0].upper() not in known:
+            raise MaillagError(f"{variable}: is no setting.{_suggestion(variable, known)}")
+    try:
+        return Settings()
+    except tomllib.TOMLDecodeError as error:
+        raise MaillagError(f"{path}: is not valid TOML ({error}). Correct that line.") from None
+    except ValidationError as error:
+        raise MaillagError(f"{path} or environment: {_explain(error)}") from None
+
+
+def _settings_file() -> Path:
+    return Path(os.environ.get(FILE_VARIABLE, DEFAULT_FILE))
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
+        known = set(Settings.model_fields) | {
+            f"thresholds.{name}" for name in Thresholds.__dataclass_fields__
+        }
+        return f"{key} is no setting.{_suggestion(key, known)}"
+    return f"{key} = {first['input']!r} is wrong: {first['msg']}."
+
+
+def _suggestion(key: str, known: set[str]) -> str:
+    near = difflib.get_close_matches(key, sorted(known), 1)
+    return f" Did you mean {near[0]}?" if near else f" Known: {', '.join(sorted(known))}."

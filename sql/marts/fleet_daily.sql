@@ -1,0 +1,171 @@
+-- One row per host and local day of the host, for every day on which any host of the fleet logged.
+-- A restart belongs to the day of its down_at, a message to the day on which it left the queue (a pending
+-- one to the day it arrived). Mail in front of the scan service is counted, its re-injected copy is not.
+with local_counts as (
+    select
+        line_counts.host,
+        cast(timezone(hosts.time_zone, line_counts.span) as date) as date,
+        line_counts.table_name,
+        line_counts.line_count
+    from ops.line_counts as line_counts
+    inner join fleet.hosts as hosts
+        on line_counts.host = hosts.host
+    where line_counts.span is not null
+),
+
+days as (
+    select
+        hosts.host,
+        dates.date,
+        timezone(hosts.time_zone, cast(dates.date as timestamp)) as day_from,
+        timezone(hosts.time_zone, cast(dates.date + 1 as timestamp)) as day_until
+    from fleet.hosts as hosts
+    cross join (select distinct date from local_counts) as dates
+),
+
+lines as (
+    select
+        host,
+        date,
+        sum(line_count) as line_count,
+        sum(line_count) filter (where table_name = 'unparsed_lines') as unparsed_count
+    from local_counts
+    group by host, date
+),
+
+covered as (
+    select
+        days.host,
+        days.date,
+        sum(
+            date_diff(
+                'second',
+                greatest(days.day_from, maillog_spans.covered_from),
+                least(days.day_until, maillog_spans.covered_until)
+            )
+        ) as covered_seconds
+    from days
+    inner join staging.maillog_spans as maillog_spans
+        on
+            days.host = maillog_spans.host
+            and days.day_from < maillog_spans.covered_until
+            and days.day_until > maillog_spans.covered_from
+    group by days.host, days.date
+),
+
+finished as (
+    select
+        removals.host,
+        removals.logged_at
+    from events.queue_removals as removals
+    semi join staging.scan_attempts as attempts
+        on
+            removals.host = attempts.host
+            and removals.instance = attempts.instance
+            and removals.queue_id = attempts.queue_id
+    where removals.removal_kind in ('removed', 'deleted', 'requeued')
+
+    union all
+
+    select
+        messages.host,
+        messages.arrived_at as logged_at
+    from staging.messages as messages
+    semi join staging.scan_attempts as attempts
+        on
+            messages.host = attempts.host
+            and messages.instance = attempts.instance
+            and messages.queue_id = attempts.queue_id
+    where messages.removed_at is null
+),
+
+messages as (
+    select
+        days.host,
+        days.date,
+        count(*) as message_count
+    from days
+    inner join finished
+        on
+            days.host = finished.host
+            and days.day_from <= finished.logged_at
+            and days.day_until > finished.logged_at
+    group by days.host, days.date
+),
+
+restarts as (
+    select
+        days.host,
+        days.date,
+        count(*) as restart_count,
+        count(*) filter (where restarts.held_message_count > 0) as restarts_with_held_mail_count,
+        count(*) filter (where restarts.flush_verdict in ('missing', 'ineffective'))
+            as missing_flush_count
+    from days
+    inner join marts.restarts as restarts
+        on
+            days.host = restarts.host
+            and days.day_from <= restarts.down_at
+            and days.day_until > restarts.down_at
+    group by days.host, days.date
+),
+
+held as (
+    select
+        days.host,
+        days.date,
+        count(*) as held_message_count,
+        quantile_cont(held_messages.restart_delay_seconds, 0.5) as restart_delay_p50_seconds,
+        quantile_cont(held_messages.restart_delay_seconds, 0.95) as restart_delay_p95_seconds,
+        max(held_messages.restart_delay_seconds) as restart_delay_max_seconds,
+        sum(held_messages.restart_delay_seconds) as restart_delay_total_seconds
+    from days
+    inner join marts.restarts as restarts
+        on
+            days.host = restarts.host
+            and days.day_from <= restarts.down_at
+            and days.day_until > restarts.down_at
+    inner join marts.held_messages as held_messages
+        on restarts.restart_id = held_messages.restart_id
+    group by days.host, days.date
+)
+
+select
+    days.host,
+    days.date,
+    host_history.product,
+    host_history.build,
+    build_verdicts.build_verdict,
+    coalesce(restarts.restart_count, 0) as restart_count,
+    coalesce(restarts.restarts_with_held_mail_count, 0) as restarts_with_held_mail_count,
+    coalesce(restarts.missing_flush_count, 0) as missing_flush_count,
+    coalesce(held.held_message_count, 0) as held_message_count,
+    coalesce(messages.message_count, 0) as message_count,
+    held.restart_delay_p50_seconds,
+    held.restart_delay_p95_seconds,
+    held.restart_delay_max_seconds,
+    held.restart_delay_total_seconds,
+    coalesce(lines.unparsed_count, 0) / lines.line_count as unparsed_share,
+    coalesce(covered.covered_seconds, 0) / date_diff('second', days.day_from, days.day_until)
+        as coverage_share
+from days
+inner join fleet.host_history as host_history
+    on
+        days.host = host_history.host
+        and days.day_from >= coalesce(host_history.valid_from, '-infinity')
+        and days.day_from < coalesce(host_history.valid_until, 'infinity')
+inner join staging.build_verdicts as build_verdicts
+    on
+        days.host = build_verdicts.host
+        and days.day_from >= coalesce(build_verdicts.valid_from, '-infinity')
+        and days.day_from < coalesce(build_verdicts.valid_until, 'infinity')
+left join restarts
+    on days.host = restarts.host and days.date = restarts.date
+left join held
+    on days.host = held.host and days.date = held.date
+left join messages
+    on days.host = messages.host and days.date = messages.date
+left join lines
+    on days.host = lines.host and days.date = lines.date
+left join covered
+    on days.host = covered.host and days.date = covered.date

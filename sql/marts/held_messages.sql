@@ -1,0 +1,170 @@
+-- One row per message and restart that held it, with how long it waited.
+-- Held is a message with a failed attempt that a restart caused. A recipient's hold ends at the next
+-- attempt that the service answered, or that failed in a later restart (which then holds it); the
+-- message's hold ends with its last held recipient's. released_at is that end: a message that expired, was
+-- deleted or requeued, or is pending has none. Attempts after the end of the hold do not count.
+with first_failures as (
+    select
+        restart_id,
+        host,
+        instance,
+        queue_id,
+        lifetime,
+        recipient,
+        any_value(down_at) as down_at,
+        min(attempt_number) as attempt_number
+    from staging.held_attempts
+    where restart_id is not null
+    group by restart_id, host, instance, queue_id, lifetime, recipient
+),
+
+held_recipients as (
+    select
+        first_failures.*,
+        min(attempts.attempt_number) as end_number,
+        arg_min(attempts.logged_at, attempts.attempt_number) as ended_at
+    from first_failures
+    left join staging.held_attempts as attempts
+        on
+            first_failures.host = attempts.host
+            and first_failures.instance = attempts.instance
+            and first_failures.queue_id = attempts.queue_id
+            and first_failures.lifetime = attempts.lifetime
+            and first_failures.recipient is not distinct from attempts.recipient
+            and first_failures.attempt_number < attempts.attempt_number
+            and (attempts.is_answered or first_failures.down_at < attempts.down_at)
+    group by all
+),
+
+held_messages as (
+    select
+        restart_id,
+        host,
+        instance,
+        queue_id,
+        lifetime,
+        count(*) as held_recipient_count,
+        -- max() skips the recipients whose hold has no end.
+        if(bool_and(ended_at is not null), max(ended_at), null) as released_at
+    from held_recipients
+    group by restart_id, host, instance, queue_id, lifetime
+),
+
+failures as (
+    select
+        held_recipients.restart_id,
+        held_recipients.host,
+        held_recipients.instance,
+        held_recipients.queue_id,
+        held_recipients.lifetime,
+        count(*) as failed_attempt_count,
+        arg_min(attempts.cause, attempts.attempt_number) as first_cause,
+        bool_or(attempts.is_interrupted) as is_interrupted,
+        bool_or(attempts.is_hop_inferred) as is_hop_inferred,
+        min(attempts.logged_at) as first_deferred_at,
+        max(attempts.logged_at) as last_deferred_at
+    from held_recipients
+    inner join staging.held_attempts as attempts
+        on
+            held_recipients.restart_id = attempts.restart_id
+            and held_recipients.instance = attempts.instance
+            and held_recipients.queue_id = attempts.queue_id
+            and held_recipients.lifetime = attempts.lifetime
+            and held_recipients.recipient is not distinct from attempts.recipient
+            and coalesce(held_recipients.end_number > attempts.attempt_number, true)
+    group by
+        held_recipients.restart_id,
+        held_recipients.host,
+        held_recipients.instance,
+        held_recipients.queue_id,
+        held_recipients.lifetime
+),
+
+described as (
+    select
+        held_messages.*,
+        failures.failed_attempt_count,
+        failures.first_cause,
+        failures.is_interrupted,
+        failures.is_hop_inferred,
+        failures.first_deferred_at,
+        failures.last_deferred_at,
+        messages.message_id,
+        messages.sender,
+        messages.size_bytes,
+        messages.recipient_count,
+        messages.outcome,
+        messages.arrived_at,
+        messages.removed_at
+    from held_messages
+    inner join failures
+        on
+            held_messages.restart_id = failures.restart_id
+            and held_messages.instance = failures.instance
+            and held_messages.queue_id = failures.queue_id
+            and held_messages.lifetime = failures.lifetime
+    inner join staging.messages as messages
+        on
+            held_messages.host = messages.host
+            and held_messages.instance = messages.instance
+            and held_messages.queue_id = messages.queue_id
+            and held_messages.lifetime = messages.lifetime
+),
+
+-- The re-activation that led to the release, and the scan that it was part of.
+with_release as (
+    select
+        described.*,
+        waits.is_early,
+        waits.reactivated_at
+    from described
+    asof left join (
+        select * from staging.waits
+        where reactivated_at is not null
+    ) as waits
+        on
+            described.host = waits.host
+            and described.instance = waits.instance
+            and described.queue_id = waits.queue_id
+            and described.lifetime = waits.lifetime
+            and described.released_at >= waits.reactivated_at
+)
+
+select
+    with_release.restart_id,
+    with_release.host,
+    with_release.instance,
+    with_release.queue_id,
+    with_release.lifetime,
+    with_release.message_id,
+    with_release.sender,
+    with_release.first_cause,
+    with_release.outcome,
+    case
+        when with_release.released_at is null then null
+        when scans.is_flush then 'flush'
+        when not with_release.is_early then 'queue_run'
+        else 'unknown'
+    end as released_by,
+    with_release.size_bytes,
+    with_release.recipient_count,
+    with_release.held_recipient_count,
+    with_release.failed_attempt_count,
+    date_diff('millisecond', with_release.first_deferred_at, with_release.released_at) / 1000
+        as restart_delay_seconds,
+    date_diff('millisecond', with_release.arrived_at, with_release.released_at) / 1000
+        as total_delay_seconds,
+    with_release.first_cause = 'suspended' as is_never_tried,
+    with_release.is_interrupted,
+    with_release.is_hop_inferred,
+    with_release.arrived_at,
+    with_release.first_deferred_at,
+    with_release.last_deferred_at,
+    with_release.released_at,
+    with_release.removed_at
+from with_release
+asof left join staging.queue_scans as scans
+    on
+        with_release.host = scans.host
+        and with_release.instance = scans.instance
+        and with_release.reactivated_at >= scans.began_at

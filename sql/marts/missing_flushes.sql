@@ -1,0 +1,59 @@
+-- One row per restart after which waiting mail was not flushed, with what a flush would have saved.
+-- Avoidable is the delay beyond the later of expected_flush_at and the message's first deferral.
+with avoidable as (
+    select
+        restarts.restart_id,
+        restarts.up_at + to_seconds(thresholds.expected_flush_seconds) as expected_flush_at,
+        greatest(
+            0,
+            date_diff(
+                'millisecond',
+                greatest(expected_flush_at, held_messages.first_deferred_at),
+                held_messages.released_at
+            ) / 1000
+        ) as avoidable_delay_seconds
+    from marts.restarts as restarts
+    cross join config.thresholds as thresholds
+    left join marts.held_messages as held_messages
+        on
+            restarts.restart_id = held_messages.restart_id
+            and held_messages.released_at is not null
+    where restarts.flush_verdict in ('missing', 'ineffective')
+),
+
+totals as (
+    select
+        restart_id,
+        expected_flush_at,
+        sum(avoidable_delay_seconds) as avoidable_delay_total_seconds,
+        max(avoidable_delay_seconds) as avoidable_delay_max_seconds
+    from avoidable
+    group by restart_id, expected_flush_at
+)
+
+select
+    restarts.restart_id,
+    restarts.host,
+    restarts.flush_verdict,
+    restarts.flush_order,
+    restarts.missing_reason,
+    restarts.build_verdict,
+    if(
+        restarts.build_verdict = 'known_defective',
+        build_verdicts.advice,
+        'shorten_retry'
+    ) as advice,
+    restarts.held_message_count,
+    totals.avoidable_delay_total_seconds,
+    totals.avoidable_delay_max_seconds,
+    restarts.down_at,
+    restarts.up_at,
+    totals.expected_flush_at
+from marts.restarts as restarts
+inner join totals
+    on restarts.restart_id = totals.restart_id
+inner join staging.build_verdicts as build_verdicts
+    on
+        restarts.host = build_verdicts.host
+        and restarts.down_at >= coalesce(build_verdicts.valid_from, '-infinity')
+        and restarts.down_at < coalesce(build_verdicts.valid_until, 'infinity')

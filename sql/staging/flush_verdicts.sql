@@ -1,0 +1,237 @@
+-- One row per restart, with what became of the mail that waited at its end.
+-- Waiting at an instant is a held message whose last deferral came before it and whose wait lasts beyond
+-- it. Judged is the last flush of the message's instance that found mail of this restart waiting; where
+-- none was observed, the last order. The log must go on for order_effect_seconds after an order or
+-- flush, and for the whole window where neither came, or waiting mail must be seen to wait on.
+with restarts as (
+    select
+        restarts.*,
+        maillog_spans.covered_until,
+        maillog_spans.is_last as is_log_end,
+        maillog_spans.host is not null as is_covered
+    from staging.restarts as restarts
+    left join staging.maillog_spans as maillog_spans
+        on
+            restarts.host = maillog_spans.host
+            and restarts.down_at >= maillog_spans.covered_from
+            and restarts.down_at <= maillog_spans.covered_until
+),
+
+orders as (
+    select
+        restarts.restart_id,
+        min(flush_orders.ordered_at) filter (where flush_orders.order_kind = 'commanded')
+            as flush_commanded_at,
+        min(flush_orders.ordered_at) filter (where flush_orders.order_kind = 'marked')
+            as flush_marked_at,
+        max(flush_orders.ordered_at) as last_ordered_at
+    from restarts
+    inner join staging.flush_orders as flush_orders
+        on
+            restarts.host = flush_orders.host
+            and restarts.window_from <= flush_orders.ordered_at
+            and coalesce(restarts.window_until > flush_orders.ordered_at, true)
+    group by restarts.restart_id
+),
+
+-- Two archives of one day's manager log may lie side by side: a day counts once.
+manager_coverage as (
+    select distinct restarts.restart_id
+    from restarts
+    inner join ops.source_files as source_files
+        on
+            restarts.host = source_files.host
+            and source_files.log_kind = 'manager_log'
+            and source_files.covered_from <= coalesce(restarts.up_at_earliest, restarts.down_at)
+            and source_files.covered_until >= coalesce(restarts.window_until, restarts.down_at)
+),
+
+-- The flushes that took mail of this restart, in its window.
+flushes as (
+    select
+        restarts.restart_id,
+        held_waits.instance,
+        min(held_waits.scan_began_at) as flush_observed_at,
+        max(held_waits.scan_began_at) as last_flushed_at
+    from restarts
+    inner join staging.held_waits as held_waits
+        on
+            restarts.restart_id = held_waits.restart_id
+            and held_waits.is_flush
+            and restarts.window_from <= held_waits.scan_began_at
+            and coalesce(restarts.window_until > held_waits.scan_began_at, true)
+    group by restarts.restart_id, held_waits.instance
+),
+
+instants as (
+    select
+        held_waits.*,
+        flushes.last_flushed_at,
+        coalesce(flushes.last_flushed_at, orders.last_ordered_at) as judged_at,
+        held_waits.is_flush and held_waits.scan_began_at = flushes.last_flushed_at as is_taken
+    from staging.held_waits as held_waits
+    left join flushes
+        on
+            held_waits.restart_id = flushes.restart_id
+            and held_waits.instance = flushes.instance
+    left join orders
+        on held_waits.restart_id = orders.restart_id
+),
+
+-- What became of the mail that waited at the flush or order that judges it. A flush may pass over mail
+-- that was deferred in the moment before it.
+judgements as (
+    select
+        instants.restart_id,
+        count(*) as judged_count,
+        count(*) filter (where not coalesce(instants.is_taken, false)) as flush_missed_count,
+        count(*) filter (where instants.is_taken and instants.is_failed_again) as flush_failed_count,
+        count(*) filter (where instants.is_flush is null and instants.is_soon) as unsettled_count,
+        count(*) filter (where instants.is_at_qmgr_start and instants.is_soon) as qmgr_start_count,
+        count(*) filter (
+            where not instants.is_early and instants.left_behind_count = 0 and instants.is_soon
+        ) as ambiguous_count
+    from (
+        select
+            instants.*,
+            instants.reactivated_at
+            <= instants.judged_at + to_seconds(thresholds.order_effect_seconds) as is_soon
+        from instants
+        cross join config.thresholds as thresholds
+        where
+            coalesce(instants.waited_until >= instants.judged_at, true)
+            and (
+                instants.is_taken
+                or instants.deferred_at
+                < instants.judged_at
+                - to_seconds(if(instants.last_flushed_at is null, 0, thresholds.left_behind_seconds))
+            )
+    ) as instants
+    group by instants.restart_id
+),
+
+-- How the waits that were open when the service was up again came to their end.
+open_waits as (
+    select
+        restarts.restart_id,
+        count(*) as waiting_count,
+        count(*) filter (where held_waits.waited_until is null) as unended_count,
+        count(*) filter (
+            where held_waits.is_at_qmgr_start and held_waits.scan_began_at < restarts.window_until
+        ) as qmgr_start_count,
+        count(*) filter (
+            where
+            held_waits.left_behind_count = 0
+            and not held_waits.is_early
+            and held_waits.scan_began_at < restarts.window_until
+        ) as ambiguous_count,
+        count(*) filter (
+            where
+            held_waits.scan_began_at < restarts.window_until
+            and (held_waits.is_flush is null or held_waits.is_unsettled)
+        ) as unsettled_count
+    from restarts
+    inner join staging.held_waits as held_waits
+        on
+            restarts.restart_id = held_waits.restart_id
+            and coalesce(restarts.up_at < held_waits.waited_until, true)
+    group by restarts.restart_id
+),
+
+evidence as (
+    select
+        restarts.restart_id,
+        restarts.host,
+        restarts.down_at,
+        restarts.up_at,
+        restarts.is_covered,
+        orders.flush_commanded_at,
+        orders.flush_marked_at,
+        flushes.flush_observed_at,
+        coalesce(open_waits.waiting_count, 0) as waiting_count,
+        open_waits.unended_count,
+        coalesce(judgements.judged_count, 0) as judged_count,
+        coalesce(judgements.flush_missed_count, 0) as flush_missed_count,
+        coalesce(judgements.flush_failed_count, 0) as flush_failed_count,
+        open_waits.unsettled_count as open_unsettled_count,
+        open_waits.qmgr_start_count as open_qmgr_start_count,
+        open_waits.ambiguous_count as open_ambiguous_count,
+        judgements.unsettled_count as judged_unsettled_count,
+        judgements.qmgr_start_count as judged_qmgr_start_count,
+        judgements.ambiguous_count as judged_ambiguous_count,
+        if(restarts.is_log_end, 'log_end', 'coverage_gap') as end_reason,
+        case
+            when orders.restart_id is not null then 'ordered'
+            when manager_coverage.restart_id is not null then 'not_ordered'
+            else 'unknown'
+        end as flush_order,
+        restarts.covered_until
+        < coalesce(flushes.last_flushed_at, orders.last_ordered_at)
+        + to_seconds(thresholds.order_effect_seconds) as is_cut_after_flush,
+        coalesce(restarts.covered_until < restarts.window_until, true) as is_window_cut
+    from restarts
+    cross join config.thresholds as thresholds
+    left join orders
+        on restarts.restart_id = orders.restart_id
+    left join manager_coverage
+        on restarts.restart_id = manager_coverage.restart_id
+    left join open_waits
+        on restarts.restart_id = open_waits.restart_id
+    left join judgements
+        on restarts.restart_id = judgements.restart_id
+    left join (
+        select
+            restart_id,
+            min(flush_observed_at) as flush_observed_at,
+            max(last_flushed_at) as last_flushed_at
+        from flushes
+        group by restart_id
+    ) as flushes
+        on restarts.restart_id = flushes.restart_id
+),
+
+-- Why the verdict stays open, NULL where it does not. First what the log lacks, then what it cannot tell.
+doubts as (
+    select
+        *,
+        case
+            when not is_covered then 'no_maillog'
+            when up_at is null then 'still_down'
+            when waiting_count = 0 and judged_count = 0 then null
+            when flush_observed_at is not null then if(is_cut_after_flush, end_reason, null)
+            when flush_order = 'ordered'
+                then
+                    case
+                        when is_cut_after_flush then end_reason
+                        when judged_unsettled_count > 0 then 'settings_unknown'
+                        when judged_qmgr_start_count > 0 then 'qmgr_restart'
+                        when judged_count = judged_ambiguous_count then 'too_few_messages'
+                        when judged_count = 0 then 'too_few_messages'
+                    end
+            when unended_count > 0 and is_window_cut then end_reason
+            when open_unsettled_count > 0 then 'settings_unknown'
+            when waiting_count = open_qmgr_start_count then 'qmgr_restart'
+            when waiting_count = open_ambiguous_count then 'too_few_messages'
+        end as verdict_reason
+    from evidence
+)
+
+select
+    restart_id,
+    host,
+    case
+        when verdict_reason is not null then 'unknown'
+        when waiting_count = 0 and judged_count = 0 then 'not_needed'
+        when flush_observed_at is null and flush_order = 'ordered' then 'ineffective'
+        when flush_observed_at is null then 'missing'
+        when flush_missed_count + flush_failed_count = 0 then 'effective'
+        else 'ineffective'
+    end as flush_verdict,
+    verdict_reason,
+    flush_order,
+    if(verdict_reason is null, flush_missed_count, null) as flush_missed_count,
+    if(verdict_reason is null, flush_failed_count, null) as flush_failed_count,
+    flush_commanded_at,
+    flush_marked_at,
+    flush_observed_at
+from doubts

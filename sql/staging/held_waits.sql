@@ -1,0 +1,34 @@
+-- One row per wait of a held message during its hold, with the scan that ended it and whether the message
+-- failed again after it.
+select
+    held_messages.restart_id,
+    held_messages.host,
+    held_messages.instance,
+    held_messages.queue_id,
+    held_messages.lifetime,
+    waits.is_early,
+    waits.is_unsettled,
+    waits.deferred_at,
+    waits.reactivated_at,
+    waits.waited_until,
+    scans.scan_number,
+    scans.is_flush,
+    scans.is_at_qmgr_start,
+    scans.left_behind_count,
+    scans.began_at as scan_began_at,
+    waits.reactivated_at <= held_messages.last_deferred_at as is_failed_again
+from marts.held_messages as held_messages
+inner join staging.waits as waits
+    on
+        held_messages.host = waits.host
+        and held_messages.instance = waits.instance
+        and held_messages.queue_id = waits.queue_id
+        and held_messages.lifetime = waits.lifetime
+        and held_messages.first_deferred_at <= waits.deferred_at
+        and coalesce(held_messages.released_at > waits.deferred_at, true)
+left join staging.queue_scans as scans
+    on
+        waits.host = scans.host
+        and waits.instance = scans.instance
+        and waits.reactivated_at >= scans.began_at
+        and waits.reactivated_at <= scans.ended_at

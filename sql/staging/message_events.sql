@@ -1,0 +1,121 @@
+-- One row per queue event of every message that was ever deferred, with the message's lifetime.
+-- Short queue ids are used again: a lifetime ends where the entry leaves the queue. Within one second the
+-- order is that of the lines.
+with deferred_ids as (
+    select distinct
+        host,
+        queue_id
+    from events.delivery_attempts
+    where status = 'deferred'
+),
+
+queue_events as (
+    select
+        attempts.host,
+        qmgr_instances.instance,
+        attempts.queue_id,
+        attempts.source_id,
+        attempts.line_number,
+        if(attempts.status = 'deferred', 'deferral', 'attempt') as event_kind,
+        attempts.status,
+        attempts.recipient,
+        null as sender,
+        null as message_id,
+        null as size_bytes,
+        null as recipient_count,
+        attempts.delay_seconds,
+        attempts.logged_at
+    from events.delivery_attempts as attempts
+    inner join staging.qmgr_instances as qmgr_instances
+        on
+            attempts.host = qmgr_instances.host
+            and attempts.instance = qmgr_instances.logging_instance
+
+    union all by name
+
+    select
+        host,
+        instance,
+        queue_id,
+        source_id,
+        line_number,
+        'activation' as event_kind,
+        sender,
+        size_bytes,
+        recipient_count,
+        logged_at
+    from events.queue_activations
+
+    union all by name
+
+    select
+        host,
+        instance,
+        queue_id,
+        source_id,
+        line_number,
+        removal_kind as event_kind,
+        logged_at
+    from events.queue_removals
+
+    union all by name
+
+    select
+        host,
+        instance,
+        queue_id,
+        source_id,
+        line_number,
+        'arrival' as event_kind,
+        logged_at
+    from events.clients
+    where queue_id is not null
+
+    union all by name
+
+    select
+        host,
+        instance,
+        queue_id,
+        source_id,
+        line_number,
+        'message_id' as event_kind,
+        message_id,
+        logged_at
+    from events.message_ids
+),
+
+ordered as (
+    select
+        queue_events.*,
+        source_order.source_number
+    from queue_events
+    inner join staging.source_order as source_order
+        on queue_events.source_id = source_order.source_id
+    semi join deferred_ids
+        on
+            queue_events.host = deferred_ids.host
+            and queue_events.queue_id = deferred_ids.queue_id
+)
+
+select
+    host,
+    instance,
+    queue_id,
+    event_kind,
+    status,
+    recipient,
+    sender,
+    message_id,
+    size_bytes,
+    recipient_count,
+    delay_seconds,
+    source_number,
+    line_number,
+    count(*) filter (where event_kind in ('removed', 'deleted', 'requeued')) over (
+        partition by host, instance, queue_id
+        order by logged_at, source_number, line_number
+        rows between unbounded preceding and 1 preceding
+    ) as lifetime,
+    logged_at
+from ordered

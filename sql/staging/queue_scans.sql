@@ -1,0 +1,125 @@
+-- One row per scan of an instance's deferred queue: a burst of re-activations, with what it proves.
+-- A scan that takes mail too young for a queue run (early) and leaves no deferred mail behind is a flush;
+-- `postqueue -i` takes one message. Right after a qmgr start a re-activation proves nothing. Where
+-- minimal_backoff_time is only assumed, a scan that takes early mail and leaves other mail behind refutes
+-- the assumption: whether that instance's scans are flushes is then NULL, not known.
+with marked as (
+    select
+        waits.*,
+        coalesce(
+            waits.reactivated_at
+            > lag(waits.reactivated_at)
+                over (
+                    partition by waits.host, waits.instance
+                    order by waits.reactivated_at
+                )
+            + to_seconds(thresholds.scan_gap_seconds),
+            true
+        ) as is_first
+    from staging.waits as waits
+    cross join config.thresholds as thresholds
+    where waits.reactivated_at is not null
+),
+
+numbered as (
+    select
+        *,
+        count(*) filter (where is_first) over (
+            partition by host, instance
+            order by reactivated_at
+            range unbounded preceding
+        ) as scan_number
+    from marked
+),
+
+scans as (
+    select
+        host,
+        instance,
+        scan_number,
+        bool_and(is_backoff_known) as is_backoff_known,
+        count(*) as reactivated_count,
+        count(*) filter (where is_early) as early_count,
+        min(reactivated_at) as began_at,
+        max(reactivated_at) as ended_at
+    from numbered
+    group by host, instance, scan_number
+),
+
+left_behind as (
+    select
+        scans.host,
+        scans.instance,
+        scans.scan_number,
+        count(*) as left_behind_count
+    from scans
+    cross join config.thresholds as thresholds
+    inner join staging.waits as waits
+        on
+            scans.host = waits.host
+            and scans.instance = waits.instance
+            and scans.began_at - to_seconds(thresholds.left_behind_seconds) >= waits.deferred_at
+            and scans.ended_at < coalesce(waits.waited_until, 'infinity')
+    group by scans.host, scans.instance, scans.scan_number
+),
+
+qmgr_starts as (
+    select
+        host,
+        instance,
+        logged_at as started_at
+    from events.service_events
+    where
+        event_kind in ('start', 'reload')
+        or (event_kind = 'table_changed' and program = 'qmgr')
+),
+
+judged as (
+    select
+        scans.*,
+        coalesce(left_behind.left_behind_count, 0) as left_behind_count,
+        coalesce(
+            qmgr_starts.started_at >= scans.began_at - to_seconds(thresholds.qmgr_start_seconds),
+            false
+        ) as is_at_qmgr_start
+    from scans
+    cross join config.thresholds as thresholds
+    left join left_behind
+        on
+            scans.host = left_behind.host
+            and scans.instance = left_behind.instance
+            and scans.scan_number = left_behind.scan_number
+    asof left join qmgr_starts
+        on
+            scans.host = qmgr_starts.host
+            and scans.instance = qmgr_starts.instance
+            and scans.ended_at >= qmgr_starts.started_at
+),
+
+refuted as (
+    select distinct
+        host,
+        instance
+    from judged
+    where not is_backoff_known and early_count > 0 and left_behind_count > 0 and not is_at_qmgr_start
+)
+
+select
+    judged.host,
+    judged.instance,
+    judged.scan_number,
+    judged.reactivated_count,
+    judged.early_count,
+    judged.left_behind_count,
+    judged.is_at_qmgr_start,
+    case
+        when judged.is_at_qmgr_start then false
+        when judged.early_count = 0 or judged.left_behind_count > 0 then false
+        when not judged.is_backoff_known and refuted.host is not null then null
+        else true
+    end as is_flush,
+    judged.began_at,
+    judged.ended_at
+from judged
+left join refuted
+    on judged.host = refuted.host and judged.instance = refuted.instance

@@ -1,0 +1,1 @@
+"""Bytes to lines to events to lake to marts: plain functions over data."""

@@ -1,0 +1,85 @@
+"""The lake's events to the marts: runs the SQL models over all hosts, into new immutable files."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import duckdb
+import polars as pl
+
+from transforms.catalog import create_tables, create_views
+from transforms.ledger import LakeFile
+from transforms.models import Model, run_models
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """What an operator may change about the rules; the one row of config.thresholds. All in seconds."""
+
+    flush_window_seconds: int = 120
+    """A flush or order this long after up_at still belongs to the restart."""
+    expected_flush_seconds: int = 60
+    """The manager polls every minute: a flush is due this long after up_at."""
+    longest_restart_seconds: int = 60
+    """A restart takes a minute at most (KA-0010256); what is longer for sure is a service failure."""
+    close_bounds_seconds: int = 5
+    """Bounds of up_at farther apart than this make it an estimate."""
+    slow_scanner_seconds: int = 5
+    """Attempts answered this close on both sides of a lone time-out: the scanner was slow, not down."""
+    backoff_margin_seconds: int = 2
+    """Mail younger than minimal_backoff_time less this cannot be taken by a queue run."""
+    assumed_backoff_seconds: int = 60
+    """The same limit where minimal_backoff_time is only assumed."""
+    left_behind_seconds: int = 2
+    """Mail deferred longer than this before a scan, and not taken by it, was left behind."""
+    scan_gap_seconds: int = 2
+    """Re-activations at most this far apart are one scan of the deferred queue."""
+    qmgr_start_seconds: int = 5
+    """A re-activation this soon after a qmgr start proves nothing."""
+    order_effect_seconds: int = 10
+    """An order or flush must show its effect within this."""
+    gap_after_seconds: int = 21600
+    """A maillog that is silent for longer has a gap."""
+    long_delay_seconds: int = 300
+    """What delayed_over_5_min_count counts as long."""
+
+
+def build_marts(
+    lake: Path,
+    *,
+    models: list[Model],
+    files: Mapping[str, list[str]],
+    frames: Mapping[str, pl.DataFrame],
+    thresholds: Thresholds,
+    run_id: str,
+    progress: Callable[[Model], None] = lambda model: None,
+) -> list[LakeFile]:
+    """Run the models over the lake's files and the ledger's tables; return the new mart files.
+
+    They stay unseen until the ledger lists them.
+    """
+    events = {name: paths for name, paths in files.items() if not name.startswith("marts.")}
+    with duckdb.connect(":memory:") as connection:
+        connection.execute("set timezone = 'UTC'")
+        connection.execute("set preserve_insertion_order = false")
+        # What does not fit into memory spills into the lake's own folder.
+        connection.execute("set temp_directory = $folder", {"folder": str(lake / "spill")})
+        create_views(connection, lake, events)
+        create_tables(connection, {**frames, "config.thresholds": pl.DataFrame([asdict(thresholds)])})
+        run_models(connection, models, progress)
+        return [
+            _write_mart(connection, lake, model.name, run_id)
+            for model in models
+            if model.name.startswith("marts.")
+        ]
+
+
+def _write_mart(connection: duckdb.DuckDBPyConnection, lake: Path, table: str, run_id: str) -> LakeFile:
+    path = Path(*table.split("."), f"{run_id}.parquet")
+    (lake / path).parent.mkdir(parents=True, exist_ok=True)
+    target = str(lake / path).replace("'", "''")
+    connection.execute(
+        f"copy (select * from {table} order by all) to '{target}' (format parquet, compression zstd)"
+    )
+    ((row_count,),) = connection.execute(f"select count(*) from {table}").fetchall()
+    return LakeFile(path.as_posix(), table, None, row_count, run_id)

@@ -1,0 +1,210 @@
+"""Contracts (expectations/*.yaml) and tables to findings: what broke, in which rows of which source."""
+
+import json
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import yaml
+
+from transforms.problems import MaillagError
+
+CONTRACT_FOLDER = Path(__file__).parents[1] / "expectations"
+# The C loader is eight times as fast; it reads no more than the safe one.
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+SEVERITIES = ("critical", "warning", "info")
+# A finding names this many rows; the contract's query finds the others.
+ROWS_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a column holds: its DuckDB type, and its meaning with unit and what NULL means."""
+
+    data_type: str
+    description: str
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What a table promises. `expectations` is in Great Expectations' own form: type, kwargs, severity."""
+
+    table: str
+    grain: str
+    description: str
+    columns: Mapping[str, Column]
+    expectations: tuple[Mapping[str, Any], ...]
+
+    @property
+    def comment(self) -> str:
+        """What the catalog says of the table."""
+        return " ".join(filter(None, (self.grain, self.description)))
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A broken expectation: which table and rule, how many rows, and the source files that they name.
+
+    `rows` shows a few of them.
+    """
+
+    table: str
+    rule: str
+    severity: str
+    row_count: int
+    rows: str
+    source_ids: frozenset[str]
+
+
+def load_contracts(folder: Path = CONTRACT_FOLDER) -> dict[str, Contract]:
+    """Return all contracts by table name.
+
+    A column's type and meaning stand once in fields.yaml, unless a table gives its own. Raises
+    MaillagError for a column without either, or an unknown severity.
+    """
+    fields = _columns(_read_yaml(folder / "fields.yaml"))
+    contracts = {}
+    for path in sorted(folder.glob("*.*.yaml")):
+        document = _read_yaml(path)
+        meta = document["meta"]
+        own = _columns(meta.get("fields", {}))
+        columns = {}
+        for name in meta["columns"]:
+            column = own.get(name) or fields.get(name)
+            if column is None:
+                raise MaillagError(
+                    f"expectations/{path.name}: column {name} has no meaning. Describe it in "
+                    "fields.yaml, or under meta.fields if it is special to this table."
+                )
+            columns[name] = column
+        for expectation in document.get("expectations", []):
+            if expectation.get("severity") not in SEVERITIES:
+                raise MaillagError(
+                    f"expectations/{path.name}: {expectation['type']} needs a severity, one of "
+                    f"{', '.join(SEVERITIES)}."
+                )
+        contracts[document["name"]] = Contract(
+            table=document["name"],
+            grain=meta["grain"],
+            description=meta.get("description", ""),
+            columns=columns,
+            expectations=tuple(document.get("expectations", [])),
+        )
+    return contracts
+
+
+class Checker:
+    """A process of its own that checks contracts, and imports Great Expectations while others work.
+
+    That import takes 7 to 8 seconds, more than reading a small archive, and nothing without news needs it.
+    """
+
+    def __init__(self) -> None:
+        self._executor: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> "Checker":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._executor:
+            self._executor.shutdown()
+
+    def start(self) -> ProcessPoolExecutor:
+        """Begin the import, unless it has begun."""
+        if self._executor is None:
+            self._executor = ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn"))
+            self._executor.submit(_import_great_expectations)
+        return self._executor
+
+    def check(self, database: Path, contracts: Iterable[Contract]) -> list[Finding]:
+        """Check tables of a DuckDB file, which nobody may have open for writing."""
+        return self.start().submit(check_here, database, tuple(contracts)).result()
+
+
+def check_here(database: Path, contracts: Iterable[Contract]) -> list[Finding]:
+    """Check in this process, whatever the import costs."""
+    gx = _import_great_expectations()
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False, "metric_calculations": False}
+    source = context.data_sources.add_sql(
+        "lake", connection_string=f"duckdb:///{database}", create_temp_table=False
+    )
+    findings = []
+    with duckdb.connect(str(database), read_only=True) as connection:
+        for contract in contracts:
+            schema, name = contract.table.split(".")
+            # Table assets: a query asset would run its query four times to learn the columns.
+            asset = source.add_table_asset(contract.table, table_name=name, schema_name=schema)
+            batch = asset.add_batch_definition_whole_table("all").get_batch()
+            suite = gx.ExpectationSuite(
+                name=contract.table,
+                expectations=[dict(expectation) for expectation in contract.expectations],
+            )
+            outcome = batch.validate(suite, result_format=_result_format(contract))
+            findings += [
+                _finding(contract, result, connection) for result in outcome.results if not result.success
+            ]
+    source.get_engine().dispose()
+    return findings
+
+
+def _result_format(contract: Contract) -> dict[str, Any]:
+    """Ask for the query that finds the rows which break a rule, not for the rows."""
+    return {
+        "result_format": "COMPLETE",
+        "exclude_unexpected_values": True,
+        "unexpected_index_column_names": [_row_key(contract)],
+    }
+
+
+@cache
+def _import_great_expectations() -> Any:
+    import great_expectations  # takes 7 to 8 seconds: only where it validates
+
+    from transforms import duckdb_dialect
+
+    duckdb_dialect.register()
+    return great_expectations
+
+
+def _row_key(contract: Contract) -> str:
+    """Return the column that names a broken row: its source file, else the table's first column."""
+    return "source_id" if "source_id" in contract.columns else next(iter(contract.columns))
+
+
+def _finding(contract: Contract, result: Any, connection: duckdb.DuckDBPyConnection) -> Finding:
+    config = result.expectation_config
+    column = config.kwargs.get("column") or ", ".join(config.kwargs.get("column_list", ()))
+    rule = config.description or f"{column} {config.type}".strip()
+    query = result.result.get("unexpected_index_query") or config.kwargs.get("unexpected_rows_query")
+    if query is None:
+        raise MaillagError(
+            f"expectations/{contract.table}.yaml: '{rule}' could not be checked "
+            f"({result.exception_info}). Correct that rule."
+        )
+    broken = connection.sql(query.replace("{batch}", contract.table).rstrip("; \n"))
+    count, *sources = broken.aggregate(
+        "count(*), list(distinct source_id)" if "source_id" in broken.columns else "count(*)"
+    ).fetchall()[0]
+    shown = [dict(zip(broken.columns, row, strict=True)) for row in broken.limit(ROWS_SHOWN).fetchall()]
+    return Finding(
+        table=contract.table,
+        rule=rule,
+        severity=config.severity.value,
+        row_count=count,
+        rows=json.dumps(shown, default=str, ensure_ascii=False),
+        source_ids=frozenset(filter(None, sources[0] if sources else ())),
+    )
+
+
+def _columns(document: Mapping[str, Any]) -> dict[str, Column]:
+    return {name: Column(field["type"], field["is"]) for name, field in document.items()}
+
+
+def _read_yaml(path: Path) -> Any:
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)  # noqa: S506 - a safe loader

@@ -1,0 +1,299 @@
+"""What was read, when and with what result: the ledger, in SQLite or PostgreSQL through SQLAlchemy."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+import polars as pl
+import sqlalchemy as sa
+from sqlalchemy.engine import Dialect
+
+
+class UtcDateTime(sa.TypeDecorator[datetime]):
+    """An aware UTC datetime, kept without its zone, since SQLite has none."""
+
+    impl = sa.DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Drop the zone, which is UTC."""
+        return value and value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Put the zone back."""
+        return value and value.replace(tzinfo=UTC)
+
+
+METADATA = sa.MetaData()
+
+SOURCE_FILES = sa.Table(
+    "source_files",
+    METADATA,
+    sa.Column("source_id", sa.String, primary_key=True),
+    sa.Column("host", sa.String, nullable=False),
+    sa.Column("log_kind", sa.String, nullable=False),
+    sa.Column("path", sa.String, nullable=False),
+    sa.Column("status", sa.String, nullable=False),
+    sa.Column("name_date", sa.Date),
+    sa.Column("content_hash", sa.String, nullable=False),
+    sa.Column("content_bytes", sa.BigInteger, nullable=False),
+    sa.Column("line_count", sa.BigInteger, nullable=False),
+    sa.Column("event_line_count", sa.BigInteger, nullable=False),
+    sa.Column("noise_line_count", sa.BigInteger, nullable=False),
+    sa.Column("unparsed_line_count", sa.BigInteger, nullable=False),
+    sa.Column("time_zone", sa.String, nullable=False),
+    sa.Column("zone_source", sa.String, nullable=False),
+    sa.Column("year_source", sa.String, nullable=False),
+    sa.Column("run_id", sa.String, nullable=False),
+    sa.Column("first_logged_at", UtcDateTime),
+    sa.Column("last_logged_at", UtcDateTime),
+    sa.Column("covered_from", UtcDateTime),
+    sa.Column("covered_until", UtcDateTime),
+)
+SEEN_FILES = sa.Table(
+    "seen_files",
+    METADATA,
+    sa.Column("path", sa.String, primary_key=True),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("modified_at_ns", sa.BigInteger, nullable=False),
+    sa.Column("reading", sa.String, nullable=False),
+    sa.Column("source_id", sa.String, nullable=False),
+)
+LAKE_FILES = sa.Table(
+    "lake_files",
+    METADATA,
+    sa.Column("path", sa.String, primary_key=True),
+    sa.Column("table_name", sa.String, nullable=False),
+    sa.Column("source_id", sa.String, index=True),
+    sa.Column("row_count", sa.BigInteger, nullable=False),
+    sa.Column("run_id", sa.String, nullable=False),
+)
+RUNS = sa.Table(
+    "runs",
+    METADATA,
+    sa.Column("run_id", sa.String, primary_key=True),
+    sa.Column("status", sa.String, nullable=False),
+    sa.Column("source_file_count", sa.BigInteger),
+    sa.Column("line_count", sa.BigInteger),
+    sa.Column("unparsed_line_count", sa.BigInteger),
+    sa.Column("finding_count", sa.BigInteger),
+    sa.Column("marts_fingerprint", sa.String),
+    sa.Column("started_at", UtcDateTime, nullable=False),
+    sa.Column("finished_at", UtcDateTime),
+)
+QUARANTINE = sa.Table(
+    "quarantine",
+    METADATA,
+    sa.Column("place", sa.String, primary_key=True),
+    sa.Column("stage", sa.String, primary_key=True),
+    sa.Column("rule", sa.String, primary_key=True),
+    sa.Column("severity", sa.String, nullable=False),
+    sa.Column("what", sa.String, nullable=False),
+    sa.Column("remedy", sa.String, nullable=False),
+    sa.Column("row_count", sa.BigInteger),
+    sa.Column("example_rows", sa.String),
+    sa.Column("source_id", sa.String),
+    sa.Column("run_id", sa.String, nullable=False),
+)
+
+# Source files with one of these states have their events in the lake.
+READ_STATES = ("loaded", "damaged")
+
+
+@dataclass(frozen=True)
+class SourceRecord:
+    """What the ledger knows of one source file; the columns of ops.source_files."""
+
+    source_id: str
+    host: str
+    log_kind: str
+    path: str
+    status: str
+    name_date: date | None
+    content_hash: str
+    content_bytes: int
+    line_count: int
+    event_line_count: int
+    noise_line_count: int
+    unparsed_line_count: int
+    time_zone: str
+    zone_source: str
+    year_source: str
+    run_id: str
+    first_logged_at: datetime | None
+    last_logged_at: datetime | None
+    covered_from: datetime | None
+    covered_until: datetime | None
+
+
+@dataclass(frozen=True)
+class SeenFile:
+    """A path as it was when it was last read: unchanged means that it needs no second look."""
+
+    path: str
+    size_bytes: int
+    modified_at_ns: int
+    reading: str
+    source_id: str
+
+
+@dataclass(frozen=True)
+class LakeFile:
+    """One Parquet file that readers may see; `path` is relative to the lake, source_id NULL for marts."""
+
+    path: str
+    table_name: str
+    source_id: str | None
+    row_count: int
+    run_id: str
+
+
+@dataclass(frozen=True)
+class QuarantineRow:
+    """One open finding: a file that could not be read as it should, or a broken contract.
+
+    `stage` is archive (looked at anew by every run), source (open until that source file is read again)
+    or marts (checked anew whenever the marts are built). `place` is a path, a host or a table.
+    """
+
+    place: str
+    stage: str
+    rule: str
+    severity: str
+    what: str
+    remedy: str
+    row_count: int | None
+    example_rows: str | None
+    source_id: str | None
+    run_id: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.what}. {self.remedy}"
+
+
+class Ledger:
+    """The database of source files, lake files and runs. Each method is one transaction."""
+
+    def __init__(self, url: str) -> None:
+        self.engine = sa.create_engine(url)
+        METADATA.create_all(self.engine)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+    def start_run(self, run_id: str, started_at: datetime) -> None:
+        """Record that a run began."""
+        with self.engine.begin() as connection:
+            connection.execute(sa.insert(RUNS).values(run_id=run_id, status="running", started_at=started_at))
+
+    def update_run(self, run_id: str, **values: str | int | datetime) -> None:
+        """Set columns of ops.runs for a run."""
+        with self.engine.begin() as connection:
+            connection.execute(sa.update(RUNS).where(RUNS.c.run_id == run_id).values(**values))
+
+    def last_marts_fingerprint(self) -> str | None:
+        """Return what the current marts were built from, None before the first build."""
+        query = (
+            sa.select(RUNS.c.marts_fingerprint)
+            .where(RUNS.c.marts_fingerprint.is_not(None))
+            .order_by(RUNS.c.started_at.desc(), RUNS.c.run_id.desc())
+            .limit(1)
+        )
+        with self.engine.connect() as connection:
+            return connection.execute(query).scalar()
+
+    def findings(self) -> list[QuarantineRow]:
+        """Return the open findings, critical ones first."""
+        with self.engine.connect() as connection:
+            rows = connection.execute(sa.select(QUARANTINE)).mappings()
+            found = [QuarantineRow(**row) for row in rows]
+        return sorted(found, key=lambda row: (row.severity, row.place, row.rule))
+
+    def seen_files(self) -> dict[str, SeenFile]:
+        """Return what was read before, by path."""
+        with self.engine.connect() as connection:
+            rows = connection.execute(sa.select(SEEN_FILES)).mappings()
+            return {row["path"]: SeenFile(**row) for row in rows}
+
+    def source_records(self) -> dict[str, SourceRecord]:
+        """Return all source files by source_id."""
+        with self.engine.connect() as connection:
+            rows = connection.execute(sa.select(SOURCE_FILES)).mappings()
+            return {row["source_id"]: SourceRecord(**row) for row in rows}
+
+    def lake_files(self) -> dict[str, list[str]]:
+        """Return the lake's current files by table name, in path order."""
+        readable = sa.select(SOURCE_FILES.c.source_id).where(SOURCE_FILES.c.status.in_(READ_STATES))
+        query = (
+            sa.select(LAKE_FILES.c.table_name, LAKE_FILES.c.path)
+            .where(LAKE_FILES.c.source_id.is_(None) | LAKE_FILES.c.source_id.in_(readable))
+            .order_by(LAKE_FILES.c.path)
+        )
+        files: dict[str, list[str]] = {}
+        with self.engine.connect() as connection:
+            for table_name, path in connection.execute(query):
+                files.setdefault(table_name, []).append(path)
+        return files
+
+    def record_sources(
+        self,
+        records: Iterable[SourceRecord],
+        *,
+        seen: Iterable[SeenFile],
+        files: Iterable[LakeFile],
+        findings: Iterable[QuarantineRow],
+    ) -> None:
+        """Take over source files with all their lake files and findings; what they had is replaced."""
+        records, seen = list(records), list(seen)
+        source_ids = [record.source_id for record in records]
+        with self.engine.begin() as connection:
+            for table in (QUARANTINE, LAKE_FILES, SOURCE_FILES):
+                connection.execute(sa.delete(table).where(table.c.source_id.in_(source_ids)))
+            connection.execute(
+                sa.delete(SEEN_FILES).where(SEEN_FILES.c.path.in_([file.path for file in seen]))
+            )
+            _insert(connection, SOURCE_FILES, records)
+            _insert(connection, SEEN_FILES, seen)
+            _insert(connection, LAKE_FILES, files)
+            _insert(connection, QUARANTINE, findings)
+
+    def replace_tables(self, files: Iterable[LakeFile]) -> None:
+        """Make these the current files of their tables, which are written whole."""
+        files = list(files)
+        names = {file.table_name for file in files}
+        with self.engine.begin() as connection:
+            connection.execute(sa.delete(LAKE_FILES).where(LAKE_FILES.c.table_name.in_(names)))
+            _insert(connection, LAKE_FILES, files)
+
+    def replace_findings(self, stage: str, rows: Iterable[QuarantineRow]) -> None:
+        """Make these the open findings of a stage; what was mended disappears."""
+        with self.engine.begin() as connection:
+            connection.execute(sa.delete(QUARANTINE).where(QUARANTINE.c.stage == stage))
+            _insert(connection, QUARANTINE, rows)
+
+    def table(self, name: str) -> pl.DataFrame:
+        """Return a whole table of the ledger as a frame, for ops.* in the catalog."""
+        table = METADATA.tables[name]
+        with self.engine.connect() as connection:
+            rows = [dict(row) for row in connection.execute(sa.select(table)).mappings()]
+        return pl.DataFrame(rows, schema=self.schema(name))
+
+    @staticmethod
+    def schema(name: str) -> pl.Schema:
+        """Return the schema of a ledger table as a frame."""
+        types: dict[type, pl.DataType] = {
+            sa.String: pl.String(),
+            sa.BigInteger: pl.Int64(),
+            sa.Date: pl.Date(),
+            UtcDateTime: pl.Datetime("us", "UTC"),
+        }
+        columns = METADATA.tables[name].columns
+        return pl.Schema({column.name: types[type(column.type)] for column in columns})
+
+
+def _insert(connection: sa.Connection, table: sa.Table, rows: Iterable[Any]) -> None:
+    values = [asdict(row) for row in rows]
+    if values:
+        connection.execute(sa.insert(table), values)

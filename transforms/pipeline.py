@@ -1,0 +1,336 @@
+"""A run in the two steps that a scheduler may call apart: an archive to events, and events to marts."""
+
+import hashlib
+import json
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+import duckdb
+import polars as pl
+
+from transforms.analyze import Thresholds, build_marts
+from transforms.archive import discover
+from transforms.catalog import create_tables, create_views, publish
+from transforms.contracts import Checker, Finding, load_contracts
+from transforms.fleet import host_history, latest_hosts, read_fleet
+from transforms.ingest import NewSource, choose_zones, plan_reads, read_sources
+from transforms.lake import write_parquet
+from transforms.ledger import LakeFile, Ledger, QuarantineRow, SourceRecord
+from transforms.models import load_models
+from transforms.problems import MaillagError, Problem
+
+LOOK = "Its rows: maillag status --json"
+# What to do about a broken rule, by stage and by whether it is critical.
+REMEDIES = {
+    ("source", True): f"The file is kept out until its lines are mended and read again. {LOOK}",
+    ("source", False): f"The file was taken all the same. {LOOK}",
+    ("marts", True): f"The marts published before stay in place; report this as a defect. {LOOK}",
+    ("marts", False): f"The marts were published all the same. {LOOK}",
+}
+
+
+class Progress(Protocol):
+    """Where a run tells how far it is."""
+
+    def start(self, stage: str, total: int) -> None:
+        """Begin a stage of `total` units."""
+
+    def advance(self, amount: int) -> None:
+        """Finish that many units of the current stage."""
+
+
+class NoProgress:
+    """Tells nobody."""
+
+    def start(self, stage: str, total: int) -> None:
+        """Do nothing."""
+
+    def advance(self, amount: int) -> None:
+        """Do nothing."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to read, where the lake is, and the rules; empty `hosts` means all."""
+
+    archive: Path
+    lake: Path
+    fleet_file: Path | None = None
+    ledger_url: str | None = None
+    hosts: tuple[str, ...] = ()
+    default_time_zone: str = "UTC"
+    flush_commanded_pattern: str = r"script/postfix flush"
+    thresholds: Thresholds = field(default_factory=Thresholds)
+
+    def open_ledger(self) -> Ledger:
+        """Open the ledger: the database given by URL, else SQLite in the lake, made if need be."""
+        self.lake.mkdir(parents=True, exist_ok=True)
+        return Ledger(self.ledger_url or f"sqlite:///{self.lake.resolve() / 'ledger.sqlite'}")
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """What a run read: the records of new source files, notes for the user, and what was ignored."""
+
+    source_file_count: int
+    new_sources: list[SourceRecord]
+    notes: list[Problem]
+    ignored: list[str]
+
+
+@dataclass(frozen=True)
+class Analyzed:
+    """Whether the marts were built anew, and where the catalog is."""
+
+    is_rebuilt: bool
+    catalog: Path
+
+
+@contextmanager
+def run(ledger: Ledger) -> Iterator[str]:
+    """Open a run in the ledger and yield its id; its end, good or bad, is recorded."""
+    started_at = datetime.now(UTC)
+    run_id = f"{started_at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+    ledger.start_run(run_id, started_at)
+    status = "failed"
+    try:
+        yield run_id
+        status = "done"
+    finally:
+        findings = ledger.findings()
+        ledger.update_run(
+            run_id,
+            status=status,
+            finding_count=len(findings),
+            finished_at=datetime.now(UTC),
+        )
+
+
+def ingest(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: Progress) -> Ingested:
+    """Read what is new in the archive, check it, and take it over at once.
+
+    A source file whose events break a critical rule is kept out. Raises MaillagError for wrong use.
+    """
+    fleet = read_fleet(job.archive, job.fleet_file)
+    unknown = set(job.hosts) - {host.name for host in fleet.hosts}
+    if unknown:
+        raise MaillagError(
+            f"{job.archive}: has no host {', '.join(sorted(unknown))}. Its hosts: "
+            f"{', '.join(host.name for host in fleet.hosts)}."
+        )
+    chosen = replace(
+        fleet,
+        hosts=tuple(host for host in fleet.hosts if not job.hosts or host.name in job.hosts),
+    )
+    discovery = discover(job.archive, chosen)
+    zones = choose_zones(fleet, discovery.sources, job.default_time_zone)
+    plan = plan_reads(
+        discovery.sources,
+        ledger,
+        zones=zones,
+        flush_commanded_pattern=job.flush_commanded_pattern,
+    )
+    if plan.readings:
+        checker.start()
+    progress.start("Reading", sum(source.size_bytes for source, _ in plan.readings))
+    reads = read_sources(
+        plan,
+        job.lake,
+        ledger,
+        run_id=run_id,
+        progress=lambda source: progress.advance(source.size_bytes),
+    )
+    broken = _check_events(job.lake, reads.new_sources, run_id, checker) if reads.new_sources else []
+    records = [_with_status(new.record, broken) for new in reads.new_sources]
+    ledger.record_sources(
+        records,
+        seen=[new.seen for new in reads.new_sources] + reads.seen_copies,
+        files=[file for new in reads.new_sources for file in new.files],
+        findings=[
+            *_source_findings(reads.new_sources, run_id),
+            *_contract_findings(broken, records, run_id),
+        ],
+    )
+    problems = [*fleet.problems, *discovery.problems, *reads.problems]
+    ledger.replace_findings("archive", _findings(problems, "archive", run_id))
+    history = host_history(fleet, zones)
+    _write_tables(
+        job.lake,
+        ledger,
+        {"fleet.hosts": latest_hosts(history), "fleet.host_history": history},
+        run_id,
+    )
+    ledger.update_run(
+        run_id,
+        source_file_count=len(discovery.sources),
+        line_count=sum(record.line_count for record in records),
+        unparsed_line_count=sum(record.unparsed_line_count for record in records),
+    )
+    of_sources = [problem for new in reads.new_sources for problem in new.problems]
+    return Ingested(
+        source_file_count=len(discovery.sources),
+        new_sources=records,
+        notes=[problem for problem in problems + of_sources if problem.is_note],
+        ignored=discovery.ignored,
+    )
+
+
+def analyze(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: Progress) -> Analyzed:
+    """Build the marts from the lake's events if anything they rest on changed, check and publish them.
+
+    Marts that break a critical rule are not published: the ones before stay in place.
+    """
+    files = ledger.lake_files()
+    fingerprint = _fingerprint(job, files)
+    is_rebuilt = fingerprint != ledger.last_marts_fingerprint()
+    if is_rebuilt:
+        checker.start()
+        models = load_models()
+        progress.start("Analyzing", len(models))
+        marts = build_marts(
+            job.lake,
+            models=models,
+            files=files,
+            frames={"ops.source_files": ledger.table("source_files")},
+            thresholds=job.thresholds,
+            run_id=run_id,
+            progress=lambda model: progress.advance(1),
+        )
+        broken = _check_marts(job.lake, marts, run_id, checker)
+        ledger.replace_findings("marts", _contract_findings(broken, [], run_id))
+        if not any(finding.severity == "critical" for finding in broken):
+            ledger.replace_tables(marts)
+            ledger.update_run(run_id, marts_fingerprint=fingerprint)
+    catalog = publish(
+        job.lake,
+        files=ledger.lake_files(),
+        frames={f"ops.{name}": ledger.table(name) for name in ("source_files", "runs", "quarantine")},
+        contracts=load_contracts().values(),
+        run_id=run_id,
+    )
+    return Analyzed(is_rebuilt, catalog)
+
+
+def _fingerprint(job: Job, files: dict[str, list[str]]) -> str:
+    """Name everything that the marts rest on: events, fleet, rules and SQL."""
+    inputs = {
+        "files": {
+            table: paths for table, paths in sorted(files.items()) if table.startswith(("events.", "ops."))
+        },
+        "fleet": [
+            hashlib.blake2b((job.lake / path).read_bytes()).hexdigest()
+            for path in files.get("fleet.host_history", ())
+        ],
+        "thresholds": asdict(job.thresholds),
+        "models": {model.name: model.sql for model in load_models()},
+    }
+    return hashlib.blake2b(json.dumps(inputs).encode(), digest_size=16).hexdigest()
+
+
+def _write_tables(lake: Path, ledger: Ledger, frames: dict[str, pl.DataFrame], run_id: str) -> None:
+    files = []
+    for table, frame in frames.items():
+        path = Path(*table.split("."), f"{run_id}.parquet")
+        write_parquet(frame, lake / path)
+        files.append(LakeFile(path.as_posix(), table, None, len(frame), run_id))
+    ledger.replace_tables(files)
+
+
+def _check_events(lake: Path, new_sources: list[NewSource], run_id: str, checker: Checker) -> list[Finding]:
+    """Check only what is new, before anybody sees it."""
+    files: dict[str, list[str]] = {}
+    for new in new_sources:
+        for file in new.files:
+            files.setdefault(file.table_name, []).append(file.path)
+    records = pl.DataFrame(
+        [asdict(new.record) for new in new_sources], schema_overrides=Ledger.schema("source_files")
+    )
+    with _check_database(lake, f"{run_id}.events") as (database, connection):
+        create_views(connection, lake, files)
+        create_tables(connection, {"ops.source_files": records})
+        connection.close()
+        contracts = load_contracts()
+        return checker.check(database, [contracts[t] for t in (*files, "ops.source_files")])
+
+
+def _check_marts(lake: Path, marts: list[LakeFile], run_id: str, checker: Checker) -> list[Finding]:
+    with _check_database(lake, f"{run_id}.marts") as (database, connection):
+        create_views(connection, lake, {mart.table_name: [mart.path] for mart in marts})
+        connection.close()
+        contracts = load_contracts()
+        return checker.check(database, [contracts[mart.table_name] for mart in marts])
+
+
+@contextmanager
+def _check_database(lake: Path, name: str) -> Iterator[tuple[Path, duckdb.DuckDBPyConnection]]:
+    """Yield a new database beside the catalog; the caller closes it before the check reads it."""
+    database = lake / f"check.{name}.duckdb"
+    try:
+        yield database, duckdb.connect(str(database))
+    finally:
+        database.unlink(missing_ok=True)
+
+
+def _with_status(record: SourceRecord, broken: list[Finding]) -> SourceRecord:
+    is_broken = any(
+        finding.severity == "critical" and record.source_id in finding.source_ids for finding in broken
+    )
+    return replace(record, status="quarantined") if is_broken else record
+
+
+def _findings(problems: Iterable[Problem], stage: str, run_id: str) -> list[QuarantineRow]:
+    return [
+        QuarantineRow(
+            place=problem.where,
+            stage=stage,
+            rule="the file can be read",
+            severity="critical",
+            what=problem.what,
+            remedy=problem.remedy,
+            row_count=None,
+            example_rows=None,
+            source_id=None,
+            run_id=run_id,
+        )
+        for problem in problems
+        if not problem.is_note
+    ]
+
+
+def _source_findings(new_sources: list[NewSource], run_id: str) -> list[QuarantineRow]:
+    return [
+        replace(row, source_id=new.record.source_id)
+        for new in new_sources
+        for row in _findings(new.problems, "source", run_id)
+    ]
+
+
+def _contract_findings(
+    broken: list[Finding], records: list[SourceRecord], run_id: str
+) -> list[QuarantineRow]:
+    """Return one row per finding and source file that it names; findings of marts name none."""
+    paths = {record.source_id: record.path for record in records}
+    rows = []
+    for finding in broken:
+        for source_id in finding.source_ids & paths.keys() or {None}:
+            stage = "source" if source_id else "marts"
+            rows.append(
+                QuarantineRow(
+                    place=paths[source_id] if source_id else finding.table,
+                    stage=stage,
+                    rule=f"{finding.table}: {finding.rule}",
+                    severity=finding.severity,
+                    what=f"breaks a rule of {finding.table} in {finding.row_count} rows: {finding.rule}",
+                    remedy=REMEDIES[stage, finding.severity == "critical"],
+                    row_count=finding.row_count,
+                    example_rows=finding.rows,
+                    source_id=source_id,
+                    run_id=run_id,
+                )
+            )
+    return rows
