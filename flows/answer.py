@@ -43,7 +43,8 @@ REASONS = {
 ADVICE = {
     "apply_patch_1": "apply Patch 1 (b1335), then check the wrapper script",
     "apply_patch_2": "apply Patch 2 (b1830)",
-    "edit_wrapper": "check and edit script/postfix",
+    "check_wrapper": "check the md5 of script/postfix, then edit it",
+    "edit_wrapper": "edit script/postfix",
     "shorten_retry": "shorten queue_run_delay and minimal_backoff_time",
 }
 

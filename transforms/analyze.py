@@ -1,6 +1,6 @@
 """The lake's events to the marts: runs the SQL models over all hosts, into new immutable files."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import duckdb
 import polars as pl
 
 from transforms.catalog import create_tables, create_views
+from transforms.contracts import Contract
 from transforms.ledger import LakeFile
 from transforms.models import Model, run_models
 
@@ -48,6 +49,7 @@ def build_marts(
     lake: Path,
     *,
     models: list[Model],
+    contracts: Iterable[Contract],
     files: Mapping[str, list[str]],
     frames: Mapping[str, pl.DataFrame],
     thresholds: Thresholds,
@@ -58,13 +60,14 @@ def build_marts(
 
     They stay unseen until the ledger lists them.
     """
-    events = {name: paths for name, paths in files.items() if not name.startswith("marts.")}
     with duckdb.connect(":memory:") as connection:
         connection.execute("set timezone = 'UTC'")
         connection.execute("set preserve_insertion_order = false")
         # What does not fit into memory spills into the lake's own folder.
         connection.execute("set temp_directory = $folder", {"folder": str(lake / "spill")})
-        create_views(connection, lake, events)
+        read = frozenset().union(*(model.inputs for model in models)) - frames.keys()
+        inputs = [c for c in contracts if c.table in read and not c.table.startswith("marts.")]
+        create_views(connection, lake, contracts=inputs, files=files)
         create_tables(connection, {**frames, "config.thresholds": pl.DataFrame([asdict(thresholds)])})
         run_models(connection, models, progress)
         return [

@@ -7,32 +7,46 @@ import duckdb
 import polars as pl
 
 from transforms.contracts import Contract
-from transforms.events import LINE_COUNTS
-from transforms.patterns import EVENT_TABLES
 
 CATALOG_NAME = "maillag.duckdb"
 # The version of the file format: DuckDB 1.5 clients read it as well.
 STORAGE_VERSION = "v1.5.0"
 
-LAKE_SCHEMAS: dict[str, pl.Schema] = {
-    **{f"events.{name}": schema for name, schema in EVENT_TABLES.items()},
-    "ops.line_counts": LINE_COUNTS,
-}
+# DuckDB 1.5 knows IANA zones, but not the GMT+09:00 that a manager log writes.
+MACROS = """
+create macro local_time(instant, time_zone) as
+    case
+        when time_zone like 'GMT_%:%'
+            then
+                timezone('UTC', instant)
+                + to_minutes(
+                    60 * cast(substr(time_zone, 4, 3) as integer)
+                    + cast(substr(time_zone, 4, 1) || substr(time_zone, 8, 2) as integer)
+                )
+        else timezone(time_zone, instant)
+    end
+"""
 
 
 def create_views(
-    connection: duckdb.DuckDBPyConnection, lake: Path, files: Mapping[str, Iterable[str]]
+    connection: duckdb.DuckDBPyConnection,
+    lake: Path,
+    *,
+    contracts: Iterable[Contract],
+    files: Mapping[str, Iterable[str]],
 ) -> None:
-    """Create a view over the explicit files of each table of the lake; one without files is empty."""
-    for table in LAKE_SCHEMAS.keys() | files.keys():
-        _create_schema_of(connection, table)
-        paths = [str(lake.resolve() / path) for path in files.get(table, ())]
+    """Create a view over the explicit files of each contract's table; one without files is empty."""
+    for contract in contracts:
+        _create_schema_of(connection, contract.table)
+        paths = [_literal(str(lake.resolve() / path)) for path in files.get(contract.table, ())]
         if paths:
-            listed = ", ".join(_literal(path) for path in paths)
-            query = f"select * from read_parquet([{listed}], hive_partitioning = false)"
+            query = f"select * from read_parquet([{', '.join(paths)}], hive_partitioning = false)"
         else:
-            query = _empty_query(connection, LAKE_SCHEMAS[table])
-        connection.execute(f"create view {table} as {query}")
+            columns = (
+                f'cast(null as {column.data_type}) as "{name}"' for name, column in contract.columns.items()
+            )
+            query = f"select {', '.join(columns)} where false"
+        connection.execute(f"create view {contract.table} as {query}")
 
 
 def create_tables(connection: duckdb.DuckDBPyConnection, frames: Mapping[str, pl.DataFrame]) -> None:
@@ -53,17 +67,20 @@ def publish(
     run_id: str,
 ) -> Path:
     """Build the catalog aside and put it in place by one rename; readers see the old or the new one."""
+    contracts = list(contracts)
     aside = lake / f"{CATALOG_NAME}.{run_id}"
     aside.unlink(missing_ok=True)
     with duckdb.connect(str(aside), config={"storage_compatibility_version": STORAGE_VERSION}) as connection:
-        create_views(connection, lake, files)
+        in_lake = [contract for contract in contracts if contract.table not in frames]
+        create_views(connection, lake, contracts=in_lake, files=files)
         create_tables(connection, frames)
+        connection.execute(MACROS)
         for contract in contracts:
             kind = "table" if contract.table in frames else "view"
             connection.execute(f"comment on {kind} {contract.table} is {_literal(contract.comment)}")
-            for column, meaning in contract.columns.items():
+            for name, column in contract.columns.items():
                 connection.execute(
-                    f'comment on column {contract.table}."{column}" is {_literal(meaning.description)}'
+                    f'comment on column {contract.table}."{name}" is {_literal(column.description)}'
                 )
     published = lake / CATALOG_NAME
     aside.replace(published)
@@ -72,14 +89,6 @@ def publish(
 
 def _create_schema_of(connection: duckdb.DuckDBPyConnection, table: str) -> None:
     connection.execute(f"create schema if not exists {table.split('.')[0]}")
-
-
-def _empty_query(connection: duckdb.DuckDBPyConnection, schema: pl.Schema) -> str:
-    connection.register("empty", schema.to_frame().to_arrow())
-    described = connection.execute("describe empty").fetchall()
-    connection.unregister("empty")
-    columns = ", ".join(f'cast(null as {row[1]}) as "{row[0]}"' for row in described)
-    return f"select {columns} where false"
 
 
 def _literal(text: str) -> str:

@@ -1,7 +1,7 @@
 """Contracts (expectations/*.yaml) and tables to findings: what broke, in which rows of which source."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -98,6 +98,46 @@ def load_contracts(folder: Path = CONTRACT_FOLDER) -> dict[str, Contract]:
     return contracts
 
 
+def rule_in_words(expectation: Mapping[str, Any]) -> str:
+    """Return what an expectation says should be true: its description, else its kind in words.
+
+    Raises MaillagError for a kind that does not read by itself and has no description.
+    """
+    words = expectation.get("description")
+    if not words:
+        if (say := IN_WORDS.get(expectation["type"])) is None:
+            raise MaillagError(
+                f"expectations: {expectation['type']} needs a description, one sentence that says what "
+                "should be true."
+            )
+        words = say(expectation["kwargs"])
+    return " ".join(words.split())
+
+
+def _listed(names: list[Any]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _bounds(kwargs: Mapping[str, Any]) -> str:
+    low, high = kwargs.get("min_value"), kwargs.get("max_value")
+    bounds = [f"at least {low}"] * (low is not None) + [f"at most {high}"] * (high is not None)
+    return f"`{kwargs['column']}` is {' and '.join(bounds)}."
+
+
+# Expectations that need no description: their arguments say it all. NULL passes all but the first.
+IN_WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "expect_column_values_to_not_be_null": lambda kwargs: f"`{kwargs['column']}` is never NULL.",
+    "expect_column_values_to_be_unique": lambda kwargs: f"`{kwargs['column']}` is unique.",
+    "expect_column_values_to_be_in_set": lambda kwargs: (
+        f"`{kwargs['column']}` is one of {_listed(kwargs['value_set'])}."
+    ),
+    "expect_column_values_to_be_between": _bounds,
+    "expect_compound_columns_to_be_unique": lambda kwargs: (
+        f"{_listed(kwargs['column_list'])} are unique together."
+    ),
+}
+
+
 class Checker:
     """A process of its own that checks contracts, and imports Great Expectations while others work.
 
@@ -179,10 +219,9 @@ def _row_key(contract: Contract) -> str:
 
 def _finding(contract: Contract, result: Any, connection: duckdb.DuckDBPyConnection) -> Finding:
     config = result.expectation_config
-    column = config.kwargs.get("column") or ", ".join(config.kwargs.get("column_list", ()))
-    rule = config.description or f"{column} {config.type}".strip()
+    rule = rule_in_words({"type": config.type, "kwargs": config.kwargs, "description": config.description})
     query = result.result.get("unexpected_index_query") or config.kwargs.get("unexpected_rows_query")
-    if query is None:
+    if query is None or not result.result:
         raise MaillagError(
             f"expectations/{contract.table}.yaml: '{rule}' could not be checked "
             f"({result.exception_info}). Correct that rule."

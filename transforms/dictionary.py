@@ -2,12 +2,11 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from transforms.contracts import Contract, load_contracts
-from transforms.problems import MaillagError
+from transforms.contracts import Contract, load_contracts, rule_in_words
 
 DICTIONARY_FILE = Path(__file__).parents[1] / "docs" / "data-dictionary.md"
 
@@ -24,10 +23,7 @@ are kept out of the catalog), a *warning* or an *info*. What is broken now stand
 
 
 def render_dictionary(contracts: Mapping[str, Contract]) -> str:
-    """Return the data dictionary as Markdown, one section a table in the order of the contracts.
-
-    Raises MaillagError for a rule without a description whose kind does not read by itself.
-    """
+    """Return the data dictionary as Markdown, one section a table in the order of the contracts."""
     tables = contracts.values()
     contents = [
         f"- [{contract.table}](#{contract.table.replace('.', '')}): {contract.grain}" for contract in tables
@@ -47,7 +43,7 @@ def _render_table(contract: Contract) -> str:
     ]
     if contract.expectations:
         lines += ["", "Rules:", ""]
-        lines += [f"- {_rule_in_words(contract.table, rule)}" for rule in contract.expectations]
+        lines += [f"- {_rule(rule)}" for rule in contract.expectations]
     return "\n".join([*lines, ""])
 
 
@@ -55,40 +51,8 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", r"\|")
 
 
-def _rule_in_words(table: str, expectation: Mapping[str, Any]) -> str:
-    words = expectation.get("description")
-    if not words:
-        if (say := IN_WORDS.get(expectation["type"])) is None:
-            raise MaillagError(
-                f"expectations/{table}.yaml: {expectation['type']} needs a description, one sentence "
-                "that says what should be true."
-            )
-        words = say(expectation["kwargs"])
-    return f"{' '.join(words.split())} ({expectation['severity']})"
-
-
-def _listed(names: list[Any]) -> str:
-    return ", ".join(f"`{name}`" for name in names)
-
-
-def _bounds(kwargs: Mapping[str, Any]) -> str:
-    low, high = kwargs.get("min_value"), kwargs.get("max_value")
-    bounds = [f"at least {low}"] * (low is not None) + [f"at most {high}"] * (high is not None)
-    return f"`{kwargs['column']}` is {' and '.join(bounds)}."
-
-
-# Expectations that need no description: their arguments say it all. NULL passes all but the first.
-IN_WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
-    "expect_column_values_to_not_be_null": lambda kwargs: f"`{kwargs['column']}` is never NULL.",
-    "expect_column_values_to_be_unique": lambda kwargs: f"`{kwargs['column']}` is unique.",
-    "expect_column_values_to_be_in_set": lambda kwargs: (
-        f"`{kwargs['column']}` is one of {_listed(kwargs['value_set'])}."
-    ),
-    "expect_column_values_to_be_between": _bounds,
-    "expect_compound_columns_to_be_unique": lambda kwargs: (
-        f"{_listed(kwargs['column_list'])} are unique together."
-    ),
-}
+def _rule(expectation: Mapping[str, Any]) -> str:
+    return f"{rule_in_words(expectation)} ({expectation['severity']})"
 
 
 def main(arguments: list[str] | None = None) -> int:

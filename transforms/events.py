@@ -47,6 +47,16 @@ class Reading:
     year: YearWindow
     flush_commanded_pattern: str
 
+    @property
+    def year_source(self) -> str:
+        """How the year of a stamp was found; manager log lines bear theirs."""
+        return self.year.source if self.log_kind == "maillog" else "line"
+
+    @property
+    def zone_source(self) -> str:
+        """How the zone of a stamp was found."""
+        return self.zone.source if self.log_kind == "maillog" else "line"
+
 
 @dataclass(frozen=True)
 class ParsedBlock:
@@ -82,25 +92,25 @@ def parse_lines(lines: pl.DataFrame, reading: Reading) -> ParsedBlock:
         around_at=pl.col("logged_at").forward_fill().backward_fill()
     )
     has_header = pl.col("logged_at").is_not_null()
-    rest = headed.filter(has_header)
-    found: dict[str, list[pl.DataFrame]] = {}
+    # Lines of programs that are not Postfix's are noise.
+    is_foreign = pl.col("is_foreign")
+    found = {NOISE: [headed.filter(has_header & is_foreign)]}
+    rest = headed.filter(has_header & ~is_foreign)
     for pattern in _patterns(reading):
         if rest.is_empty():
             break
         matched, rest = _match(pattern, rest)
         if not matched.is_empty():
             found.setdefault(pattern.table, []).append(matched)
-    is_foreign = pl.col("instance").is_null() if reading.log_kind == "maillog" else pl.lit(False)
-    found.setdefault(NOISE, []).append(rest.filter(is_foreign))
     found[UNPARSED] = [
         headed.filter(~has_header).with_columns(reason=pl.lit("no_header")),
-        rest.filter(~is_foreign).with_columns(reason=pl.lit("no_pattern")),
+        rest.with_columns(reason=pl.lit("no_pattern")),
     ]
     provenance = {
         "host": reading.host,
         "source_id": reading.source_id,
-        "year_source": reading.year.source if reading.log_kind == "maillog" else "line",
-        "zone_source": reading.zone.source if reading.log_kind == "maillog" else "line",
+        "year_source": reading.year_source,
+        "zone_source": reading.zone_source,
     }
     frames = {
         table: pl.concat(parts, how="diagonal").with_columns(
@@ -150,7 +160,7 @@ def _match(pattern: Pattern, rest: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataF
 
 
 def _read_maillog_headers(lines: pl.DataFrame, reading: Reading) -> pl.DataFrame:
-    """Add logged_at, instance, program, daemon, pid, queue_id and text (after the queue id)."""
+    """Add logged_at, instance, program, daemon, pid, queue_id, text (after the queue id), is_foreign."""
     heads = lines.with_columns(
         pl.col("line").str.extract_groups(MAILLOG_HEADER).struct.unnest()
     ).with_columns(
@@ -168,10 +178,11 @@ def _read_maillog_headers(lines: pl.DataFrame, reading: Reading) -> pl.DataFrame
         .with_columns(
             logged_at=local_to_utc(pl.col("date").dt.combine(pl.col("time")), reading.zone),
             text=pl.coalesce("queued_text", "text"),
+            is_foreign=pl.col("instance").is_null(),
         )
         .select(
             *("line_number", "line", "logged_at", "instance", "program", "daemon", "pid"),
-            *("queue_id", "text"),
+            *("queue_id", "text", "is_foreign"),
         )
     )
 
@@ -192,6 +203,7 @@ def _read_manager_headers(lines: pl.DataFrame, reading: Reading) -> pl.DataFrame
         ).dt.convert_time_zone("UTC"),
         queue_id=pl.lit(None, pl.String),
         daemon=pl.lit(None, pl.String),
+        is_foreign=pl.lit(value=False),
     )
 
 

@@ -114,8 +114,6 @@ class Pattern:
     constants: dict[str, str] = field(default_factory=dict)
 
 
-DELIVERY_AGENTS = ("smtp", "lmtp", "local", "virtual", "pipe", "error", "discard", "qmgr", "cleanup")
-
 POSTFIX_PATTERNS = (
     Pattern(
         name="delivery attempt",  # global/log_adhoc.c
@@ -248,6 +246,7 @@ POSTFIX_PATTERNS = (
             "starting": "start",
             "refreshing": "reload",
             "stopping": "stop",
+            "waiting for": "stop",
         }.items()
     ),
     Pattern(

@@ -16,12 +16,12 @@ import polars as pl
 from transforms.analyze import Thresholds, build_marts
 from transforms.archive import discover
 from transforms.catalog import create_tables, create_views, publish
-from transforms.contracts import Checker, Finding, load_contracts
+from transforms.contracts import Checker, Contract, Finding, load_contracts
 from transforms.fleet import host_history, latest_hosts, read_fleet
 from transforms.ingest import NewSource, choose_zones, plan_reads, read_sources
 from transforms.lake import write_parquet
 from transforms.ledger import LakeFile, Ledger, QuarantineRow, SourceRecord
-from transforms.models import load_models
+from transforms.models import Model, load_models
 from transforms.problems import MaillagError, Problem
 
 LOOK = "Its rows: maillag status --json"
@@ -102,13 +102,13 @@ def run(ledger: Ledger) -> Iterator[str]:
         yield run_id
         status = "done"
     finally:
-        findings = ledger.findings()
-        ledger.update_run(
-            run_id,
-            status=status,
-            finding_count=len(findings),
-            finished_at=datetime.now(UTC),
-        )
+        _close_run(ledger, run_id, status)
+
+
+def _close_run(ledger: Ledger, run_id: str, status: str) -> None:
+    ledger.update_run(
+        run_id, status=status, finding_count=len(ledger.findings()), finished_at=datetime.now(UTC)
+    )
 
 
 def ingest(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: Progress) -> Ingested:
@@ -186,38 +186,44 @@ def analyze(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: P
     Marts that break a critical rule are not published: the ones before stay in place.
     """
     files = ledger.lake_files()
-    fingerprint = _fingerprint(job, files)
+    contracts = load_contracts()
+    models = load_models()
+    fingerprint = _fingerprint(job, files, models, contracts)
     is_rebuilt = fingerprint != ledger.last_marts_fingerprint()
     if is_rebuilt:
         checker.start()
-        models = load_models()
         progress.start("Analyzing", len(models))
         marts = build_marts(
             job.lake,
             models=models,
+            contracts=contracts.values(),
             files=files,
             frames={"ops.source_files": ledger.table("source_files")},
             thresholds=job.thresholds,
             run_id=run_id,
             progress=lambda model: progress.advance(1),
         )
-        broken = _check_marts(job.lake, marts, run_id, checker)
+        broken = _check_marts(job.lake, marts, contracts, run_id, checker)
         ledger.replace_findings("marts", _contract_findings(broken, [], run_id))
         if not any(finding.severity == "critical" for finding in broken):
             ledger.replace_tables(marts)
             ledger.update_run(run_id, marts_fingerprint=fingerprint)
+    # The last thing that can fail is the publication itself: let it show this run as done.
+    _close_run(ledger, run_id, "done")
     catalog = publish(
         job.lake,
         files=ledger.lake_files(),
         frames={f"ops.{name}": ledger.table(name) for name in ("source_files", "runs", "quarantine")},
-        contracts=load_contracts().values(),
+        contracts=contracts.values(),
         run_id=run_id,
     )
     return Analyzed(is_rebuilt, catalog)
 
 
-def _fingerprint(job: Job, files: dict[str, list[str]]) -> str:
-    """Name everything that the marts rest on: events, fleet, rules and SQL."""
+def _fingerprint(
+    job: Job, files: dict[str, list[str]], models: list[Model], contracts: dict[str, Contract]
+) -> str:
+    """Name everything that the marts rest on: events, fleet, rules, SQL and promises."""
     inputs = {
         "files": {
             table: paths for table, paths in sorted(files.items()) if table.startswith(("events.", "ops."))
@@ -227,7 +233,8 @@ def _fingerprint(job: Job, files: dict[str, list[str]]) -> str:
             for path in files.get("fleet.host_history", ())
         ],
         "thresholds": asdict(job.thresholds),
-        "models": {model.name: model.sql for model in load_models()},
+        "models": {model.name: model.sql for model in models},
+        "contracts": {name: asdict(contract) for name, contract in contracts.items()},
     }
     return hashlib.blake2b(json.dumps(inputs).encode(), digest_size=16).hexdigest()
 
@@ -243,6 +250,7 @@ def _write_tables(lake: Path, ledger: Ledger, frames: dict[str, pl.DataFrame], r
 
 def _check_events(lake: Path, new_sources: list[NewSource], run_id: str, checker: Checker) -> list[Finding]:
     """Check only what is new, before anybody sees it."""
+    contracts = load_contracts()
     files: dict[str, list[str]] = {}
     for new in new_sources:
         for file in new.files:
@@ -250,20 +258,23 @@ def _check_events(lake: Path, new_sources: list[NewSource], run_id: str, checker
     records = pl.DataFrame(
         [asdict(new.record) for new in new_sources], schema_overrides=Ledger.schema("source_files")
     )
+    checked = [contracts[table] for table in files]
     with _check_database(lake, f"{run_id}.events") as (database, connection):
-        create_views(connection, lake, files)
+        create_views(connection, lake, contracts=checked, files=files)
         create_tables(connection, {"ops.source_files": records})
         connection.close()
-        contracts = load_contracts()
-        return checker.check(database, [contracts[t] for t in (*files, "ops.source_files")])
+        return checker.check(database, [*checked, contracts["ops.source_files"]])
 
 
-def _check_marts(lake: Path, marts: list[LakeFile], run_id: str, checker: Checker) -> list[Finding]:
+def _check_marts(
+    lake: Path, marts: list[LakeFile], contracts: dict[str, Contract], run_id: str, checker: Checker
+) -> list[Finding]:
+    checked = [contracts[mart.table_name] for mart in marts]
     with _check_database(lake, f"{run_id}.marts") as (database, connection):
-        create_views(connection, lake, {mart.table_name: [mart.path] for mart in marts})
+        files = {mart.table_name: [mart.path] for mart in marts}
+        create_views(connection, lake, contracts=checked, files=files)
         connection.close()
-        contracts = load_contracts()
-        return checker.check(database, [contracts[mart.table_name] for mart in marts])
+        return checker.check(database, checked)
 
 
 @contextmanager

@@ -82,7 +82,12 @@ failures as (
 
 described as (
     select
-        held_messages.*,
+        held_messages.restart_id,
+        held_messages.host,
+        held_messages.instance,
+        held_messages.queue_id,
+        held_messages.lifetime,
+        held_messages.held_recipient_count,
         failures.failed_attempt_count,
         failures.first_cause,
         failures.is_interrupted,
@@ -95,6 +100,19 @@ described as (
         messages.recipient_count,
         messages.outcome,
         messages.arrived_at,
+        -- One recipient may be answered after another failed in a later restart: that one holds the
+        -- message from then on.
+        least(
+            held_messages.released_at,
+            lead(failures.first_deferred_at) over (
+                partition by
+                    held_messages.host,
+                    held_messages.instance,
+                    held_messages.queue_id,
+                    held_messages.lifetime
+                order by failures.first_deferred_at, held_messages.restart_id
+            )
+        ) as released_at,
         messages.removed_at
     from held_messages
     inner join failures

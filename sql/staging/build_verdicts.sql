@@ -8,7 +8,11 @@ select
         when host_history.wrapper_md5 <> build_rules.wrapper_md5 then 'fixed'
         else build_rules.build_verdict
     end as build_verdict,
-    build_rules.advice,
+    if(
+        build_rules.advice = 'edit_wrapper' and host_history.wrapper_md5 is null,
+        'check_wrapper',
+        build_rules.advice
+    ) as advice,
     host_history.valid_from,
     host_history.valid_until
 from fleet.host_history as host_history

@@ -16,7 +16,10 @@ select
     scans.is_at_qmgr_start,
     scans.left_behind_count,
     scans.began_at as scan_began_at,
-    waits.reactivated_at <= held_messages.last_deferred_at as is_failed_again
+    lead(waits.round_number) over (
+        partition by held_messages.restart_id, waits.instance, waits.queue_id, waits.lifetime
+        order by waits.round_number
+    ) is not null as is_failed_again
 from marts.held_messages as held_messages
 inner join staging.waits as waits
     on
@@ -28,7 +31,8 @@ inner join staging.waits as waits
         and coalesce(held_messages.released_at > waits.deferred_at, true)
 left join staging.queue_scans as scans
     on
-        waits.host = scans.host
+        not waits.is_skipped
+        and waits.host = scans.host
         and waits.instance = scans.instance
         and waits.reactivated_at >= scans.began_at
         and waits.reactivated_at <= scans.ended_at

@@ -1,6 +1,6 @@
 -- One row per queue event of every message that was ever deferred, with the message's lifetime.
--- Short queue ids are used again: a lifetime ends where the entry leaves the queue. Within one second the
--- order is that of the lines.
+-- Short queue ids are used again: a lifetime ends where the entry leaves the queue, and another begins with
+-- the next arrival. Within one second the order is that of the lines.
 with deferred_ids as (
     select distinct
         host,
@@ -83,6 +83,19 @@ queue_events as (
         message_id,
         logged_at
     from events.message_ids
+
+    union all by name
+
+    select
+        host,
+        instance,
+        queue_id,
+        source_id,
+        line_number,
+        'skipped' as event_kind,
+        logged_at
+    from events.other_lines
+    where line_kind = 'still_being_delivered'
 ),
 
 ordered as (
@@ -96,6 +109,20 @@ ordered as (
         on
             queue_events.host = deferred_ids.host
             and queue_events.queue_id = deferred_ids.queue_id
+),
+
+marked as (
+    select
+        *,
+        event_kind = 'arrival'
+        or coalesce(
+            lag(event_kind) over (
+                partition by host, instance, queue_id
+                order by logged_at, source_number, line_number
+            ) in ('removed', 'deleted', 'requeued'),
+            true
+        ) as is_first
+    from ordered
 )
 
 select
@@ -112,10 +139,10 @@ select
     delay_seconds,
     source_number,
     line_number,
-    count(*) filter (where event_kind in ('removed', 'deleted', 'requeued')) over (
+    count(*) filter (where is_first) over (
         partition by host, instance, queue_id
         order by logged_at, source_number, line_number
-        rows between unbounded preceding and 1 preceding
+        rows unbounded preceding
     ) as lifetime,
     logged_at
-from ordered
+from marked

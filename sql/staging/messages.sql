@@ -1,15 +1,25 @@
 -- One row per message (host, instance, queue_id, lifetime) that was ever deferred, with its end.
 -- A message without its own end in the log is pending, unless every recipient was seen to get it.
-with messages as (
+with numbered as (
+    select
+        *,
+        row_number() over (
+            partition by host, instance, queue_id, lifetime
+            order by logged_at, source_number, line_number
+        ) as event_number
+    from staging.message_events
+),
+
+messages as (
     select
         host,
         instance,
         queue_id,
         lifetime,
-        arg_min(message_id, logged_at) filter (where event_kind = 'message_id') as message_id,
-        arg_min(sender, logged_at) filter (where event_kind = 'activation') as sender,
-        arg_min(size_bytes, logged_at) filter (where event_kind = 'activation') as size_bytes,
-        arg_min(recipient_count, logged_at) filter (where event_kind = 'activation')
+        arg_min(message_id, event_number) filter (where event_kind = 'message_id') as message_id,
+        arg_min(sender, event_number) filter (where event_kind = 'activation') as sender,
+        arg_min(size_bytes, event_number) filter (where event_kind = 'activation') as size_bytes,
+        arg_min(recipient_count, event_number) filter (where event_kind = 'activation')
             as activated_recipient_count,
         -- A recipient without an address (`to=,`) is one as well.
         count(distinct coalesce(recipient, '')) filter (where event_kind in ('deferral', 'attempt'))
@@ -23,7 +33,7 @@ with messages as (
         bool_or(event_kind = 'requeued') as is_requeued,
         coalesce(bool_or(status = 'bounced'), false) as is_bounced,
         max(logged_at) filter (where event_kind in ('removed', 'deleted', 'requeued')) as removed_at
-    from staging.message_events
+    from numbered
     group by host, instance, queue_id, lifetime
 )
 

@@ -63,8 +63,8 @@ outages as (
         min(logged_at) as first_failed_at,
         min(logged_before) as first_failed_before,
         max(logged_at) as last_failed_at,
-        max_by(next_began_at, (logged_at, source_number, line_number)) as up_began_at,
-        max_by(next_reply_before, (logged_at, source_number, line_number)) as up_reply_before
+        -- The last failure's, also where no reply came after it.
+        arg_max_null(next_reply_before, (logged_at, source_number, line_number)) as up_reply_before
     from numbered
     group by host, outage_number
 ),
@@ -83,6 +83,43 @@ with_last_answer as (
         from answered
     ) as answered
         on outages.host = answered.host and outages.first_failed_at >= answered.began_before
+),
+
+-- For a slow scanner a session in use is as good a sign of life as a new one.
+alive as (
+    select
+        host,
+        began_at,
+        logged_before
+    from staging.scan_attempts
+    where is_answered
+),
+
+lone_timeouts as (
+    select
+        host,
+        outage_number,
+        first_failed_at,
+        first_failed_before
+    from with_last_answer
+    where failure_count = 1 and cause in ('timed_out', 'session_lost')
+),
+
+slow_scans as (
+    select
+        lone_timeouts.host,
+        lone_timeouts.outage_number
+    from lone_timeouts
+    cross join config.thresholds as thresholds
+    asof left join alive as before_it
+        on lone_timeouts.host = before_it.host and lone_timeouts.first_failed_at >= before_it.began_at
+    asof left join alive as after_it
+        on lone_timeouts.host = after_it.host and lone_timeouts.first_failed_before <= after_it.began_at
+    where
+        before_it.began_at
+        >= lone_timeouts.first_failed_at - to_seconds(thresholds.slow_scanner_seconds)
+        and after_it.logged_before
+        <= lone_timeouts.first_failed_before + to_seconds(thresholds.slow_scanner_seconds)
 )
 
 select
@@ -95,16 +132,7 @@ select
     with_last_answer.last_failed_at as up_at_earliest,
     with_last_answer.up_reply_before as up_at_latest
 from with_last_answer
-cross join config.thresholds as thresholds
-where
-    not (
-        with_last_answer.failure_count = 1
-        and with_last_answer.cause in ('timed_out', 'session_lost')
-        and coalesce(
-            with_last_answer.last_answer_began_at
-            >= with_last_answer.first_failed_at - to_seconds(thresholds.slow_scanner_seconds)
-            and with_last_answer.up_reply_before
-            <= with_last_answer.last_failed_at + to_seconds(thresholds.slow_scanner_seconds + 1),
-            false
-        )
-    )
+anti join slow_scans
+    on
+        with_last_answer.host = slow_scans.host
+        and with_last_answer.outage_number = slow_scans.outage_number

@@ -18,7 +18,7 @@ with marked as (
         ) as is_first
     from staging.waits as waits
     cross join config.thresholds as thresholds
-    where waits.reactivated_at is not null
+    where waits.reactivated_at is not null and not waits.is_skipped
 ),
 
 numbered as (

@@ -2,22 +2,34 @@
 -- The manager flushes when it sees that the service was started (Trend Micro KA-0010256): its command
 -- tells that the service was up by then. A command near no outage is a restart of its own, of which
 -- only that is known. A flush belongs to a restart in [window_from, window_until).
-with outage_estimates as (
+with outages as (
+    select
+        *,
+        lead(first_failed_at) over (
+            partition by host
+            order by first_failed_at
+        ) as next_down_at
+    from staging.outages
+),
+
+outage_estimates as (
     select
         outages.host,
         outages.first_failed_at as down_at,
         outages.down_at_earliest,
         outages.down_at_latest,
         outages.up_at_earliest,
-        outages.up_at_latest,
+        -- An attempt begun in between may get its reply only after the next outage opened.
+        if(
+            outages.up_at_latest is null,
+            null,
+            least(outages.up_at_latest, outages.next_down_at)
+        ) as up_at_latest,
         outages.failure_count,
-        lead(outages.first_failed_at) over (
-            partition by outages.host
-            order by outages.first_failed_at
-        ) as next_down_at,
+        outages.next_down_at,
         outages.first_failed_at + to_seconds(thresholds.longest_restart_seconds) as up_at_if_usual,
         thresholds.flush_window_seconds
-    from staging.outages as outages
+    from outages
     cross join config.thresholds as thresholds
 ),
 
@@ -82,7 +94,11 @@ windows as (
 lone_commands as (
     select
         commands.host,
-        commands.ordered_at
+        commands.ordered_at,
+        lead(commands.ordered_at) over (
+            partition by commands.host
+            order by commands.ordered_at
+        ) as next_ordered_at
     from commands
     anti join windows
         on
@@ -108,13 +124,18 @@ restarts as (
         lone_commands.ordered_at as window_from,
         least(
             lone_commands.ordered_at + to_seconds(thresholds.flush_window_seconds),
+            lone_commands.next_ordered_at,
             min(windows.down_at) filter (where windows.down_at > lone_commands.ordered_at)
         ) as window_until
     from lone_commands
     cross join config.thresholds as thresholds
     left join windows
         on lone_commands.host = windows.host
-    group by lone_commands.host, lone_commands.ordered_at, thresholds.flush_window_seconds
+    group by
+        lone_commands.host,
+        lone_commands.ordered_at,
+        lone_commands.next_ordered_at,
+        thresholds.flush_window_seconds
 )
 
 select

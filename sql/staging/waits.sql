@@ -4,7 +4,8 @@
 -- already (a restarted qmgr logs such mail again). A wait is early if it was too short for a queue run:
 -- Postfix retries a message no earlier than minimal_backoff_time after its last deferral
 -- (qmgr_active.c). Where that setting is only assumed, an early wait must be shorter still, and a wait
--- between the two proves nothing (is_unsettled).
+-- between the two proves nothing (is_unsettled). Nor does the wait of a message that a restarting qmgr found
+-- still being delivered (is_skipped): it comes back after 60 s, whatever minimal_backoff_time is.
 -- waited_until: re-activation, or the end of the waiting by hold or removal; NULL if not seen.
 with numbered as (
     select
@@ -28,7 +29,8 @@ rounds as (
         max(logged_at) filter (where event_kind in ('deferral', 'attempt')) as last_attempted_at,
         max(logged_at) filter (where event_kind in ('held', 'removed', 'deleted', 'requeued'))
             as taken_out_at,
-        count(*) filter (where event_kind = 'deferral') as deferral_count
+        count(*) filter (where event_kind = 'deferral') as deferral_count,
+        bool_or(event_kind = 'skipped') as is_skipped
     from numbered
     group by host, instance, queue_id, lifetime, round_number
 ),
@@ -71,6 +73,7 @@ select
     round_number,
     waited_seconds,
     is_backoff_known,
+    is_skipped,
     waited_seconds
     < if(is_backoff_known, earliest_run_seconds, least(earliest_run_seconds, assumed_backoff_seconds))
         as is_early,
