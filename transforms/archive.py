@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from transforms.fleet import Fleet, Host
+from transforms.fleet import FLEET_FILE, Fleet, Host
 from transforms.problems import MaillagError, Problem
 
 COMPRESSED = r"(?P<compressed>\.(?:gz|bz2|xz))?"
@@ -56,7 +56,11 @@ def discover(archive: Path, fleet: Fleet) -> Discovery:
             f"{archive}: is not a folder. Give the folder that holds one folder of logs per host."
         )
     sources: list[SourceFile] = []
-    ignored: list[str] = []
+    ignored = sorted(
+        path.name
+        for path in archive.iterdir()
+        if path.is_file() and path.name != FLEET_FILE and not path.name.startswith(".")
+    )
     problems: list[Problem] = []
     for host in fleet.hosts:
         logs = []

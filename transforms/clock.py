@@ -19,6 +19,7 @@ DAYS_AFTER_NAME_DATE = 2
 DAYS_AFTER_FILE_TIME = 2
 # The manager log only tells the year: a maillog line belongs to whichever year brings it nearest.
 DAYS_AROUND_MANAGER_LOG = 183
+FARTHEST_OFFSET = timedelta(hours=14)
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,8 @@ class Zone:
         if not (parts := re.fullmatch(r"GMT([+-])([0-9]{2}):([0-9]{2})", self.name)):
             return None
         offset = timedelta(hours=int(parts[2]), minutes=int(parts[3]))
+        if offset > FARTHEST_OFFSET:
+            raise ValueError(f"{self.name} is farther from UTC than any zone")
         return -offset if parts[1] == "-" else offset
 
     def midnight(self, day: date) -> datetime:

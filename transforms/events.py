@@ -19,6 +19,8 @@ from transforms.patterns import (
 )
 
 UNPARSED = "unparsed_lines"
+# A group of this ending is another spelling of the field without it.
+BARE = "_bare"
 # Line counts are kept per quarter of an hour, so that they add up to local days in every zone.
 COUNT_SPAN = "15m"
 
@@ -150,6 +152,11 @@ def _match(pattern: Pattern, rest: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataF
         return tried, rest
     tried = tried.with_columns(
         pl.col("text").str.extract_groups(pattern.regex + "(?P<is_match>)").struct.unnest()
+    )
+    tried = tried.with_columns(
+        pl.coalesce(name.removesuffix(BARE), name).alias(name.removesuffix(BARE))
+        for name in tried.columns
+        if name.endswith(BARE)
     )
     is_match = pl.col("is_match").is_not_null()
     matched = tried.filter(is_match).with_columns(

@@ -13,6 +13,7 @@ import polars as pl
 from transforms.clock import Zone
 from transforms.problems import MaillagError, Problem
 
+FLEET_FILE = "fleet.toml"
 PRODUCTS = ("imss", "imsva")
 MTAS = ("postfix", "sendmail")
 
@@ -90,7 +91,7 @@ def read_fleet(archive: Path, fleet_file: Path | None = None) -> Fleet:
     Raises MaillagError for a file that is no TOML, an unknown key (with a suggestion) or a value of the
     wrong type: a misread fleet would give wrong verdicts.
     """
-    path = fleet_file or archive / "fleet.toml"
+    path = fleet_file or archive / FLEET_FILE
     if fleet_file and not fleet_file.is_file():
         raise MaillagError(f"{fleet_file}: no such file. Give an existing fleet file, or none.")
     document: dict[str, Any] = {}
@@ -219,7 +220,10 @@ def _host(name: str, table: Any, defaults: HostSettings, path: Path) -> Host:
     ):
         raise MaillagError(f"{where}: path must be a glob inside the archive, such as 'gw1/logs/*'.")
     changes = []
-    for change in entry.pop("changes", []):
+    listed = entry.pop("changes", [])
+    if not isinstance(listed, list):
+        raise MaillagError(f"{where}: changes is no list. Write [[hosts.{json.dumps(name)}.changes]].")
+    for change in listed:
         day = change.get("from") if isinstance(change, dict) else None
         if not isinstance(day, date) or isinstance(day, datetime):
             raise MaillagError(f"{where}: a change lacks its day. Write from = 2026-03-01 in it.")

@@ -11,6 +11,8 @@ from isal import igzip_lib
 # Recycled by the allocator at this size; blocks four times as large multiplied the system time by five.
 BLOCK_BYTES = 8 * 1024 * 1024
 RAW_BYTES = 1024 * 1024
+# A decoder that meets damage drops what it has not handed out yet: so it is asked for little at a time.
+PIECE_BYTES = 256 * 1024
 ISAL_ERROR: type[Exception] = igzip_lib.error  # type: ignore[assignment]  # typed as an instance
 
 
@@ -48,53 +50,48 @@ DECODERS: dict[bytes, Callable[[], Decoder]] = {
 }
 
 
-def read_blocks(path: Path, *, keeps_unfinished_line: bool = True) -> Iterator[bytes]:
+def read_blocks(path: Path) -> Iterator[bytes]:
     """Yield the file's content in blocks that end with a newline; gzip, bzip2 and xz are told by content.
 
-    The last block may lack its newline: it is handed out as well, unless `keeps_unfinished_line` is
-    false, which suits a file that is still being written. Raises OSError if the file cannot be read
-    and DamagedFileError after the last good block if a compressed file is truncated or corrupt.
+    The last block may lack its newline. Raises OSError if the file cannot be read, and DamagedFileError
+    after the last good byte was handed out if a compressed file is truncated or corrupt.
     """
-    carry = b""
+    pieces: list[bytes] = []
     damage: DamagedFileError | None = None
     with path.open("rb") as raw:
-        chunks = read_chunks(raw)
-        while True:
-            try:
-                chunk = next(chunks, b"")
-            except DamagedFileError as error:
-                damage, chunk = error, b""
-            if not chunk:
-                break
-            block, newline, rest = chunk.rpartition(b"\n")
-            if newline:
-                yield carry + block + newline
-                carry = rest
-            else:
-                carry += rest
-    if carry and (keeps_unfinished_line or damage):
-        yield carry
+        try:
+            for piece in read_pieces(raw):
+                pieces.append(piece)
+                if sum(map(len, pieces)) >= BLOCK_BYTES:
+                    block, newline, rest = b"".join(pieces).rpartition(b"\n")
+                    if newline:
+                        yield block + newline
+                    pieces = [rest]
+        except DamagedFileError as error:
+            damage = error
+    if last := b"".join(pieces):
+        yield last
     if damage:
         raise damage
 
 
-def read_chunks(raw: BinaryIO) -> Iterator[bytes]:
-    """Yield the plain bytes of a file, several compressed members in a row included."""
-    head = raw.read(RAW_BYTES)
-    make_decoder = next((make for magic, make in DECODERS.items() if head.startswith(magic)), None)
+def read_pieces(raw: BinaryIO) -> Iterator[bytes]:
+    """Yield the plain bytes of a file piece by piece, several compressed members in a row included."""
+    data = raw.read(RAW_BYTES)
+    make_decoder = next((make for magic, make in DECODERS.items() if data.startswith(magic)), None)
     if make_decoder is None:
-        yield head
-        while chunk := raw.read(BLOCK_BYTES):
-            yield chunk
+        while data:
+            yield data
+            data = raw.read(RAW_BYTES)
         return
-    decoder, data = make_decoder(), head
+    decoder = make_decoder()
     while True:
         try:
-            chunk = decoder.decompress(data, BLOCK_BYTES)
+            piece = decoder.decompress(data, PIECE_BYTES)
         except (OSError, EOFError, ValueError, lzma.LZMAError, ISAL_ERROR) as error:
             raise DamagedFileError(f"the compressed data is corrupt ({error})") from None
-        if chunk:
-            yield chunk
+        if piece:
+            yield piece
         data = b""
         if decoder.eof:
             data = decoder.unused_data or raw.read(RAW_BYTES)

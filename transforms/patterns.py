@@ -1,8 +1,8 @@
 """The line families that maillag knows, as data: one pattern each, with the table it fills.
 
 A pattern applies to the text after the syslog header and the queue id. Its named groups are the table's
-columns. Format strings are those of Postfix (src/ of its repository, tags v1.1 to v3.x); the FLUSH marker
-and the manager's line are those of Trend Micro KA-0010256.
+columns; NAME_bare is a second spelling of NAME. Format strings are those of Postfix (src/ of its repository,
+tags v1.1 to v3.x); the FLUSH marker and the manager's line are those of Trend Micro KA-0010256.
 """
 
 from dataclasses import dataclass, field
@@ -121,12 +121,14 @@ POSTFIX_PATTERNS = (
         is_queued=True,
         starts=("to=",),
         regex=(
-            rf"^to=(?:<(?P<recipient>{ADDRESS})>)?, (?:orig_to=<(?P<original_recipient>{ADDRESS})>, )?"
+            rf"^to=(?:<(?P<recipient>{ADDRESS})>|(?P<recipient_bare>[^<,]+))?, "
+            rf"(?:orig_to=(?:<(?P<original_recipient>{ADDRESS})>|(?P<original_recipient_bare>[^<,]+)), )?"
             r"relay=(?P<relay_host>[^,\[]+)(?:\[(?P<relay_address>[^\]]*)\])?(?::(?P<relay_port>[0-9]+))?, "
             r"(?:conn_use=(?P<connection_use_count>[0-9]+), )?"
             rf"delay=(?P<delay_seconds>{SECONDS}), "
             rf"(?:delays=(?P<before_qmgr_seconds>{SECONDS})/(?P<in_qmgr_seconds>{SECONDS})/"
             rf"(?P<connection_setup_seconds>{SECONDS})/(?P<transmission_seconds>{SECONDS}), )?"
+            r"(?:tls=[^,]*, )?"
             r"(?:dsn=(?P<dsn>[0-9]+\.[0-9]+\.[0-9]+), )?"
             r"status=(?P<status>[A-Za-z-]+) \((?P<reason>.*)\)$"
         ),
@@ -233,7 +235,7 @@ POSTFIX_PATTERNS = (
     ),
     *(
         Pattern(
-            name=f"postfix {event_kind}",  # conf/postfix-script
+            name=f"postfix-script {text}",  # conf/postfix-script
             table="service_events",
             daemons=("postfix-script",),
             is_queued=False,
@@ -265,7 +267,7 @@ POSTFIX_PATTERNS = (
         daemons=("master",),
         is_queued=False,
         starts=("reload",),
-        regex=r"^(?P<message>reload -- version .*)$",
+        regex=r"^(?P<message>reload (?:-- version|configuration) .*)$",
         samples=("reload -- version 3.7.11, configuration /etc/postfix",),
         constants={"event_kind": "reload"},
     ),
@@ -304,6 +306,48 @@ POSTFIX_PATTERNS = (
         starts=("statistics: ",),
         regex=r"^statistics: .*$",
         samples=("statistics: max cache size 1 at Oct 26 18:13:50",),
+    ),
+    Pattern(
+        name="proxied mail",  # smtpd/smtpd.c
+        table=NOISE,
+        daemons=("smtpd",),
+        is_queued=False,
+        starts=("proxy-",),
+        regex=r"^proxy-[a-z]+: .*$",
+        samples=(
+            "proxy-accept: END-OF-MESSAGE: 250 2.0.0 Ok: queued as 7949396087; from=<a@example.com> "
+            "to=<b@example.com> proto=ESMTP helo=<mx.example.com>",
+        ),
+    ),
+    Pattern(
+        name="encrypted session",  # tls/tls_client.c; "Used TLS for" is Trend Micro's
+        table=NOISE,
+        daemons=("smtp", "smtpd", "lmtp"),
+        regex=(
+            r"^(?:Used TLS for .*|(?:Anonymous|Untrusted|Trusted|Verified) TLS connection "
+            r"(?:established|reused) (?:to|from) .*)$"
+        ),
+        samples=("Used TLS for mx.example.com[192.0.2.9]:587",),
+    ),
+    Pattern(
+        name="deferred queue event",  # Trend Micro's qmgr; known from third-party parsers
+        table=NOISE,
+        daemons=("qmgr",),
+        is_queued=False,
+        starts=("Deferred Queue Event:",),
+        regex=r"^Deferred Queue Event:Message=.*$",
+        samples=("Deferred Queue Event:Message=892A0205B6,Action=in",),
+    ),
+    Pattern(
+        name="postsuper totals",  # postsuper/postsuper.c
+        table=NOISE,
+        daemons=("postsuper",),
+        is_queued=False,
+        regex=(
+            r"^(?:Requeued|Deleted|Expired|Placed on hold|Released from hold|Renamed to match inode "
+            r"number): [0-9]+ messages?$"
+        ),
+        samples=("Deleted: 115 messages",),
     ),
     *(
         Pattern(

@@ -53,22 +53,37 @@ covered as (
     group by days.host, days.date
 ),
 
-finished as (
+removals as (
     select
-        removals.host,
+        host,
+        instance,
+        queue_id,
+        logged_at
+    from events.queue_removals
+    where removal_kind in ('removed', 'deleted', 'requeued')
+),
+
+-- The end of every message that was tried at the scan service: the next removal of its queue id.
+finished as (
+    select distinct
+        attempts.host,
+        attempts.instance,
+        attempts.queue_id,
         removals.logged_at
-    from events.queue_removals as removals
-    semi join staging.scan_attempts as attempts
+    from staging.scan_attempts as attempts
+    asof inner join removals
         on
-            removals.host = attempts.host
-            and removals.instance = attempts.instance
-            and removals.queue_id = attempts.queue_id
-    where removals.removal_kind in ('removed', 'deleted', 'requeued')
+            attempts.host = removals.host
+            and attempts.instance = removals.instance
+            and attempts.queue_id = removals.queue_id
+            and attempts.logged_at <= removals.logged_at
 
     union all
 
     select
         messages.host,
+        messages.instance,
+        messages.queue_id,
         messages.arrived_at as logged_at
     from staging.messages as messages
     semi join staging.scan_attempts as attempts

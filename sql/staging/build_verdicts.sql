@@ -5,7 +5,7 @@ select
     case
         when host_history.product is null or host_history.build is null then 'unknown'
         when build_rules.build_verdict is null then 'unspecified'
-        when host_history.wrapper_md5 <> build_rules.wrapper_md5 then 'fixed'
+        when lower(host_history.wrapper_md5) <> build_rules.wrapper_md5 then 'fixed'
         else build_rules.build_verdict
     end as build_verdict,
     if(

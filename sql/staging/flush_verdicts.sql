@@ -1,8 +1,9 @@
 -- One row per restart, with what became of the mail that waited at its end.
 -- Waiting at an instant is a held message whose last deferral came before it and whose wait lasts beyond
--- it. Judged is the last flush of the message's instance that found mail of this restart waiting; where
--- none was observed, the last order. The log must go on for order_effect_seconds after an order or
--- flush, and for the whole window where neither came, or waiting mail must be seen to wait on.
+-- it. Judged is the last flush of the message's instance that took mail of this restart; where that instance
+-- saw none, the last one of the host's other instances, else the last order. The log must go on for
+-- order_effect_seconds after an order or flush, unless all mail is seen to be released, and for the whole
+-- window where neither came, unless all mail is seen to wait on.
 with restarts as (
     select
         restarts.*,
@@ -34,16 +35,14 @@ orders as (
     group by restarts.restart_id
 ),
 
--- Two archives of one day's manager log may lie side by side: a day counts once.
 manager_coverage as (
-    select distinct restarts.restart_id
+    select restarts.restart_id
     from restarts
-    inner join ops.source_files as source_files
+    inner join staging.manager_log_spans as spans
         on
-            restarts.host = source_files.host
-            and source_files.log_kind = 'manager_log'
-            and source_files.covered_from <= coalesce(restarts.up_at_earliest, restarts.down_at)
-            and source_files.covered_until >= coalesce(restarts.window_until, restarts.down_at)
+            restarts.host = spans.host
+            and spans.covered_from <= coalesce(restarts.up_at_earliest, restarts.down_at)
+            and spans.covered_until >= coalesce(restarts.window_until, restarts.down_at)
 ),
 
 -- The flushes that took mail of this restart, in its window.
@@ -63,17 +62,29 @@ flushes as (
     group by restarts.restart_id, held_waits.instance
 ),
 
+restart_flushes as (
+    select
+        restart_id,
+        min(flush_observed_at) as flush_observed_at,
+        max(last_flushed_at) as last_flushed_at
+    from flushes
+    group by restart_id
+),
+
 instants as (
     select
         held_waits.*,
-        flushes.last_flushed_at,
-        coalesce(flushes.last_flushed_at, orders.last_ordered_at) as judged_at,
+        restart_flushes.last_flushed_at,
+        coalesce(flushes.last_flushed_at, restart_flushes.last_flushed_at, orders.last_ordered_at)
+            as judged_at,
         held_waits.is_flush and held_waits.scan_began_at = flushes.last_flushed_at as is_taken
     from staging.held_waits as held_waits
     left join flushes
         on
             held_waits.restart_id = flushes.restart_id
             and held_waits.instance = flushes.instance
+    left join restart_flushes
+        on held_waits.restart_id = restart_flushes.restart_id
     left join orders
         on held_waits.restart_id = orders.restart_id
 ),
@@ -86,7 +97,10 @@ judgements as (
         count(*) as judged_count,
         count(*) filter (where not coalesce(instants.is_taken, false)) as flush_missed_count,
         count(*) filter (where instants.is_taken and instants.is_failed_again) as flush_failed_count,
-        count(*) filter (where instants.is_flush is null and instants.is_soon) as unsettled_count,
+        count(*) filter (where not instants.is_released and not instants.is_failed_again) as open_count,
+        count(*) filter (
+            where instants.is_soon and (instants.is_flush is null or instants.is_unsettled)
+        ) as unsettled_count,
         count(*) filter (where instants.is_at_qmgr_start and instants.is_soon) as qmgr_start_count,
         count(*) filter (
             where not instants.is_early and instants.left_behind_count = 0 and instants.is_soon
@@ -115,7 +129,9 @@ open_waits as (
     select
         restarts.restart_id,
         count(*) as waiting_count,
-        count(*) filter (where held_waits.waited_until is null) as unended_count,
+        count(*) filter (
+            where coalesce(held_waits.waited_until > restarts.covered_until, true)
+        ) as unended_count,
         count(*) filter (
             where held_waits.is_at_qmgr_start and held_waits.scan_began_at < restarts.window_until
         ) as qmgr_start_count,
@@ -147,7 +163,7 @@ evidence as (
         restarts.is_covered,
         orders.flush_commanded_at,
         orders.flush_marked_at,
-        flushes.flush_observed_at,
+        restart_flushes.flush_observed_at,
         coalesce(open_waits.waiting_count, 0) as waiting_count,
         open_waits.unended_count,
         coalesce(judgements.judged_count, 0) as judged_count,
@@ -156,6 +172,7 @@ evidence as (
         open_waits.unsettled_count as open_unsettled_count,
         open_waits.qmgr_start_count as open_qmgr_start_count,
         open_waits.ambiguous_count as open_ambiguous_count,
+        judgements.open_count as judged_open_count,
         judgements.unsettled_count as judged_unsettled_count,
         judgements.qmgr_start_count as judged_qmgr_start_count,
         judgements.ambiguous_count as judged_ambiguous_count,
@@ -166,7 +183,7 @@ evidence as (
             else 'unknown'
         end as flush_order,
         restarts.covered_until
-        < coalesce(flushes.last_flushed_at, orders.last_ordered_at)
+        < coalesce(restart_flushes.last_flushed_at, orders.last_ordered_at)
         + to_seconds(thresholds.order_effect_seconds) as is_cut_after_flush,
         coalesce(restarts.covered_until < restarts.window_until, true) as is_window_cut
     from restarts
@@ -179,15 +196,8 @@ evidence as (
         on restarts.restart_id = open_waits.restart_id
     left join judgements
         on restarts.restart_id = judgements.restart_id
-    left join (
-        select
-            restart_id,
-            min(flush_observed_at) as flush_observed_at,
-            max(last_flushed_at) as last_flushed_at
-        from flushes
-        group by restart_id
-    ) as flushes
-        on restarts.restart_id = flushes.restart_id
+    left join restart_flushes
+        on restarts.restart_id = restart_flushes.restart_id
 ),
 
 -- Why the verdict stays open, NULL where it does not. First what the log lacks, then what it cannot tell.
@@ -198,7 +208,8 @@ doubts as (
             when not is_covered then 'no_maillog'
             when up_at is null then 'still_down'
             when waiting_count = 0 and judged_count = 0 then null
-            when flush_observed_at is not null then if(is_cut_after_flush, end_reason, null)
+            when flush_observed_at is not null
+                then if(is_cut_after_flush and judged_open_count > 0, end_reason, null)
             when flush_order = 'ordered'
                 then
                     case

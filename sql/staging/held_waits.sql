@@ -16,9 +16,10 @@ select
     scans.is_at_qmgr_start,
     scans.left_behind_count,
     scans.began_at as scan_began_at,
-    lead(waits.round_number) over (
+    held_messages.released_at is not null as is_released,
+    lead(waits.deferred_at) over (
         partition by held_messages.restart_id, waits.instance, waits.queue_id, waits.lifetime
-        order by waits.round_number
+        order by waits.deferred_at, waits.round_number
     ) is not null as is_failed_again
 from marts.held_messages as held_messages
 inner join staging.waits as waits
@@ -31,7 +32,7 @@ inner join staging.waits as waits
         and coalesce(held_messages.released_at > waits.deferred_at, true)
 left join staging.queue_scans as scans
     on
-        not waits.is_skipped
+        waits.is_skipped is not true
         and waits.host = scans.host
         and waits.instance = scans.instance
         and waits.reactivated_at >= scans.began_at

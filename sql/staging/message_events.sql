@@ -143,6 +143,6 @@ select
         partition by host, instance, queue_id
         order by logged_at, source_number, line_number
         rows unbounded preceding
-    ) as lifetime,
+    ) - 1 as lifetime,
     logged_at
 from marked

@@ -18,7 +18,7 @@ with marked as (
         ) as is_first
     from staging.waits as waits
     cross join config.thresholds as thresholds
-    where waits.reactivated_at is not null and not waits.is_skipped
+    where waits.reactivated_at is not null and waits.is_skipped is not true
 ),
 
 numbered as (
@@ -58,7 +58,7 @@ left_behind as (
         on
             scans.host = waits.host
             and scans.instance = waits.instance
-            and scans.began_at - to_seconds(thresholds.left_behind_seconds) >= waits.deferred_at
+            and scans.began_at - to_seconds(thresholds.left_behind_seconds) > waits.deferred_at
             and scans.ended_at < coalesce(waits.waited_until, 'infinity')
     group by scans.host, scans.instance, scans.scan_number
 ),

@@ -76,7 +76,7 @@ outage_restarts as (
     from outage_bounds
 ),
 
-windows as (
+wide_windows as (
     select
         host,
         down_at,
@@ -86,9 +86,20 @@ windows as (
         up_at_earliest,
         up_at_latest,
         failure_count,
-        coalesce(down_at_earliest, down_at) as window_from,
+        coalesce(down_at_earliest, down_at) as maybe_down_from,
         least(up_at + to_seconds(flush_window_seconds), next_down_at) as window_until
     from outage_restarts
+),
+
+-- Where the service was quiet for long the windows of two restarts could overlap: the earlier one ends first.
+windows as (
+    select
+        * exclude (maybe_down_from),
+        greatest(
+            maybe_down_from,
+            lag(window_until) over (partition by host order by down_at)
+        ) as window_from
+    from wide_windows
 ),
 
 lone_commands as (

@@ -6,6 +6,11 @@ select
     host,
     row_number() over (
         partition by host, log_kind
-        order by first_logged_at, last_logged_at, path
+        order by
+            first_logged_at asc,
+            last_logged_at asc,
+            -- maillog.10.gz is older than maillog.2.gz, and maillog the newest.
+            try_cast(regexp_extract(path, '\.([0-9]{1,3})(\.[a-z0-9]+)?$', 1) as integer) desc nulls last,
+            path
     ) as source_number
 from ops.source_files

@@ -27,7 +27,7 @@ rounds as (
         round_number,
         min(logged_at) filter (where event_kind = 'activation') as activated_at,
         max(logged_at) filter (where event_kind in ('deferral', 'attempt')) as last_attempted_at,
-        max(logged_at) filter (where event_kind in ('held', 'removed', 'deleted', 'requeued'))
+        min(logged_at) filter (where event_kind in ('held', 'removed', 'deleted', 'requeued'))
             as taken_out_at,
         count(*) filter (where event_kind = 'deferral') as deferral_count,
         bool_or(event_kind = 'skipped') as is_skipped

@@ -1,0 +1,53 @@
+"""What tests share: one contract checker, and the sample fleet's lake."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from transforms import pipeline
+from transforms.contracts import Checker
+from transforms.ledger import QuarantineRow, SourceRecord
+from transforms.pipeline import Analyzed, Ingested, Job, NoProgress
+
+SAMPLE = Path(__file__).parents[1] / "data" / "sample"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run said, and what the ledger holds after it."""
+
+    job: Job
+    ingested: Ingested
+    analyzed: Analyzed
+    findings: list[QuarantineRow]
+    sources: dict[str, SourceRecord]
+
+
+def run_job(job: Job, checker: Checker) -> Run:
+    """Do what `maillag run` does, short of printing."""
+    ledger = job.open_ledger()
+    try:
+        with pipeline.run(ledger) as run_id:
+            ingested = pipeline.ingest(job, ledger, run_id, checker, NoProgress())
+            analyzed = pipeline.analyze(job, ledger, run_id, checker, NoProgress())
+        sources = {record.path: record for record in ledger.source_records().values()}
+        return Run(job, ingested, analyzed, ledger.findings(), sources)
+    finally:
+        ledger.close()
+
+
+@pytest.fixture(scope="session")
+def checker() -> Iterator[Checker]:
+    """One process that checks contracts: its import takes 7 seconds."""
+    with Checker() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def sample_lake(tmp_path_factory: pytest.TempPathFactory, checker: Checker) -> Path:
+    """The lake of data/sample, published."""
+    lake = tmp_path_factory.mktemp("sample") / "lake"
+    run_job(Job(SAMPLE, lake), checker)
+    return lake

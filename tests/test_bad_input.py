@@ -1,0 +1,182 @@
+"""Bad input gets a message that names the file and what to do, and the rest of the run is complete."""
+
+import gzip
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import SAMPLE, Run, run_job
+from transforms.contracts import Checker
+from transforms.fleet import read_fleet
+from transforms.ledger import QuarantineRow
+from transforms.pipeline import Job
+from transforms.problems import MaillagError
+
+pytestmark = pytest.mark.slow
+Runner = Callable[[], Run]
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    """Two sound hosts of the sample, to which a test adds what is bad."""
+    archive = tmp_path / "archive"
+    for host in ("imsva91", "imsva15"):
+        shutil.copytree(SAMPLE / host, archive / host)
+    shutil.copy(SAMPLE / "fleet.toml", archive)
+    text = (archive / "fleet.toml").read_text()
+    keep = text[: text.index('[hosts."imsva11"]')] + text[text.index('[hosts."imsva15"]') :]
+    (archive / "fleet.toml").write_text(keep)
+    return archive
+
+
+@pytest.fixture
+def run(archive: Path, tmp_path: Path, checker: Checker) -> Runner:
+    return lambda: run_job(Job(archive, tmp_path / "lake"), checker)
+
+
+def test_a_truncated_gzip_gives_the_lines_before_the_damage(archive: Path, run: Runner) -> None:
+    whole = (archive / "imsva15" / "maillog").read_bytes()
+    (archive / "imsva15" / "maillog").unlink()
+    cut = gzip.compress(whole)[:-3000]
+    (archive / "imsva15" / "maillog-20261124.gz").write_bytes(cut)
+    done = run()
+    source = done.sources["imsva15/maillog-20261124.gz"]
+    assert source.status == "damaged"
+    assert 0 < source.line_count < whole.count(b"\n")
+    finding = the_finding(done, "imsva15/maillog-20261124.gz")
+    assert finding.place.endswith(f":{source.line_count}")
+    assert "ends early" in finding.what
+    assert "Copy the file again" in finding.remedy
+    assert_rest_is_complete(done)
+
+
+def test_a_damaged_file_that_is_copied_again_replaces_its_lines(archive: Path, run: Runner) -> None:
+    whole = (archive / "imsva15" / "maillog").read_bytes()
+    (archive / "imsva15" / "maillog").unlink()
+    path = archive / "imsva15" / "maillog-20261124.gz"
+    path.write_bytes(gzip.compress(whole)[:-3000])
+    run()
+    path.write_bytes(gzip.compress(whole))
+    done = run()
+    assert done.findings == []
+    assert done.sources["imsva15/maillog-20261124.gz"].line_count == whole.count(b"\n")
+
+
+def test_a_host_folder_without_logs_is_named(archive: Path, run: Runner) -> None:
+    (archive / "empty").mkdir()
+    done = run()
+    finding = the_finding(done, "empty/")
+    assert "no maillog and no imssmgr log" in finding.what
+    assert "fleet.toml" in finding.remedy
+    assert_rest_is_complete(done)
+
+
+def test_a_file_that_is_no_log_is_left_out(archive: Path, run: Runner) -> None:
+    (archive / "imsva15" / "maillog.1").write_text("Dear administrator,\nthis is no log.\n")
+    done = run()
+    finding = the_finding(done, "imsva15/maillog.1")
+    assert "is no maillog" in finding.what
+    assert "imsva15/maillog.1" not in done.sources
+    assert_rest_is_complete(done)
+
+
+def test_binary_under_a_logs_name_is_left_out(archive: Path, run: Runner) -> None:
+    (archive / "imsva15" / "maillog.1").write_bytes(os.urandom(100_000))
+    done = run()
+    assert "is no maillog" in the_finding(done, "imsva15/maillog.1").what
+    assert_rest_is_complete(done)
+
+
+def test_a_host_without_entry_is_read_with_defaults_that_say_so(archive: Path, run: Runner) -> None:
+    (archive / "imsva15").rename(archive / "newcomer")
+    done = run()
+    (note,) = (n for n in done.ingested.notes if n.where == "newcomer/")
+    assert "has no entry in fleet.toml" in note.what
+    assert '[hosts."newcomer"]' in note.remedy
+    assert done.sources["newcomer/maillog"].line_count == 564
+
+
+def test_an_entry_without_folder_is_named(archive: Path, run: Runner) -> None:
+    with (archive / "fleet.toml").open("a") as fleet_file:
+        fleet_file.write('[hosts."gone"]\nproduct = "imss"\n')
+    done = run()
+    assert "no maillog" in the_finding(done, "gone/").what
+    assert_rest_is_complete(done)
+
+
+def test_an_unreadable_file_is_named(archive: Path, run: Runner) -> None:
+    # A dangling link, since root may read what has no permissions.
+    (archive / "imsva15" / "maillog.1").symlink_to("nowhere")
+    done = run()
+    finding = the_finding(done, "imsva15/maillog.1")
+    assert "cannot be read" in finding.what
+    assert "run again" in finding.remedy
+    assert_rest_is_complete(done)
+
+
+def test_a_finding_is_gone_once_it_is_mended(archive: Path, run: Runner) -> None:
+    (archive / "imsva15" / "maillog.1").symlink_to("nowhere")
+    run()
+    (archive / "imsva15" / "maillog.1").unlink()
+    assert run().findings == []
+
+
+def test_a_line_cut_in_half_becomes_unparsed_and_is_named(archive: Path, run: Runner) -> None:
+    path = archive / "imsva15" / "maillog"
+    lines = path.read_bytes().split(b"\n")
+    lines[99] = lines[99][: len(lines[99]) // 2 + 20]
+    path.write_bytes(b"\n".join(lines))
+    done = run()
+    (note,) = (n for n in done.ingested.notes if n.where.startswith("imsva15/maillog"))
+    assert note.where == "imsva15/maillog:100"
+    assert "1 of 564 lines could not be parsed" in note.what
+    source = done.sources["imsva15/maillog"]
+    assert source.unparsed_line_count == 1
+    assert source.line_count == (
+        source.event_line_count + source.noise_line_count + source.unparsed_line_count
+    )
+
+
+def test_the_unfinished_line_of_a_live_file_waits_for_the_next_run(archive: Path, run: Runner) -> None:
+    path = archive / "imsva15" / "maillog"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-30])
+    done = run()
+    assert done.sources["imsva15/maillog"].line_count == 563
+    assert any("unfinished" in note.what for note in done.ingested.notes)
+    path.write_bytes(whole)
+    assert run().sources["imsva15/maillog"].line_count == 564
+
+
+def test_an_unknown_key_of_the_fleet_file_stops_with_a_suggestion(archive: Path, run: Runner) -> None:
+    with (archive / "fleet.toml").open("a") as fleet_file:
+        fleet_file.write('[hosts."imsva16"]\nbiuld = 1631\n')
+    with pytest.raises(MaillagError, match=r"imsva16.*'biuld'.*Did you mean build"):
+        run()
+
+
+def test_an_archive_that_is_no_folder_is_wrong_use(tmp_path: Path, checker: Checker) -> None:
+    with pytest.raises(MaillagError, match="is not a folder"):
+        run_job(Job(tmp_path / "nowhere", tmp_path / "lake"), checker)
+
+
+def test_a_fleet_without_file_is_its_folders(tmp_path: Path) -> None:
+    (tmp_path / "gw1").mkdir()
+    fleet = read_fleet(tmp_path)
+    assert [host.name for host in fleet.hosts] == ["gw1"]
+    assert fleet.problems == ()
+
+
+def the_finding(done: Run, place: str) -> QuarantineRow:
+    (finding,) = (f for f in done.findings if f.place.split(":")[0] == place)
+    return finding
+
+
+def assert_rest_is_complete(done: Run) -> None:
+    assert done.sources["imsva91/maillog"].line_count == 3
+    assert done.sources["imsva91/imssmgr.20200203.0001"].line_count == 1
+    assert done.analyzed.is_rebuilt
+    assert done.analyzed.catalog.is_file()

@@ -1,0 +1,321 @@
+"""The contracts against what is really made: every table, column, type and value, and rules that trip."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+import pytest
+import yaml
+
+from transforms import dictionary
+from transforms.analyze import Thresholds
+from transforms.catalog import CATALOG_NAME, create_tables
+from transforms.contracts import CONTRACT_FOLDER, Checker, Column, Contract, load_contracts
+from transforms.dictionary import render_dictionary
+from transforms.events import LINE_COUNTS
+from transforms.fleet import HISTORY_SCHEMA, latest_hosts
+from transforms.ledger import Ledger
+from transforms.models import load_models, run_models
+from transforms.patterns import EVENT_TABLES, NOISE, POSTFIX_PATTERNS, manager_patterns
+from transforms.problems import MaillagError
+
+CONTRACTS = load_contracts()
+LEDGER_TABLES = ("source_files", "runs", "quarantine")
+
+# Rows that must trip the rules of their table, every rule by at least one; columns left out are NULL.
+BROKEN_ROWS: Mapping[str, list[dict[str, Any]]] = {
+    "events.clients": [{"host": None}],
+    "events.delivery_attempts": [
+        {"source_id": "a", "line_number": 1, "status": "lost"},
+        {"source_id": "a", "line_number": 1},
+        {
+            "delay_seconds": 2,
+            "before_qmgr_seconds": 0,
+            "in_qmgr_seconds": 4,
+            "connection_setup_seconds": 0,
+            "transmission_seconds": 0,
+        },
+    ],
+    "events.manager_log": [{"event_kind": "flushed"}],
+    "events.message_ids": [{"message_id": "<1@example.com>"}],
+    "events.other_lines": [{"line_kind": "poem"}],
+    "events.queue_activations": [
+        {"source_id": "a", "line_number": 1},
+        {"source_id": "a", "line_number": 1},
+    ],
+    "events.queue_removals": [
+        {"source_id": "a", "line_number": 1, "removal_kind": "stolen"},
+        {"source_id": "a", "line_number": 1},
+    ],
+    "events.service_events": [{"event_kind": "flush"}],
+    "events.unparsed_lines": [{"reason": "tired"}],
+    "fleet.host_history": [
+        {"host": "overlap", "valid_until": "2026-03-02 00:00+00"},
+        {"host": "overlap", "valid_from": "2026-03-01 00:00+00"},
+        {"host": "no_source", "build": 1830},
+        {"host": "backoff", "minimal_backoff_seconds": 900, "maximal_backoff_seconds": 300},
+    ],
+    "fleet.hosts": [{"host": None}, {"host": "twice"}, {"host": "twice"}],
+    "marts.fleet_daily": [
+        {"host": "twice", "date": "2026-11-24", "coverage_share": 1.5, "restart_count": 0},
+        {"host": "twice", "date": "2026-11-24", "restart_count": 1, "restarts_with_held_mail_count": 2},
+    ],
+    "marts.held_messages": [
+        {"queue_id": "no_keys"},
+        *(
+            {"restart_id": "unknown", "instance": "postfix", "queue_id": "twice", "lifetime": 0}
+            for _ in range(2)
+        ),
+        {"first_cause": "rejected", "outcome": "eaten", "released_by": "magic"},
+        {
+            "first_deferred_at": "2026-11-24 01:00+00",
+            "released_at": "2026-11-24 01:10+00",
+            "restart_delay_seconds": 60,
+        },
+        {"restart_delay_seconds": 60},
+        {"arrived_at": "2026-11-24 02:00+00", "first_deferred_at": "2026-11-24 01:00+00"},
+        {
+            "host": "overlap",
+            "first_deferred_at": "2026-11-24 01:00+00",
+            "released_at": "2026-11-24 01:10+00",
+        },
+        {"host": "overlap", "first_deferred_at": "2026-11-24 01:09+00"},
+        {"held_recipient_count": 2, "recipient_count": 1, "failed_attempt_count": 2},
+    ],
+    "marts.missing_flushes": [
+        {"restart_id": "twice"},
+        {"restart_id": "twice", "flush_verdict": "effective", "advice": "pray"},
+        {"up_at": "2026-11-24 01:01+00", "expected_flush_at": "2026-11-24 01:00+00"},
+    ],
+    "marts.restarts": [
+        {"restart_id": None, "flush_verdict": "maybe"},
+        {"restart_id": "twice", "flush_verdict": "missing", "flush_order": "ordered"},
+        {"restart_id": "twice", "flush_verdict": "unknown", "verdict_reason": "rain"},
+        {"restart_id": "words", "flush_verdict": "unknown", "flush_order": "perhaps"},
+        {"restart_id": "reason", "flush_verdict": "effective", "missing_reason": "rain"},
+        {"restart_id": "more_words", "build_verdict": "old", "confidence": "high"},
+        {
+            "restart_id": "down",
+            "host": "overlap",
+            "down_at": "2026-11-24 01:00+00",
+            "down_at_earliest": "2026-11-24 01:01+00",
+            "up_at": "2026-11-24 01:10+00",
+        },
+        {"restart_id": "next", "host": "overlap", "down_at": "2026-11-24 01:05+00"},
+        {"restart_id": "counts", "held_message_count": 1, "never_tried_count": 2},
+        {"restart_id": "delays", "restart_delay_p50_seconds": 20, "restart_delay_p95_seconds": 10},
+    ],
+    "ops.line_counts": [
+        {"source_id": "a", "table_name": "lines", "span": "2026-11-24 01:00+00", "line_count": 0},
+        {"source_id": "a", "table_name": "lines", "span": "2026-11-24 01:00+00", "line_count": 1},
+    ],
+    "ops.quarantine": [{"severity": "fatal"}],
+    "ops.runs": [{"status": "asleep"}],
+    "ops.source_files": [
+        {"source_id": "twice", "status": "lost", "log_kind": "diary"},
+        {"source_id": "twice"},
+        {
+            "line_count": 10,
+            "event_line_count": 3,
+            "noise_line_count": 0,
+            "unparsed_line_count": 6,
+            "first_logged_at": "2026-11-24 02:00+00",
+            "last_logged_at": "2026-11-24 01:00+00",
+        },
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def made_tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
+    """Return the type of every column of every public table, made by the code itself from nothing."""
+    history = HISTORY_SCHEMA.to_frame()
+    frames = {
+        **{f"events.{name}": schema.to_frame() for name, schema in EVENT_TABLES.items()},
+        "ops.line_counts": LINE_COUNTS.to_frame(),
+        **{f"ops.{name}": Ledger.schema(name).to_frame() for name in LEDGER_TABLES},
+        "fleet.host_history": history,
+        "fleet.hosts": latest_hosts(history),
+    }
+    models = load_models()
+    marts = [model.name for model in models if model.name.startswith("marts.")]
+    with duckdb.connect(":memory:") as connection:
+        create_tables(connection, frames | {"config.thresholds": pl.DataFrame([asdict(Thresholds())])})
+        run_models(connection, models)
+        return {table: described(connection, table) for table in (*frames, *marts)}
+
+
+def described(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
+    """Return the type of each column, in the table's order."""
+    return {row[0]: row[1] for row in connection.execute(f"describe {table}").fetchall()}
+
+
+def allowed_values(table: str, column: str) -> set[str]:
+    """Return the values that a contract allows a column."""
+    (values,) = (
+        rule["kwargs"]["value_set"]
+        for rule in CONTRACTS[table].expectations
+        if rule["type"] == "expect_column_values_to_be_in_set" and rule["kwargs"]["column"] == column
+    )
+    return set(values)
+
+
+def test_every_table_has_a_contract_and_every_contract_a_table(
+    made_tables: dict[str, dict[str, str]],
+) -> None:
+    assert made_tables.keys() == CONTRACTS.keys()
+
+
+@pytest.mark.parametrize("contract", CONTRACTS.values(), ids=lambda contract: contract.table)
+def test_contract_has_the_columns_and_types_of_its_table(
+    contract: Contract, made_tables: dict[str, dict[str, str]]
+) -> None:
+    promised = {name: column.data_type for name, column in contract.columns.items()}
+    assert list(promised.items()) == list(made_tables[contract.table].items())
+
+
+@pytest.mark.parametrize("contract", CONTRACTS.values(), ids=lambda contract: contract.table)
+def test_contract_has_a_grain_meanings_and_rules_in_words(contract: Contract) -> None:
+    assert contract.grain.startswith("One row per ")
+    assert contract.expectations
+    for text in (contract.grain, *(column.description for column in contract.columns.values())):
+        assert text.endswith("."), f"no sentence: {text}"
+    assert render_dictionary({contract.table: contract})
+
+
+@pytest.mark.parametrize("contract", CONTRACTS.values(), ids=lambda contract: contract.table)
+def test_every_allowed_value_is_explained(contract: Contract) -> None:
+    for rule in contract.expectations:
+        if rule["type"] == "expect_column_values_to_be_in_set":
+            column = rule["kwargs"]["column"]
+            meaning = contract.columns[column].description
+            silent = [value for value in rule["kwargs"]["value_set"] if f"`{value}`" not in meaning]
+            assert not silent, f"{contract.table}.{column} does not explain {silent}"
+
+
+def test_every_field_is_used_by_a_table() -> None:
+    fields = yaml.safe_load((CONTRACT_FOLDER / "fields.yaml").read_text(encoding="utf-8"))
+    used = {
+        (name, column.description)
+        for contract in CONTRACTS.values()
+        for name, column in contract.columns.items()
+    }
+    assert [name for name, field in fields.items() if (name, field["is"]) not in used] == []
+
+
+def test_contracts_allow_just_the_kinds_that_patterns_give() -> None:
+    kinds: dict[tuple[str, str], set[str]] = {}
+    for pattern in (*POSTFIX_PATTERNS, *manager_patterns("flush")):
+        for column, value in pattern.constants.items():
+            kinds.setdefault((f"events.{pattern.table}", column), set()).add(value)
+    assert kinds == {place: allowed_values(*place) for place in kinds}
+
+
+def test_line_counts_allow_just_the_tables_that_lines_go_to() -> None:
+    assert allowed_values("ops.line_counts", "table_name") == {*EVENT_TABLES, NOISE}
+
+
+def test_a_column_without_a_meaning_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "fields.yaml").write_text("host: {type: VARCHAR, is: Name of the gateway.}")
+    (tmp_path / "marts.restarts.yaml").write_text(
+        "name: marts.restarts\nmeta: {grain: One row per restart., columns: [host, colour]}"
+    )
+    with pytest.raises(MaillagError, match="column colour has no meaning"):
+        load_contracts(tmp_path)
+
+
+def test_the_dictionary_tells_grain_columns_and_rules() -> None:
+    contract = Contract(
+        table="marts.restarts",
+        grain="One row per restart.",
+        description="Of the scan service.",
+        columns={"restart_id": Column("VARCHAR", "Host | time.")},
+        expectations=(
+            {
+                "type": "expect_column_values_to_be_unique",
+                "kwargs": {"column": "restart_id"},
+                "severity": "critical",
+            },
+            {
+                "type": "unexpected_rows_expectation",
+                "kwargs": {"unexpected_rows_query": "select * from {batch} where false"},
+                "severity": "warning",
+                "description": "All is well.",
+            },
+        ),
+    )
+    rendered = render_dictionary({contract.table: contract})
+    assert rendered.startswith("<!-- Generated by 'make docs' from expectations/; do not edit. -->\n")
+    assert rendered.endswith(
+        """\
+- [marts.restarts](#martsrestarts): One row per restart.
+
+## marts.restarts
+
+One row per restart.
+
+Of the scan service.
+
+| column | type | meaning |
+|---|---|---|
+| `restart_id` | VARCHAR | Host \\| time. |
+
+Rules:
+
+- `restart_id` is unique. (critical)
+- All is well. (warning)
+"""
+    )
+
+
+def test_a_stale_dictionary_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(dictionary, "DICTIONARY_FILE", tmp_path / "data-dictionary.md")
+    assert dictionary.main(["--check"]) == 1
+    assert "Run 'make docs'" in capsys.readouterr().err
+    assert dictionary.main([]) == 0
+    assert dictionary.main(["--check"]) == 0
+
+
+@pytest.mark.slow
+def test_the_sample_lake_keeps_its_promises(sample_lake: Path, checker: Checker) -> None:
+    assert checker.check(sample_lake / CATALOG_NAME, CONTRACTS.values()) == []
+
+
+@pytest.mark.slow
+def test_every_rule_trips_on_a_row_that_breaks_it(tmp_path: Path, checker: Checker) -> None:
+    database = tmp_path / "broken.duckdb"
+    with duckdb.connect(str(database)) as connection:
+        for table, contract in CONTRACTS.items():
+            columns = (f'"{name}" {column.data_type}' for name, column in contract.columns.items())
+            connection.execute(f"create schema if not exists {table.split('.')[0]}")
+            connection.execute(f"create table {table} ({', '.join(columns)})")
+            for row in BROKEN_ROWS[table]:
+                names = ", ".join(f'"{name}"' for name in row)
+                marks = ", ".join("?" for _ in row)
+                values = list(row.values())
+                connection.execute(f"insert into {table} ({names}) values ({marks})", values)
+    broken = checker.check(database, CONTRACTS.values())
+    assert all(finding.row_count > 0 for finding in broken)
+    tripped = [(finding.table, finding.rule) for finding in broken]
+    for table, contract in CONTRACTS.items():
+        rules = [rule for name, rule in tripped if name == table]
+        assert len(rules) == len(contract.expectations), f"{table}: only {rules} tripped"
+
+
+def test_the_catalog_carries_the_meanings(sample_lake: Path) -> None:
+    with duckdb.connect(str(sample_lake / CATALOG_NAME), read_only=True) as connection:
+        rows = connection.execute(
+            "select schema_name || '.' || table_name, column_name, comment from duckdb_columns() "
+            "where schema_name in ('events', 'fleet', 'ops', 'marts')"
+        ).fetchall()
+    commented = {(table, column): comment for table, column, comment in rows}
+    assert commented == {
+        (table, name): column.description
+        for table, contract in CONTRACTS.items()
+        for name, column in contract.columns.items()
+    }

@@ -1,0 +1,274 @@
+"""fleet.toml to hosts and their settings, each with where it came from."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from transforms.clock import Zone
+from transforms.fleet import (
+    HISTORY_SCHEMA,
+    SETTING_NAMES,
+    Fleet,
+    host_history,
+    latest_hosts,
+    read_fleet,
+    zone_of,
+)
+from transforms.problems import MaillagError
+
+IMSVA = {
+    "queue_run_delay_seconds": 900,
+    "minimal_backoff_seconds": 900,
+    "maximal_backoff_seconds": 3600,
+    "maximal_queue_lifetime_seconds": 86400,
+    "bounce_queue_lifetime_seconds": 0,
+}
+POSTFIX = {
+    "queue_run_delay_seconds": 300,
+    "minimal_backoff_seconds": 300,
+    "maximal_backoff_seconds": 4000,
+    "maximal_queue_lifetime_seconds": 432000,
+    "bounce_queue_lifetime_seconds": 432000,
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[hosts.gw]\nbuid = 1\n", "'buid' is no known key. Did you mean build?"),
+        ("[hosts.gw]\nqueue_run_delay = 1\n", "Did you mean queue_run_delay_seconds?"),
+        ("[hosts.gw]\nzzz = 1\n", "'zzz' is no known key. Known keys: product, version, build"),
+        ("[default]\nbuild = 1\n", "'default' is no known key. Did you mean defaults?"),
+        ("[defaults]\npath = 'x'\n", "'path' is no known key."),
+        ("[hosts.gw]\nbuild = '1631'\n", "build = '1631' is no int."),
+        ("[hosts.gw]\nbuild = 1631.0\n", "build = 1631.0 is no int."),
+        ("[hosts.gw]\nbuild = true\n", "build = True is no int."),
+        ("[hosts.gw]\nproduct = 9\n", "product = 9 is no str."),
+        ("[hosts.gw]\nsender_filter = 1\n", "sender_filter = 1 is no bool."),
+        ("[hosts.gw]\nbuild = -1\n", "build = -1 is negative."),
+        (
+            "[hosts.gw]\nminimal_backoff_seconds = -300\n",
+            "minimal_backoff_seconds = -300 is negative",
+        ),
+        ("[hosts.gw]\nproduct = 'IMSVA'\n", "product = 'IMSVA' is none of imss, imsva."),
+        ("[hosts.gw]\nmta = 'exim'\n", "mta = 'exim' is none of postfix, sendmail."),
+        ("[hosts.gw]\ntime_zone = 'Tokyo'\n", "time_zone = 'Tokyo' is no zone. Write an IANA name"),
+        ("[hosts.gw]\ntime_zone = '../passwd'\n", "time_zone = '../passwd' is no zone."),
+        ("[hosts.gw]\npath = '/var/log/*'\n", "path must be a glob inside the archive"),
+        ("[hosts.gw]\npath = '../other/*'\n", "path must be a glob inside the archive"),
+        ("[hosts.gw]\npath = 5\n", "path must be a glob inside the archive"),
+        ("[hosts]\ngw = 5\n", '[hosts."gw"]: is not a table.'),
+        ("hosts = 5\n", "hosts is not a table."),
+        ("defaults = 5\n", "[defaults]: is not a table."),
+        ("[[hosts.gw.changes]]\nbuild = 1\n", "a change lacks its day. Write from = 2026-03-01"),
+        ("[[hosts.gw.changes]]\nfrom = '2026-03-01'\n", "a change lacks its day."),
+        ("[[hosts.gw.changes]]\nfrom = 2026-03-01T00:00:00\n", "a change lacks its day."),
+        ("[hosts.gw]\nchanges = [5]\n", "a change lacks its day."),
+        ("[hosts.gw]\nchanges = 5\n", "changes"),
+        (
+            "[[hosts.gw.changes]]\nfrom = 2026-03-01\nbuid = 1\n",
+            "change from 2026-03-01: 'buid' is no",
+        ),
+        ("[hosts.gw\n", "is not valid TOML"),
+        ("[hosts.gw]\nbuild = 1\nbuild = 2\n", "is not valid TOML"),
+    ],
+)
+def test_wrong_fleet_file_is_refused_with_place_and_remedy(text: str, problem: str, tmp_path: Path) -> None:
+    with pytest.raises(MaillagError) as caught:
+        fleet_of(tmp_path, text)
+    assert problem in str(caught.value)
+    assert str(tmp_path / "fleet.toml") in str(caught.value)
+
+
+def test_bytes_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "fleet.toml").write_bytes(b"[hosts.gw]\nversion = 'na\xf8ve'\n")
+    with pytest.raises(MaillagError, match="is not valid TOML"):
+        read_fleet(tmp_path)
+
+
+def test_given_fleet_file_must_exist(tmp_path: Path) -> None:
+    with pytest.raises(MaillagError, match="no such file"):
+        read_fleet(tmp_path, tmp_path / "other.toml")
+
+
+def test_given_fleet_file_replaces_that_of_the_archive(tmp_path: Path) -> None:
+    (tmp_path / "fleet.toml").write_text("[hosts.gw]\nbuild = 1\n")
+    (tmp_path / "other.toml").write_text("[hosts.gw]\nbuild = 2\n")
+    (host,) = read_fleet(tmp_path, tmp_path / "other.toml").hosts
+    assert host.settings.build == 2
+
+
+def test_without_a_fleet_file_the_folders_are_the_hosts(tmp_path: Path) -> None:
+    for name in ("gw2", "gw1", ".hidden"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "notes.txt").touch()
+    fleet = read_fleet(tmp_path)
+    assert [host.name for host in fleet.hosts] == ["gw1", "gw2"]
+    assert fleet.problems == ()
+
+
+def test_folder_without_an_entry_is_a_host_and_a_note(tmp_path: Path) -> None:
+    for name in ("gw1", "gw2", "logs-of-gw3"):
+        (tmp_path / name).mkdir()
+    fleet = fleet_of(tmp_path, "[hosts.gw1]\n[hosts.gw3]\npath = 'logs-of-gw3/maillog*'\n")
+    assert [host.name for host in fleet.hosts] == ["gw1", "gw2", "gw3"]
+    (note,) = fleet.problems
+    assert note.is_note
+    assert note.where == "gw2/"
+    assert "has no entry in fleet.toml" in note.what
+    assert '[hosts."gw2"]' in note.remedy
+
+
+def test_entry_without_a_folder_is_a_host(tmp_path: Path) -> None:
+    fleet = fleet_of(tmp_path, "[hosts.gw1]\nbuild = 1631\n")
+    assert [host.name for host in fleet.hosts] == ["gw1"]
+    assert fleet.problems == ()
+
+
+def test_product_gives_the_defaults_and_says_so(tmp_path: Path) -> None:
+    fleet = fleet_of(
+        tmp_path,
+        "[hosts]\nimsva = { product = 'imsva', build = 1631 }\n"
+        "imss = { product = 'imss', build = 1335 }\nunknown = {}\n",
+    )
+    rows = {row["host"]: row for row in history(fleet)}
+    for host, expected, source in (
+        ("imsva", IMSVA, "product_default"),
+        ("imss", POSTFIX, "product_default"),
+        ("unknown", POSTFIX, "postfix_default"),
+    ):
+        assert {name: rows[host][name] for name in expected} == expected
+        assert {rows[host][f"{name}_source"] for name in expected} == {source}
+        assert rows[host]["scan_port"] == 10025
+        assert rows[host]["mta"] == "postfix"
+    assert rows["imsva"]["build_source"] == "fleet_file"
+    assert rows["unknown"]["build"] is None
+    assert rows["unknown"]["build_source"] is None
+
+
+@pytest.mark.parametrize(("build", "seconds"), [(None, 0), (1977, 0), (1978, 86400), (2090, 86400)])
+def test_imsva_keeps_bounces_for_a_day_from_build_1978(
+    build: int | None, seconds: int, tmp_path: Path
+) -> None:
+    line = f"build = {build}\n" if build else ""
+    fleet = fleet_of(tmp_path, f"[hosts.gw]\nproduct = 'imsva'\n{line}")
+    (row,) = history(fleet)
+    assert row["bounce_queue_lifetime_seconds"] == seconds
+    assert row["maximal_queue_lifetime_seconds"] == 86400
+
+
+def test_entry_goes_before_fleet_defaults_and_these_before_the_product(tmp_path: Path) -> None:
+    fleet = fleet_of(
+        tmp_path,
+        "[defaults]\nproduct = 'imsva'\nminimal_backoff_seconds = 300\nscan_port = 10024\n"
+        "[hosts.gw]\nscan_port = 10030\nbounce_queue_lifetime_seconds = 5\nsender_filter = false\n",
+    )
+    (row,) = history(fleet)
+    for name, value, source in (
+        ("scan_port", 10030, "fleet_file"),
+        ("bounce_queue_lifetime_seconds", 5, "fleet_file"),
+        ("sender_filter", False, "fleet_file"),
+        ("product", "imsva", "fleet_defaults"),
+        ("minimal_backoff_seconds", 300, "fleet_defaults"),
+        ("queue_run_delay_seconds", 900, "product_default"),
+    ):
+        assert (row[name], row[f"{name}_source"]) == (value, source)
+
+
+def test_zero_is_a_value_of_its_own(tmp_path: Path) -> None:
+    fleet = fleet_of(
+        tmp_path,
+        "[defaults]\nproduct = 'imsva'\nbuild = 2090\n[hosts.gw]\nbounce_queue_lifetime_seconds = 0\n",
+    )
+    (row,) = history(fleet)
+    assert row["bounce_queue_lifetime_seconds"] == 0
+    assert row["bounce_queue_lifetime_seconds_source"] == "fleet_file"
+
+
+def test_changes_end_one_span_and_begin_the_next_at_local_midnight(tmp_path: Path) -> None:
+    fleet = fleet_of(
+        tmp_path,
+        "[hosts.gw]\nproduct = 'imsva'\nbuild = 1631\ntime_zone = 'Asia/Tokyo'\n"
+        "[[hosts.gw.changes]]\nfrom = 2026-06-01\nbuild = 2090\n"
+        "[[hosts.gw.changes]]\nfrom = 2026-03-01\nbuild = 1830\nminimal_backoff_seconds = 300\n",
+    )
+    in_march = datetime(2026, 2, 28, 15, tzinfo=UTC)
+    in_june = datetime(2026, 5, 31, 15, tzinfo=UTC)
+    spans = [
+        (
+            row["build"],
+            row["minimal_backoff_seconds"],
+            row["bounce_queue_lifetime_seconds"],
+            row["valid_from"],
+            row["valid_until"],
+        )
+        for row in history(fleet)
+    ]
+    assert spans == [
+        (1631, 900, 0, None, in_march),
+        (1830, 300, 0, in_march, in_june),
+        (2090, 300, 86400, in_june, None),
+    ]
+    latest = latest_hosts(host_history(fleet, zones(fleet)))
+    assert latest["build"].to_list() == [2090]
+    assert not {"valid_from", "valid_until"} & set(latest.columns)
+
+
+def test_every_setting_has_a_column_and_a_source(tmp_path: Path) -> None:
+    fleet = fleet_of(tmp_path, "[hosts.gw]\n")
+    frame = host_history(fleet, zones(fleet))
+    assert frame.schema == HISTORY_SCHEMA
+    assert {name for setting in SETTING_NAMES for name in (setting, f"{setting}_source")} <= set(
+        frame.columns
+    )
+
+
+def test_fleet_without_hosts_has_an_empty_history(tmp_path: Path) -> None:
+    fleet = read_fleet(tmp_path)
+    assert fleet == Fleet(())
+    assert host_history(fleet, {}).is_empty()
+    assert host_history(fleet, {}).schema == HISTORY_SCHEMA
+
+
+@pytest.mark.parametrize(
+    ("text", "manager_zone", "expected"),
+    [
+        ("[hosts.gw]\ntime_zone = 'Asia/Tokyo'\n", "GMT+02:00", Zone("Asia/Tokyo", "fleet_file")),
+        (
+            "[defaults]\ntime_zone = 'Asia/Tokyo'\n[hosts.gw]\n",
+            None,
+            Zone("Asia/Tokyo", "fleet_file"),
+        ),
+        ("[hosts.gw]\n", "GMT+09:00", Zone("GMT+09:00", "manager_log")),
+        ("[hosts.gw]\n", None, Zone("Europe/Berlin", "default")),
+    ],
+)
+def test_zone_is_that_of_the_fleet_file_else_of_the_manager_log_else_the_default(
+    text: str, manager_zone: str | None, expected: Zone, tmp_path: Path
+) -> None:
+    (host,) = fleet_of(tmp_path, text).hosts
+    assert zone_of(host, manager_zone, "Europe/Berlin") == expected
+
+
+def test_zone_of_a_host_is_a_setting_with_a_source(tmp_path: Path) -> None:
+    fleet = fleet_of(tmp_path, "[hosts.gw]\n")
+    (row,) = host_history(fleet, {"gw": Zone("GMT+09:00", "manager_log")}).rows(named=True)
+    assert (row["time_zone"], row["time_zone_source"]) == ("GMT+09:00", "manager_log")
+
+
+def fleet_of(archive: Path, text: str) -> Fleet:
+    """Read a fleet from the text of its file."""
+    (archive / "fleet.toml").write_text(text)
+    return read_fleet(archive)
+
+
+def zones(fleet: Fleet) -> dict[str, Zone]:
+    """Return the zones of a fleet's hosts where no log tells any."""
+    return {host.name: zone_of(host, None, "UTC") for host in fleet.hosts}
+
+
+def history(fleet: Fleet) -> list[dict[str, Any]]:
+    """Return the rows of fleet.host_history."""
+    return host_history(fleet, zones(fleet)).rows(named=True)

@@ -1,0 +1,310 @@
+"""The models against cases: given rows, or the log lines of a story, to the rows they must give.
+
+A case is sql/<schema>.<table>/<case>.yaml. Its `name` is a sentence that is true, `expect` the rows
+of the table, all of them, in the columns that they name. Either `given` has rows of the model's
+inputs, with only the columns that matter, and `thresholds` what differs from the defaults; or `log`
+has the log files of some hosts and `fleet` their fleet.toml, and everything from reading to that
+table is run.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+import pytest
+import yaml
+
+from transforms.analyze import Thresholds
+from transforms.archive import discover
+from transforms.catalog import create_tables, create_views
+from transforms.contracts import load_contracts
+from transforms.events import LINE_COUNTS
+from transforms.fleet import HISTORY_SCHEMA, Fleet, host_history, latest_hosts, read_fleet
+from transforms.ingest import choose_zones, plan_reads, read_sources
+from transforms.ledger import Ledger
+from transforms.models import Model, load_models, run_models
+from transforms.patterns import EVENT_TABLES
+from transforms.problems import Problem
+
+FOLDER = Path(__file__).parent / "sql"
+MODELS = {model.name: model for model in load_models()}
+FLUSH_COMMANDED_PATTERN = "script/postfix flush"
+
+DAY = date(2026, 11, 24)
+# A log whose name bears no date gets its year from the time of its last change.
+WRITTEN_AT = datetime(2026, 11, 25, tzinfo=UTC).timestamp()
+IN_LAKE = [
+    c for c in load_contracts().values() if c.table.startswith("events.") or c.table == "ops.line_counts"
+]
+HEADERS = {
+    "maillog": "Nov 24 {time} {host} {text}",
+    "imssmgr": "2026/11/24 {time} GMT+00:00 {text}",
+}
+# `10:00:05 4A01B7 refused to=b@example.com` is a word of words.yaml with a queue id and a value.
+STORY_LINE = re.compile(
+    r"(?P<time>\d\d:\d\d:\d\d) +(?:(?P<id>[0-9A-F]{6,}) +)?(?P<word>[a-z_]+)"
+    r"(?P<values>( +[a-z]+=\S*)*)"
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case, of the table that its folder is named for."""
+
+    table: str
+    slug: str
+    name: str
+    expect: list[dict[str, Any]]
+    given: Mapping[str, list[dict[str, Any]]] | None = None
+    thresholds: Mapping[str, int] | None = None
+    log: Mapping[str, Mapping[str, str | None] | str] | None = None
+    fleet: str = ""
+    open: str = ""
+    """Why the models do not make these rows yet; the test fails once they do."""
+
+    def __str__(self) -> str:
+        return f"{self.table}/{self.slug}"
+
+
+@dataclass(frozen=True)
+class Told:
+    """A database with every table of some stories, and what could not be read of them."""
+
+    connection: duckdb.DuckDBPyConnection
+    problems: list[Problem]
+
+
+def read_case(path: Path) -> Case:
+    """Read a case; raises TypeError for a key that no case has, or one that it lacks."""
+    case = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return Case(table=path.parent.name, slug=path.stem, **case)
+
+
+CASES = [read_case(path) for path in sorted(FOLDER.glob("*.*/*.yaml"))]
+
+
+@pytest.fixture(scope="module")
+def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
+    """Tell the stories of all chosen cases at once: hosts do not depend on each other."""
+    chosen = {
+        item.callspec.id
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and hasattr(item, "callspec")
+    }
+    cases = [case for case in CASES if case.log is not None and str(case) in chosen]
+    with connect() as connection:
+        problems = tell_stories(connection, cases, tmp_path_factory.mktemp("stories"))
+        create_tables(connection, {"config.thresholds": thresholds({})})
+        run_models(connection, list(MODELS.values()))
+        yield Told(connection, problems)
+
+
+def parameters(form: str) -> list[Any]:
+    """Return the cases of a form, `given` or `log`; an open one is expected to fail."""
+    return [
+        pytest.param(case, id=str(case), marks=[pytest.mark.xfail(reason=case.open)] if case.open else [])
+        for case in CASES
+        if getattr(case, form) is not None
+    ]
+
+
+@pytest.mark.parametrize("case", parameters("given"))
+def test_model_makes_these_rows_of_the_given_ones(case: Case) -> None:
+    with connect() as connection:
+        create_tables(connection, given_frames(case))
+        create_tables(connection, {"config.thresholds": thresholds(case.thresholds or {})})
+        run_models(connection, [MODELS[case.table]])
+        assert_rows(connection.sql(f"select * from {case.table}").pl(), case)
+
+
+@pytest.mark.parametrize("case", parameters("log"))
+def test_models_make_these_rows_of_the_story(case: Case, told: Told) -> None:
+    problems = [problem for problem in told.problems if problem.where.startswith(f"{case}/")]
+    assert not problems, "the story cannot be read: " + " ".join(map(str, problems))
+    rows = told.connection.sql(
+        f"select * from {case.table} where starts_with(host, $prefix)",
+        params={"prefix": f"{case}/"},
+    )
+    assert_rows(rows.pl().with_columns(pl.col(pl.String).str.strip_prefix(f"{case}/")), case)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_case_is_named_by_its_sentence(case: Case) -> None:
+    assert case.slug == "_".join(re.findall("[a-z0-9]+", case.name.lower()))
+    assert case.table in MODELS
+    assert (case.given is None) != (case.log is None)
+    assert case.log is None or case.thresholds is None
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=lambda model: model.name)
+def test_model_has_a_case(model: Model) -> None:
+    assert any(case.table == model.name for case in CASES), f"add one in tests/sql/{model.name}/"
+
+
+def connect() -> duckdb.DuckDBPyConnection:
+    """Open an empty database as the models find it."""
+    connection = duckdb.connect(":memory:", config={"preserve_insertion_order": "false"})
+    connection.execute("set timezone = 'UTC'")
+    return connection
+
+
+def thresholds(overrides: Mapping[str, int]) -> pl.DataFrame:
+    """Return the one row of config.thresholds."""
+    return pl.DataFrame([asdict(replace(Thresholds(), **overrides))])
+
+
+@cache
+def schemas() -> dict[str, pl.Schema]:
+    """Return the columns of all tables; those of the models come from running them on nothing."""
+    inputs = {
+        **{f"events.{name}": schema for name, schema in EVENT_TABLES.items()},
+        "ops.line_counts": LINE_COUNTS,
+        "ops.source_files": Ledger.schema("source_files"),
+        "fleet.host_history": HISTORY_SCHEMA,
+        "fleet.hosts": latest_hosts(HISTORY_SCHEMA.to_frame()).schema,
+    }
+    with connect() as connection:
+        create_tables(connection, {name: schema.to_frame() for name, schema in inputs.items()})
+        create_tables(connection, {"config.thresholds": thresholds({})})
+        run_models(connection, list(MODELS.values()))
+        made = {name: connection.sql(f"select * from {name}").pl().schema for name in MODELS}
+    return inputs | made
+
+
+def given_frames(case: Case) -> dict[str, pl.DataFrame]:
+    """Return all input tables of the case's model, empty where it gives no rows."""
+    inputs = MODELS[case.table].inputs - {"config.thresholds"}
+    given = case.given or {}
+    assert given.keys() <= inputs, f"{case.table} does not read {given.keys() - inputs}"
+    return {
+        name: pl.DataFrame(
+            typed_rows(given.get(name, []), schemas()[name], where=name), schema=schemas()[name]
+        )
+        for name in inputs
+    }
+
+
+def typed_rows(rows: Iterable[Mapping[str, Any]], schema: pl.Schema, *, where: str) -> list[dict[str, Any]]:
+    """Return YAML rows with their times as UTC instants."""
+    typed = []
+    for row in rows:
+        assert row.keys() <= schema.keys(), f"{where} has no {row.keys() - schema.keys()}"
+        typed.append(
+            {
+                name: instant(value) if isinstance(schema[name], pl.Datetime) else value
+                for name, value in row.items()
+            }
+        )
+    return typed
+
+
+def instant(value: Any) -> datetime | None:
+    """Return the UTC instant of `10:00:05` on the day of the cases, or of `2026-11-25 10:00:05`.
+
+    YAML takes the former for a number to base 60, unless it begins with a zero.
+    """
+    match value:
+        case int() | float():
+            return datetime.combine(DAY, time(), UTC) + timedelta(seconds=value)
+        case str():
+            return datetime.combine(DAY, time.fromisoformat(value), UTC)
+        case datetime():
+            return value.replace(tzinfo=UTC)
+    return None
+
+
+def assert_rows(actual: pl.DataFrame, case: Case) -> None:
+    """Compare all rows, in any order, on the columns that the expected rows name."""
+    expected = typed_rows(case.expect, actual.schema, where=case.table)
+    columns = list(dict.fromkeys(name for row in expected for name in row)) or actual.columns
+    expected_rows = [{name: row.get(name) for name in columns} for row in expected]
+    assert plain_rows(actual.select(columns).rows(named=True)) == plain_rows(expected_rows)
+
+
+def plain_rows(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows in an order of their own, instants as text and fractions to the microsecond."""
+    plain = [{name: plain_value(value) for name, value in row.items()} for row in rows]
+    return sorted(plain, key=lambda row: [str(value) for value in row.values()])
+
+
+def plain_value(value: Any) -> Any:
+    match value:
+        case float():
+            return round(value, 6)
+        case datetime():
+            return value.astimezone(UTC).isoformat(" ")
+        case list():
+            return sorted(value)
+    return value
+
+
+def tell_stories(connection: duckdb.DuckDBPyConnection, cases: Iterable[Case], folder: Path) -> list[Problem]:
+    """Write the log files of stories, read them as any archive is read, and create the tables.
+
+    Hosts are named `<case>/<host>`. Returns what could not be read.
+    """
+    archive, lake = folder / "archive", folder / "lake"
+    hosts = []
+    for case in cases:
+        case_folder = archive / str(case)
+        case_folder.mkdir(parents=True)
+        (case_folder / "fleet.toml").write_text(case.fleet)
+        for host, logs in (case.log or {}).items():
+            (case_folder / host).mkdir()
+            for name, story in as_files(logs).items():
+                lines = story_lines(story or "", host, re.split("[-.]", name)[0])
+                log = case_folder / host / name
+                log.write_text("".join(f"{line}\n" for line in lines))
+                os.utime(log, (WRITTEN_AT, WRITTEN_AT))
+        hosts += [replace(host, name=f"{case}/{host.name}") for host in read_fleet(case_folder).hosts]
+    fleet = Fleet(tuple(hosts))
+    sources = discover(archive, fleet).sources
+    zones = choose_zones(fleet, sources, "UTC")
+    ledger = Ledger("sqlite://")
+    plan = plan_reads(sources, ledger, zones=zones, flush_commanded_pattern=FLUSH_COMMANDED_PATTERN)
+    reads = read_sources(plan, lake, ledger, run_id="story")
+    ledger.close()
+    files: dict[str, list[str]] = {}
+    for file in (file for new in reads.new_sources for file in new.files):
+        files.setdefault(file.table_name, []).append(file.path)
+    records = [asdict(new.record) for new in reads.new_sources]
+    history = host_history(fleet, zones)
+    create_views(connection, lake, contracts=IN_LAKE, files=files)
+    create_tables(
+        connection,
+        {
+            "fleet.host_history": history,
+            "fleet.hosts": latest_hosts(history),
+            "ops.source_files": pl.DataFrame(records, schema=Ledger.schema("source_files")),
+        },
+    )
+    return reads.problems + [problem for new in reads.new_sources for problem in new.problems]
+
+
+def as_files(logs: Mapping[str, str | None] | str) -> Mapping[str, str | None]:
+    """Return a host's log files by name; where there is but one text, it is the maillog."""
+    return {"maillog-20261124": logs} if isinstance(logs, str) else logs
+
+
+def story_lines(story: str, host: str, log: str) -> Iterator[str]:
+    """Yield the log lines of a story: words are spelt out, other lines are taken as they are."""
+    for line in story.splitlines():
+        if match := STORY_LINE.fullmatch(line.strip()):
+            values = words()["values"] | dict(v.split("=", 1) for v in match["values"].split())
+            text = words()[log][match["word"]].format(id=match["id"], **values)
+            yield HEADERS[log].format(time=match["time"], host=host, text=text)
+        else:
+            yield line
+
+
+@cache
+def words() -> dict[str, Any]:
+    """Return the words that stand for log lines, and the values they take where none is given."""
+    return dict(yaml.safe_load((FOLDER / "words.yaml").read_text(encoding="utf-8")))
