@@ -1,7 +1,7 @@
 """What tests share: one contract checker, and the sample fleet's lake."""
 
+import atexit
 import os
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,5 +61,4 @@ def pytest_unconfigure() -> None:
     When the interpreter ends, nanobind (inside DuckDB) lists the types of DuckDB's own modules as leaked if
     Hypothesis still holds those modules; the test runner's closing line would not be the last one.
     """
-    sys.stderr.flush()
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))
