@@ -18,21 +18,46 @@ with restarts as (
             and restarts.down_at <= maillog_spans.covered_until
 ),
 
-orders as (
+window_orders as (
     select
         restarts.restart_id,
-        min(flush_orders.ordered_at) filter (where flush_orders.order_kind = 'commanded')
-            as flush_commanded_at,
-        min(flush_orders.ordered_at) filter (where flush_orders.order_kind = 'marked')
-            as flush_marked_at,
-        max(flush_orders.ordered_at) as last_ordered_at
+        flush_orders.order_kind,
+        flush_orders.ordered_at
     from restarts
     inner join staging.flush_orders as flush_orders
         on
             restarts.host = flush_orders.host
             and restarts.window_from <= flush_orders.ordered_at
             and coalesce(restarts.window_until > flush_orders.ordered_at, true)
-    group by restarts.restart_id
+),
+
+-- The order that judges is the last one that found mail of the restart waiting.
+judging_orders as (
+    select
+        window_orders.restart_id,
+        max(window_orders.ordered_at) as judging_ordered_at
+    from window_orders
+    inner join staging.held_waits as held_waits
+        on
+            window_orders.restart_id = held_waits.restart_id
+            and window_orders.ordered_at > held_waits.deferred_at
+            and window_orders.ordered_at <= coalesce(held_waits.waited_until, 'infinity')
+    group by window_orders.restart_id
+),
+
+orders as (
+    select
+        window_orders.restart_id,
+        min(window_orders.ordered_at) filter (where window_orders.order_kind = 'commanded')
+            as flush_commanded_at,
+        min(window_orders.ordered_at) filter (where window_orders.order_kind = 'marked')
+            as flush_marked_at,
+        coalesce(any_value(judging_orders.judging_ordered_at), max(window_orders.ordered_at))
+            as last_ordered_at
+    from window_orders
+    left join judging_orders
+        on window_orders.restart_id = judging_orders.restart_id
+    group by window_orders.restart_id
 ),
 
 manager_coverage as (

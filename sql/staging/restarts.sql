@@ -34,7 +34,7 @@ outage_estimates as (
 ),
 
 commands as (
-    select
+    select distinct
         host,
         ordered_at
     from staging.flush_orders

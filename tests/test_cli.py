@@ -1,0 +1,161 @@
+"""The command line: what it prints, to which stream, and with which exit code."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import SAMPLE, run_job
+from transforms.contracts import Checker
+from transforms.pipeline import Job
+
+MAILLAG = Path(sys.executable).with_name("maillag")
+Maillag = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def maillag(tmp_path: Path) -> Maillag:
+    """Run `maillag` in a folder of its own, without settings but those that are given."""
+
+    def call(*arguments: str | Path, **settings: str) -> subprocess.CompletedProcess[str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("MAILLAG_")}
+        return subprocess.run(
+            [MAILLAG, *arguments],
+            cwd=tmp_path,
+            env=kept | settings,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    return call
+
+
+def test_restarts_come_as_a_table_for_people(maillag: Maillag, sample_lake: Path) -> None:
+    done = maillag("restarts", "--lake", sample_lake)
+    assert done.returncode == 0
+    assert done.stderr == ""
+    line = next(line for line in done.stdout.splitlines() if line.startswith("burst14"))
+    assert "2026-11-24 12:26:23" in line, "in the host's own time"
+    assert "672" in line
+    assert "NOT FLUSHED" in line
+
+
+def test_restarts_come_as_json_for_machines(maillag: Maillag, sample_lake: Path) -> None:
+    done = maillag("restarts", "--host", "imss12", "--json", "--lake", sample_lake)
+    (restart,) = json.loads(done.stdout)
+    assert restart["restart_id"] == "imss12-20261124T031333Z"
+    assert restart["down_at"] == "2026-11-24T03:13:33Z"
+    assert restart["restart_delay_total_seconds"] == 5869
+
+
+def test_restarts_come_as_csv_with_a_header_also_if_there_are_none(
+    maillag: Maillag, sample_lake: Path
+) -> None:
+    done = maillag("restarts", "--since", "2030-01-01", "--csv", "--lake", sample_lake)
+    (header,) = csv.reader(io.StringIO(done.stdout))
+    assert header[:3] == ["restart_id", "host", "flush_verdict"]
+
+
+def test_since_and_until_are_days_of_the_host(maillag: Maillag, sample_lake: Path) -> None:
+    on = ("--since", "2020-02-03", "--until", "2020-02-03")
+    done = maillag("restarts", *on, "--json", "--lake", sample_lake)
+    assert [restart["host"] for restart in json.loads(done.stdout)] == ["imsva91"]
+
+
+def test_status_counts_lines_and_lists_what_is_open(maillag: Maillag, sample_lake: Path) -> None:
+    done = maillag("status", "--json", "--lake", sample_lake)
+    assert done.returncode == 0
+    status = json.loads(done.stdout)
+    assert status["counts"][0]["line_count"] == 49_927
+    assert status["counts"][0]["unparsed_line_count"] == 0
+    assert status["findings"] == []
+    assert {host["host"] for host in status["hosts"]} == {p.name for p in SAMPLE.iterdir() if p.is_dir()}
+
+
+def test_a_query_answers(maillag: Maillag, sample_lake: Path) -> None:
+    sql = "select count(*) as n from marts.held_messages where is_never_tried"
+    assert json.loads(maillag("query", sql, "--json", "--lake", sample_lake).stdout) == [{"n": 667}]
+    assert maillag("query", sql, "--csv", "--lake", sample_lake).stdout == "n\n667\n"
+
+
+@pytest.mark.parametrize(
+    ("sql", "says"),
+    [
+        ("drop view marts.restarts", "is not one SELECT"),
+        ("copy (select 1) to 'x.csv'", "is not one SELECT"),
+        ("select 1; select 2", "is not one SELECT"),
+        ("select * from read_csv('/etc/passwd')", "disabled by configuration"),
+        ("select nothing", "nothing"),
+    ],
+)
+def test_a_query_may_only_read_the_lake(sql: str, says: str, maillag: Maillag, sample_lake: Path) -> None:
+    done = maillag("query", sql, "--lake", sample_lake)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_what_a_sender_wrote_does_not_steer_the_terminal(
+    maillag: Maillag, tmp_path: Path, checker: Checker
+) -> None:
+    hostile = "\x1b[31m<script>\u202e[bold]"
+    host = tmp_path / "archive" / "gw1"
+    host.mkdir(parents=True)
+    (host / "maillog-20261124").write_text(
+        f"Nov 24 10:00:00 gw1 postfix/qmgr[1]: 892A0205B6: from=<{hostile}@example.com>, size=1, nrcpt=1 "
+        "(queue active)\n"
+    )
+    run_job(Job(tmp_path / "archive", tmp_path / "lake"), checker)
+    done = maillag("query", "select sender from events.queue_activations", "--lake", "lake")
+    assert r"\x1b[31m<script>\u202e[bold]@example.com" in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+def test_without_a_lake_it_says_how_to_make_one(maillag: Maillag) -> None:
+    done = maillag("restarts")
+    assert done.returncode == 2
+    assert "Make it with: maillag run ARCHIVE" in done.stderr
+
+
+def test_an_unknown_setting_is_refused_with_a_suggestion(maillag: Maillag, tmp_path: Path) -> None:
+    done = maillag("restarts", MAILLAG_LAEK="x")
+    assert done.returncode == 2
+    assert "MAILLAG_LAEK: is no setting. Did you mean MAILLAG_LAKE?" in done.stderr
+    (tmp_path / "maillag.toml").write_text("[thresholds]\ngap_after_secs = 60\n")
+    done = maillag("restarts")
+    assert done.returncode == 2
+    assert "gap_after_secs is no setting. Did you mean thresholds.gap_after_seconds?" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_run_prints_the_answer_and_a_second_one_reads_nothing(maillag: Maillag) -> None:
+    first = maillag("run", SAMPLE, "--lake", "lake", "--json")
+    assert first.returncode == 0
+    answer = json.loads(first.stdout)
+    verdicts = {restart["flush_verdict"] for restart in answer["restarts"]}
+    assert verdicts == {"effective", "ineffective", "missing", "not_needed", "unknown"}
+    assert len(answer["missing_flushes"]) == 3
+    assert answer["counts"]["new_line_count"] == 49_927
+    second = maillag("run", SAMPLE, "--lake", "lake")
+    assert second.returncode == 0
+    assert "New in this run: 0 files, 0 lines" in second.stdout
+
+
+@pytest.mark.slow
+def test_a_run_with_a_bad_file_ends_with_1_and_says_so(maillag: Maillag, tmp_path: Path) -> None:
+    host = tmp_path / "archive" / "gw1"
+    host.mkdir(parents=True)
+    (host / "maillog").write_text("this is no log\n")
+    done = maillag("run", "archive", "--lake", "lake")
+    assert done.returncode == 1
+    assert "critical: gw1/maillog: is no maillog" in done.stderr
+    assert "No restart of the scan service was found." in done.stdout
