@@ -211,9 +211,12 @@ class _ProgressBar:
 
 
 def _lake(lake: Path | None) -> Path:
+    if lake:
+        return lake
+    # A second of imports that a given lake saves.
     from flows.settings import load_settings
 
-    return lake or load_settings().lake
+    return load_settings().lake
 
 
 def _choice(hosts: list[str] | None, since: Day, until: Day) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from isal import igzip_lib
 
 # Recycled by the allocator at this size; blocks four times as large multiplied the system time by five.
 BLOCK_BYTES = 8 * 1024 * 1024
+# A file without newlines, such as the NULs that a crash leaves, must not fill the memory.
+LINE_BYTES = 8 * 1024 * 1024
 RAW_BYTES = 1024 * 1024
 # A decoder that meets damage drops what it has not handed out yet: so it is asked for little at a time.
 PIECE_BYTES = 256 * 1024
@@ -53,20 +55,25 @@ DECODERS: dict[bytes, Callable[[], Decoder]] = {
 def read_blocks(path: Path) -> Iterator[bytes]:
     """Yield the file's content in blocks that end with a newline; gzip, bzip2 and xz are told by content.
 
-    The last block may lack its newline. Raises OSError if the file cannot be read, and DamagedFileError
-    after the last good byte was handed out if a compressed file is truncated or corrupt.
+    The last block may lack its newline; a line of more than LINE_BYTES is cut. Raises OSError if the file
+    cannot be read, and DamagedFileError after the last good byte was handed out if a compressed file is
+    truncated or corrupt.
     """
     pieces: list[bytes] = []
+    size_bytes = 0
     damage: DamagedFileError | None = None
     with path.open("rb") as raw:
         try:
             for piece in read_pieces(raw):
                 pieces.append(piece)
-                if sum(map(len, pieces)) >= BLOCK_BYTES:
+                size_bytes += len(piece)
+                if size_bytes >= BLOCK_BYTES:
                     block, newline, rest = b"".join(pieces).rpartition(b"\n")
+                    if not newline and size_bytes >= LINE_BYTES:
+                        block, newline, rest = rest, b"\n", b""
                     if newline:
                         yield block + newline
-                    pieces = [rest]
+                    pieces, size_bytes = [rest], len(rest)
         except DamagedFileError as error:
             damage = error
     if last := b"".join(pieces):
