@@ -7,7 +7,7 @@ INSTALLED := .venv/.installed
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
-.PHONY: run test test-fast check format bench docs lock
+.PHONY: run test test-fast check format bench docs lock rig
 
 run: $(INSTALLED)
 	@$(BIN)/maillag run data/sample --lake data/lake
@@ -35,6 +35,12 @@ bench: $(INSTALLED)
 
 docs: $(INSTALLED)
 	@$(BIN)/python -m transforms.dictionary
+
+# Records all scenarios of tests/rig on a real Postfix, in ten minutes; needs root.
+rig: $(INSTALLED)
+	@command -v postfix >/dev/null || { echo "installing postfix"; apt-get -qq update && \
+	  DEBIAN_FRONTEND=noninteractive apt-get -qq install -y postfix >/dev/null; }
+	@$(BIN)/python -m tests.rig --out data/rig
 
 # After a change of dependencies in pyproject.toml.
 lock: $(INSTALLED)

@@ -1,0 +1,163 @@
+"""Turns settings into a private Postfix instance on loopback ports, and its log into a maillog.
+
+Everything it writes is under one folder: configuration, queue, data and log. It logs through its
+own postlogd (`maillog_file`), so no syslog daemon is needed; the host's name in each line is the
+first part of `myhostname`. `collect_maillog` changes one thing: where a line tells the
+configuration folder, which is a temporary one, it says /etc/NAME.
+"""
+
+import os
+import socket
+import subprocess
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+TIME_ZONE = "Asia/Tokyo"
+
+_MASTER_CF = """\
+127.0.0.1:{smtp_port} inet n - n - - smtpd
+127.0.0.1:{reinjection_port} inet n - n - - smtpd -o content_filter=
+pickup    unix n - n 60 1 pickup
+cleanup   unix n - n - 0 cleanup
+qmgr      unix n - n 300 1 qmgr
+rewrite   unix - - n - - trivial-rewrite
+bounce    unix - - n - 0 bounce
+defer     unix - - n - 0 bounce
+trace     unix - - n - 0 bounce
+verify    unix - - n - 1 verify
+flush     unix n - n 1000? 0 flush
+proxymap  unix - - n - - proxymap
+smtp      unix - - n - - smtp
+imss      unix - - n - - smtp
+ -o smtp_helo_timeout=$imss_timeout
+ -o smtp_data_done_timeout=$imss_timeout
+ -o smtp_connect_timeout=$imss_connect_timeout
+showq     unix n - n - - showq
+error     unix - - n - - error
+retry     unix - - n - - error
+discard   unix - - n - - discard
+anvil     unix - - n - 1 anvil
+scache    unix - - n - 1 scache
+postlog   unix-dgram n - n - 1 postlogd
+"""
+
+
+class PostfixError(RuntimeError):
+    """Postfix did not do as it was told; the message ends with the last lines of its log."""
+
+
+class Instance:
+    """One Postfix instance with `content_filter = imss:localhost:SCAN_PORT`.
+
+    Its re-injection port takes mail back without the filter; from there all mail goes to
+    `sink_port`. `settings` are main.cf lines and win over the rig's own.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        host: str,
+        name: str,
+        scan_port: int,
+        sink_port: int,
+        settings: Mapping[str, str],
+    ) -> None:
+        self.name = name
+        self.smtp_port = free_port()
+        self.reinjection_port = free_port()
+        self._config = directory / name
+        self._maillog = directory / "maillog"
+        queue, data = directory / f"{name}-queue", directory / f"{name}-data"
+        for folder in (self._config, queue, data):
+            folder.mkdir(parents=True)
+        subprocess.run(["chown", "postfix", data], check=True)
+        self.settings = {
+            "compatibility_level": "3.6",
+            "queue_directory": str(queue),
+            "data_directory": str(data),
+            "maillog_file": str(self._maillog),
+            "maillog_file_prefixes": str(directory),
+            "syslog_name": name,
+            "import_environment": (
+                f"TZ={TIME_ZONE} LANG=C MAIL_CONFIG MAIL_LOGTAG POSTLOG_SERVICE POSTLOG_HOSTNAME"
+            ),
+            "export_environment": f"TZ={TIME_ZONE} LANG=C",
+            "myhostname": f"{host}.example.com",
+            "mydestination": "",
+            "alias_maps": "",
+            "alias_database": "",
+            "local_recipient_maps": "",
+            "inet_interfaces": "127.0.0.1",
+            "inet_protocols": "ipv4",
+            "mynetworks": "127.0.0.0/8",
+            "smtp_dns_support_level": "disabled",
+            "smtp_tls_security_level": "none",
+            "smtpd_tls_security_level": "none",
+            "relayhost": f"[127.0.0.1]:{sink_port}",
+            "content_filter": f"imss:localhost:{scan_port}",
+            "imss_timeout": "600s",
+            "imss_connect_timeout": "2s",
+            **settings,
+        }
+        (self._config / "main.cf").write_text(
+            "".join(f"{key} = {value}\n" for key, value in self.settings.items())
+        )
+        (self._config / "master.cf").write_text(
+            _MASTER_CF.format(smtp_port=self.smtp_port, reinjection_port=self.reinjection_port)
+        )
+
+    def start(self) -> None:
+        """Start, making the queue's folders where they are missing."""
+        self._postfix("start")
+
+    def reload(self) -> None:
+        """Have every daemon read its configuration again: a new qmgr, a new queue run phase."""
+        self._postfix("reload")
+
+    def flush(self) -> None:
+        """Try all deferred mail now."""
+        self._postfix("flush")
+
+    def mark(self, text: str) -> None:
+        """Log a line as the wrapper script of the product does."""
+        self._run("postlog", "-c", str(self._config), "-t", "postfix/postlog", text)
+
+    def stop(self) -> None:
+        """Stop; an instance that does not run is left as it is."""
+        self._run("postfix", "-c", str(self._config), "stop", is_checked=False)
+
+    def _postfix(self, command: str) -> None:
+        self._run("postfix", "-c", str(self._config), command)
+
+    def _run(self, *command: str, is_checked: bool = True) -> None:
+        # No pipes: the daemons would inherit them, and the caller would wait for their end.
+        done = subprocess.run(
+            command,
+            env={"PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin", "TZ": TIME_ZONE},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=False,
+        )
+        if is_checked and done.returncode:
+            log = self._maillog.read_text("utf-8", "replace") if self._maillog.exists() else ""
+            raise PostfixError(f"{' '.join(command)} failed:\n" + "\n".join(log.splitlines()[-5:]))
+
+
+def collect_maillog(directory: Path, instances: Iterable[Instance]) -> bytes:
+    """The log of all instances under the folder, each configuration named as in /etc."""
+    log = (directory / "maillog").read_bytes()
+    for instance in instances:
+        log = log.replace(
+            f"configuration {directory}/{instance.name}\n".encode(),
+            f"configuration /etc/{instance.name}\n".encode(),
+        )
+    return log
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

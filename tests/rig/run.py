@@ -1,0 +1,132 @@
+"""Turns `python -m tests.rig --out DIR` into DIR/HOST/ (logs) and DIR/truth.json, several at a time.
+
+Each scenario is played in network and process namespaces of its own (util-linux `unshare`), so
+that the scan port is always free and nothing outlives it. Where namespaces are not allowed, the
+scenarios are played here, one after another. Needs root and the Debian package postfix.
+"""
+
+import argparse
+import fcntl
+import json
+import os
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from .play import Truth, play
+from .scenarios import Scenario, read_scenarios
+
+_NAMESPACES = ("unshare", "--net", "--pid", "--fork", "--kill-child")
+_SET_INTERFACE_FLAGS, _IS_UP = 0x8914, 1  # linux/sockios.h SIOCSIFFLAGS, net/if.h IFF_UP
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; 0 where every scenario was played, else 1, and 2 for wrong use."""
+    scenarios = {scenario.name: scenario for scenario in read_scenarios()}
+    parser = argparse.ArgumentParser(prog="rig", description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("rig-out"), metavar="DIR")
+    parser.add_argument("--scenario", nargs="+", choices=scenarios, metavar="NAME")
+    parser.add_argument("--short", action="store_true", help="the quick selection only")
+    parser.add_argument("--jobs", type=int, default=5, help="scenarios at a time (default 5)")
+    parser.add_argument("--list", action="store_true", help="name the scenarios and stop")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    chosen = [
+        scenario
+        for scenario in scenarios.values()
+        if (options.scenario is None or scenario.name in options.scenario)
+        and (scenario.is_short or not options.short)
+    ]
+    if options.list:
+        print(*(f"{scenario.name:32} {scenario.sentence}" for scenario in chosen), sep="\n")
+        return 0
+    if options.inside:
+        _raise_loopback()
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+        json.dump([play(scenario, options.out) for scenario in chosen], sys.stdout)
+        return 0
+    if os.geteuid() != 0 or not shutil.which("postfix", path="/usr/sbin:" + os.environ["PATH"]):
+        print("The rig needs root and Postfix: apt-get install postfix", file=sys.stderr)
+        return 2
+    return record(chosen, options.out, jobs=options.jobs)
+
+
+def record(scenarios: Sequence[Scenario], out: Path, *, jobs: int) -> int:
+    """Play the scenarios and write the truth; 1 if one of them failed, else 0."""
+    out.mkdir(parents=True, exist_ok=True)
+    is_apart = _can_unshare()
+    one = partial(_play_apart if is_apart else _play_here, out=out)
+    longest_first = sorted(scenarios, key=lambda scenario: -scenario.end_seconds)
+    with ThreadPoolExecutor(jobs if is_apart else 1) as players:
+        played = [truth for truth in players.map(one, longest_first) if truth]
+    write_truth(played, out / "truth.json")
+    print(f"{len(played)} of {len(scenarios)} scenarios played, in {out}", file=sys.stderr)
+    return 0 if len(played) == len(scenarios) else 1
+
+
+def write_truth(truths: Sequence[Truth], path: Path) -> None:
+    """Write a JSON list by host, one message a line, so that differences can be read.
+
+    Hosts that are in the file already and were not played again stay as they are.
+    """
+    by_host: dict[str, Truth] = {}
+    if path.exists():
+        by_host = {truth["host"]: truth for truth in json.loads(path.read_text("utf-8"))}
+    by_host |= {truth["host"]: truth for truth in truths}
+    texts = [_host_text(by_host[host]) for host in sorted(by_host)]
+    path.write_text("[" + ",\n".join(texts) + "]\n", "utf-8")
+
+
+def _host_text(truth: Truth) -> str:
+    head = json.dumps(truth | {"messages": []}, indent=1)
+    messages = ",\n  ".join(map(json.dumps, truth["messages"]))
+    return head.replace('"messages": []', f'"messages": [\n  {messages}\n ]')
+
+
+def _play_apart(scenario: Scenario, *, out: Path) -> Truth | None:
+    command = [*_NAMESPACES, sys.executable, "-m", str(__package__), "--inside"]
+    command += ["--out", str(out), "--scenario", scenario.name]
+    # The child's standard input ends with this process, however that ends, and the child with it.
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout
+        text = child.stdout.read()
+    return _report(scenario, json.loads(text)[0] if child.returncode == 0 else None)
+
+
+def _play_here(scenario: Scenario, *, out: Path) -> Truth | None:
+    try:
+        return _report(scenario, play(scenario, out))
+    except (OSError, RuntimeError) as error:
+        print(error, file=sys.stderr)
+        return _report(scenario, None)
+
+
+def _report(scenario: Scenario, truth: Truth | None) -> Truth | None:
+    print(f"{scenario.name}: {'played' if truth else 'FAILED'}", file=sys.stderr, flush=True)
+    return truth
+
+
+def _can_unshare() -> bool:
+    if not shutil.which("unshare"):
+        return False
+    return subprocess.run([*_NAMESPACES, "true"], capture_output=True, check=False).returncode == 0
+
+
+def _end_with_parent() -> None:
+    sys.stdin.read()
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+
+def _raise_loopback() -> None:
+    """A new network namespace has its loopback down."""
+    with socket.socket() as any_socket:
+        request = struct.pack("16sh14x", b"lo", _IS_UP)
+        fcntl.ioctl(any_socket, _SET_INTERFACE_FLAGS, request)
