@@ -128,6 +128,14 @@ def test_without_a_lake_it_says_how_to_make_one(maillag: Maillag) -> None:
     assert "Make it with: maillag run ARCHIVE" in done.stderr
 
 
+def test_a_lake_that_cannot_be_written_to_is_wrong_use(maillag: Maillag, tmp_path: Path) -> None:
+    (tmp_path / "lake").write_text("not a folder")
+    done = maillag("run", SAMPLE, "--lake", "lake")
+    assert done.returncode == 2
+    assert "lake: its ledger cannot be opened" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_an_unknown_setting_is_refused_with_a_suggestion(maillag: Maillag, tmp_path: Path) -> None:
     done = maillag("restarts", MAILLAG_LAEK="x")
     assert done.returncode == 2

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import duckdb
 import polars as pl
+from sqlalchemy.exc import SQLAlchemyError
 
 from transforms.analyze import Thresholds, build_marts
 from transforms.archive import discover
@@ -68,9 +69,18 @@ class Job:
     thresholds: Thresholds = field(default_factory=Thresholds)
 
     def open_ledger(self) -> Ledger:
-        """Open the ledger: the database given by URL, else SQLite in the lake, made if need be."""
-        self.lake.mkdir(parents=True, exist_ok=True)
-        return Ledger(self.ledger_url or f"sqlite:///{self.lake.resolve() / 'ledger.sqlite'}")
+        """Open the ledger: the database given by URL, else SQLite in the lake, made if need be.
+
+        Raises MaillagError if the lake cannot be written to, or the database cannot be reached.
+        """
+        try:
+            self.lake.mkdir(parents=True, exist_ok=True)
+            return Ledger(self.ledger_url or f"sqlite:///{self.lake.resolve() / 'ledger.sqlite'}")
+        except (OSError, SQLAlchemyError) as error:
+            reason = str(error).splitlines()[0]
+            raise MaillagError(
+                f"{self.lake}: its ledger cannot be opened ({reason}). Give a folder that can be written to."
+            ) from None
 
 
 @dataclass(frozen=True)
