@@ -34,7 +34,6 @@ failures as (
 failures_with_reply as (
     select
         failures.*,
-        answered.began_at as next_began_at,
         answered.logged_before as next_reply_before,
         answered.began_at + (answered.logged_before - answered.logged_at)
         <= failures.next_failure_at as is_answered_before_next
