@@ -46,6 +46,7 @@ ADVICE = {
     "check_wrapper": "check the md5 of script/postfix, then edit it",
     "edit_wrapper": "edit script/postfix",
     "shorten_retry": "shorten queue_run_delay and minimal_backoff_time",
+    "shorten_queue_interval": "run sendmail's queue more often (-q)",
 }
 
 # Which restarts a command is about; `$since` and `$until` are days of the host.

@@ -2,8 +2,8 @@
 
 import difflib
 import os
-import re
 import tomllib
+from dataclasses import asdict
 from pathlib import Path
 
 from pydantic import ConfigDict, ValidationError, field_validator
@@ -19,6 +19,7 @@ from transforms.analyze import Thresholds
 from transforms.clock import Zone
 from transforms.pipeline import Job
 from transforms.problems import MaillagError
+from transforms.trend import LogRules, why_unsound
 
 PREFIX = "MAILLAG_"
 # Where the file of settings is, unless this variable names another.
@@ -29,6 +30,11 @@ DEFAULT_FILE = Path("maillag.toml")
 @validated(config=ConfigDict(extra="forbid"), frozen=True)
 class ThresholdSettings(Thresholds):
     """The thresholds of the rules, checked when they are set."""
+
+
+@validated(config=ConfigDict(extra="forbid"), frozen=True)
+class LogRuleSettings(LogRules):
+    """The regular expressions for undisclosed log formats, checked when they are set."""
 
 
 class Settings(BaseSettings):
@@ -48,8 +54,10 @@ class Settings(BaseSettings):
     """The ledger's database as an SQLAlchemy URL, if it is not SQLite in the lake."""
     default_time_zone: str = "UTC"
     """The zone of hosts for which neither the fleet file nor a manager log tells one."""
-    flush_commanded_pattern: str = Job.flush_commanded_pattern
-    """A regex for the manager log's line that orders a flush."""
+    log_rules: LogRuleSettings = LogRuleSettings()
+    """What to look for in logs whose format Trend Micro does not disclose; see transforms/trend.py."""
+    imss_ini_keys: dict[str, str] = {}
+    """Settings of a host that an imss.ini tells, by its "[section] key"; none is disclosed."""
     thresholds: ThresholdSettings = ThresholdSettings()
     """The numbers in the rules; see transforms/analyze.py."""
 
@@ -60,14 +68,13 @@ class Settings(BaseSettings):
             raise ValueError("is no zone; write an IANA name such as Asia/Tokyo")
         return name
 
-    @field_validator("flush_commanded_pattern")
+    @field_validator("log_rules")
     @classmethod
-    def _sound_pattern(cls, pattern: str) -> str:
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise ValueError(f"is no regular expression ({error})") from None
-        return pattern
+    def _sound_patterns(cls, rules: LogRuleSettings) -> LogRuleSettings:
+        for name, pattern in asdict(rules).items():
+            if error := why_unsound(pattern):
+                raise ValueError(f"{name} is no regular expression ({error})")
+        return rules
 
     @classmethod
     def settings_customise_sources(
@@ -106,7 +113,8 @@ class Settings(BaseSettings):
             ledger_url=self.ledger_url,
             hosts=hosts,
             default_time_zone=self.default_time_zone,
-            flush_commanded_pattern=self.flush_commanded_pattern,
+            log_rules=LogRules(**asdict(self.log_rules)),
+            imss_ini_keys=self.imss_ini_keys,
             thresholds=self.thresholds,
         )
 

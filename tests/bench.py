@@ -73,16 +73,16 @@ def read(archive: Path, folder: Path) -> None:
     """Read the archive into a lake, as a run does before it checks and analyzes."""
     from transforms.archive import discover
     from transforms.fleet import read_fleet
-    from transforms.ingest import choose_zones, plan_reads, read_sources
+    from transforms.ingest import read_sources
     from transforms.pipeline import Job
+    from transforms.plan import choose_zones, plan_reads
 
     job = Job(archive, folder / "lake")
     ledger = job.open_ledger()
     fleet = read_fleet(archive)
     sources = discover(archive, fleet).sources
     zones = choose_zones(fleet, sources, job.default_time_zone)
-    pattern = job.flush_commanded_pattern
-    plan = plan_reads(sources, ledger, zones=zones, flush_commanded_pattern=pattern)
+    plan = plan_reads(sources, ledger, fleet=fleet, zones=zones, rules=job.log_rules)
     read_sources(plan, job.lake, ledger, run_id="bench")
 
 

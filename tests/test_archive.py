@@ -1,15 +1,17 @@
 """A folder of logs to source files: what is read, what is left alone, and what is reported."""
 
-from datetime import date
+from datetime import date, time
 from pathlib import Path
 
 import pytest
 
-from transforms.archive import SourceFile, classify, discover
+from transforms.archive import FileName, SourceFile, classify, discover
 from transforms.fleet import read_fleet
-from transforms.ingest import choose_zones, plan_reads, read_sources
+from transforms.ingest import read_sources
 from transforms.ledger import Ledger
+from transforms.plan import choose_zones, plan_reads
 from transforms.problems import MaillagError
+from transforms.trend import LogRules
 
 
 @pytest.mark.parametrize(
@@ -33,6 +35,24 @@ from transforms.problems import MaillagError
         ("imssmgr.20200203.0001", "manager_log", date(2020, 2, 3), True),
         ("imssmgr", "manager_log", None, True),
         ("imssmgr.20200203.0012.gz", "manager_log", date(2020, 2, 3), False),
+        ("maillog-20261124.zst", "maillog", date(2026, 11, 24), False),
+        ("maillog-2026112403.gz", "maillog", date(2026, 11, 24), False),
+        ("mail", "maillog", None, True),
+        ("mail-20261124.xz", "maillog", date(2026, 11, 24), False),
+        ("journal.json", "maillog", None, True),
+        ("journal-gw1.json.gz", "maillog", None, False),
+        ("sysevt.imss.20200203.0001", "system_events", date(2020, 2, 3), True),
+        ("sysevt.imss.20200203.0001.gz", "system_events", date(2020, 2, 3), False),
+        ("system-events.csv", "system_events", None, False),
+        ("system_events_20261124.txt.gz", "system_events", None, False),
+        ("msgtra.imss.20191018.0001", "message_tracking", date(2019, 10, 18), True),
+        ("postqueue.txt", "queue_snapshot", None, False),
+        ("postqueue-p-20261124.txt", "queue_snapshot", date(2026, 11, 24), False),
+        ("postqueue-j-20261124T1205.json.gz", "queue_snapshot", date(2026, 11, 24), False),
+        ("mailq", "queue_snapshot", None, False),
+        ("main.cf", "inventory", None, False),
+        ("postconf-n-20261124.txt", "inventory", date(2026, 11, 24), False),
+        ("md5sum-20261124.txt", "inventory", date(2026, 11, 24), False),
     ],
 )
 def test_name_tells_what_a_log_is(
@@ -42,18 +62,28 @@ def test_name_tells_what_a_log_is(
     (tmp_path / "gw" / name).write_bytes(b"line\n")
     found = discover(tmp_path, read_fleet(tmp_path))
     (source,) = found.sources
+    assert (source.log_kind, source.name.name_date, source.is_live) == (log_kind, name_date, is_live)
     assert source == SourceFile(
         host="gw",
-        log_kind=log_kind,
         path=f"gw/{name}",
         absolute_path=tmp_path / "gw" / name,
+        member=None,
         size_bytes=5,
         modified_at_ns=(tmp_path / "gw" / name).stat().st_mtime_ns,
-        name_date=name_date,
+        name=source.name,
         is_live=is_live,
+        is_central=False,
     )
     assert found.ignored == []
-    assert found.problems == []
+    assert [problem.what for problem in found.problems] == (
+        ["holds no maillog and no log of the product"] if log_kind == "inventory" else []
+    )
+
+
+def test_name_of_a_snapshot_may_tell_its_instant() -> None:
+    assert classify("postqueue-p-20261124T120530.txt") == FileName(
+        "queue_snapshot", name_date=date(2026, 11, 24), name_time=time(12, 5, 30), is_rotated=False
+    )
 
 
 @pytest.mark.parametrize(
@@ -62,7 +92,6 @@ def test_name_tells_what_a_log_is(
         "maillog.old",
         "maillog~",
         "maillog.1.swp",
-        "maillog.1.zip",
         "xmaillog",
         "mailxlog",
         "MAILLOG",
@@ -73,7 +102,9 @@ def test_name_tells_what_a_log_is(
         "imssmgrmon.20200203.0001",
         "log.imss.20200203.0001",
         "cron-20261124.gz",
-        "main.cf",
+        "polevt.imss.20191018.0001",
+        "postqueue.sh",
+        "main.cf.rpmnew",
     ],
 )
 def test_other_name_is_no_log_and_is_listed(name: str, tmp_path: Path) -> None:
@@ -122,9 +153,10 @@ def test_path_of_the_fleet_file_tells_where_the_logs_are(tmp_path: Path) -> None
     found = discover(tmp_path, read_fleet(tmp_path))
     assert [(source.host, source.path) for source in found.sources] == [
         ("gw1", "bundle/logs/maillog"),
+        ("gw1", "bundle/logs/main.cf"),
         ("gw2", "gw2/maillog"),
     ]
-    assert found.ignored == ["bundle/logs/main.cf"]
+    assert found.ignored == []
 
 
 def test_dangling_link_is_a_problem_and_the_other_files_are_read(tmp_path: Path) -> None:
@@ -140,13 +172,14 @@ def test_dangling_link_is_a_problem_and_the_other_files_are_read(tmp_path: Path)
     assert not problem.is_note
 
 
-def test_folder_named_as_a_log_is_a_problem(tmp_path: Path) -> None:
-    (tmp_path / "gw" / "maillog").mkdir(parents=True)
+def test_folders_below_a_host_s_are_looked_into(tmp_path: Path) -> None:
+    for name in ("CDT-1/IMSVA/LogFile/Event5/maillog", "CDT-1/IMSVA/LogFile/Event3/log.imss.1", "maillog/x"):
+        (tmp_path / "gw" / name).parent.mkdir(parents=True)
+        (tmp_path / "gw" / name).touch()
     found = discover(tmp_path, read_fleet(tmp_path))
-    assert found.sources == []
-    (problem,) = found.problems
-    assert problem.where == "gw/maillog"
-    assert problem.what == "cannot be read (Is a directory)"
+    assert [source.path for source in found.sources] == ["gw/CDT-1/IMSVA/LogFile/Event5/maillog"]
+    assert found.ignored == ["gw/CDT-1/IMSVA/LogFile/Event3/log.imss.1", "gw/maillog/x"]
+    assert found.problems == []
 
 
 def test_host_without_logs_is_a_problem_that_says_what_to_do(tmp_path: Path) -> None:
@@ -157,7 +190,7 @@ def test_host_without_logs_is_a_problem_that_says_what_to_do(tmp_path: Path) -> 
     assert found.ignored == ["gw/readme.txt"]
     (problem,) = found.problems
     assert problem.where == "gw/"
-    assert problem.what == "holds no maillog and no imssmgr log"
+    assert problem.what == "holds no maillog and no log of the product"
     assert "maillog-20261124.gz" in problem.remedy
     assert "`path` of host 'gw'" in problem.remedy
 
@@ -191,7 +224,7 @@ def test_archive_is_not_changed_by_reading_it(tmp_path: Path) -> None:
     sources = discover(archive, fleet).sources
     ledger = Ledger("sqlite://")
     zones = choose_zones(fleet, sources, "UTC")
-    plan = plan_reads(sources, ledger, zones=zones, flush_commanded_pattern="flush")
+    plan = plan_reads(sources, ledger, fleet=fleet, zones=zones, rules=LogRules())
     read_sources(plan, tmp_path / "lake", ledger, run_id="run")
     ledger.close()
     after = {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in archive.rglob("*")}

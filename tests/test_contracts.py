@@ -19,9 +19,20 @@ from transforms.events import LINE_COUNTS
 from transforms.fleet import HISTORY_SCHEMA, latest_hosts
 from transforms.ledger import Ledger
 from transforms.models import load_models, run_models
-from transforms.patterns import EVENT_TABLES, NOISE, POSTFIX_PATTERNS, manager_patterns
+from transforms.postfix import POSTFIX_PATTERNS
 from transforms.problems import MaillagError
+from transforms.sendmail import SENDMAIL_PATTERNS
+from transforms.syslog import SYSLOG_PATTERNS
+from transforms.tables import EVENT_TABLES, NOISE
+from transforms.trend import LogRules, manager_patterns, system_event_patterns
 
+ALL_PATTERNS = (
+    *POSTFIX_PATTERNS,
+    *SENDMAIL_PATTERNS,
+    *SYSLOG_PATTERNS,
+    *manager_patterns(LogRules()),
+    *system_event_patterns(LogRules()),
+)
 CONTRACTS = load_contracts()
 LEDGER_TABLES = ("source_files", "runs", "quarantine")
 
@@ -51,6 +62,10 @@ BROKEN_ROWS: Mapping[str, list[dict[str, Any]]] = {
         {"source_id": "a", "line_number": 1},
     ],
     "events.service_events": [{"event_kind": "flush"}],
+    "events.inventory": [{"tool": "notes"}],
+    "events.message_tracking": [{"host": "gw"}],
+    "events.queue_snapshots": [{"queue_name": "lost"}],
+    "events.system_events": [{"event_kind": "sneezed"}],
     "events.unparsed_lines": [{"reason": "tired"}],
     "fleet.host_history": [
         {"host": "overlap", "valid_until": "2026-03-02 00:00+00"},
@@ -208,8 +223,10 @@ def test_every_field_is_used_by_a_table() -> None:
 
 def test_contracts_allow_just_the_kinds_that_patterns_give() -> None:
     kinds: dict[tuple[str, str], set[str]] = {}
-    for pattern in (*POSTFIX_PATTERNS, *manager_patterns("flush")):
+    for pattern in ALL_PATTERNS:
         for column, value in pattern.constants.items():
+            if not column.endswith("_kind"):
+                continue
             kinds.setdefault((f"events.{pattern.table}", column), set()).add(value)
     assert kinds == {place: allowed_values(*place) for place in kinds}
 

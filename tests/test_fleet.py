@@ -9,13 +9,15 @@ import pytest
 from transforms.clock import Zone
 from transforms.fleet import (
     HISTORY_SCHEMA,
-    SETTING_NAMES,
     Fleet,
     host_history,
+    host_of_line,
     latest_hosts,
     read_fleet,
+    with_found_hosts,
     zone_of,
 )
+from transforms.host_settings import SETTING_NAMES
 from transforms.problems import MaillagError
 
 IMSVA = {
@@ -70,6 +72,24 @@ POSTFIX = {
         (
             "[[hosts.gw.changes]]\nfrom = 2026-03-01\nbuid = 1\n",
             "change from 2026-03-01: 'buid' is no",
+        ),
+        ("[hosts.gw]\nbuild = 2147483648\n", "build = 2147483648 is too large."),
+        ("[hosts.gw]\nhost_form = 'line'\n", "Did you mean host_from?"),
+        ("[hosts.gw]\nalias = ['mx']\n", "Did you mean aliases?"),
+        ("[hosts.gw]\nchange = []\n", "Did you mean changes?"),
+        ("[defaults]\nhost_from = 'line'\n", "'host_from' is no known key."),
+        ("[hosts.gw]\nhost_from = 'lines'\n", "host_from = 'lines' is none of folder, line."),
+        ("[hosts.gw]\nhost_from = 5\n", "host_from = 5 is no str."),
+        ("[hosts.gw]\naliases = 'mx'\n", "aliases = 'mx' is no list of names. Write aliases = "),
+        ("[hosts.gw]\naliases = ['mx', 5]\n", "aliases = ['mx', 5] is no list of names."),
+        ("[hosts.gw]\naliases = ['']\n", "aliases = [''] is no list of names."),
+        (
+            "[hosts.gw1]\naliases = ['mx']\n[hosts.gw2]\naliases = ['MX']\n",
+            "[hosts.\"gw2\"]: alias 'MX' is an alias of host 'gw1' too.",
+        ),
+        (
+            "[hosts.gw1]\naliases = ['gw2']\n[hosts.gw2]\n",
+            "[hosts.\"gw1\"]: alias 'gw2' is the name of host 'gw2' too.",
         ),
         ("[hosts.gw\n", "is not valid TOML"),
         ("[hosts.gw]\nbuild = 1\nbuild = 2\n", "is not valid TOML"),
@@ -230,6 +250,82 @@ def test_fleet_without_hosts_has_an_empty_history(tmp_path: Path) -> None:
     assert fleet == Fleet(())
     assert host_history(fleet, {}).is_empty()
     assert host_history(fleet, {}).schema == HISTORY_SCHEMA
+
+
+COLLECTOR = "[hosts.logs]\nhost_from = 'line'\ntime_zone = 'Asia/Tokyo'\n"
+
+
+def test_alias_that_is_a_folder_without_an_entry_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mx.example.com").mkdir()
+    with pytest.raises(MaillagError, match=r"is the name of host 'mx\.example\.com' too"):
+        fleet_of(tmp_path, "[hosts.gw]\naliases = ['mx.example.com']\n")
+
+
+def test_host_may_repeat_its_own_names(tmp_path: Path) -> None:
+    fleet = fleet_of(tmp_path, "[hosts.gw]\naliases = ['GW', 'mx', 'mx']\n")
+    assert fleet.hosts[0].aliases == ("GW", "mx", "mx")
+    assert host_of_line(fleet) == {"gw": "gw", "mx": "gw"}
+
+
+def test_line_names_a_host_by_name_alias_or_what_stands_before_the_first_dot(tmp_path: Path) -> None:
+    fleet = fleet_of(
+        tmp_path,
+        COLLECTOR
+        + "[hosts.GW1]\naliases = ['MX1.example.com', '192.0.2.7', '2001:db8::7']\n"
+        + "[hosts.'gw2.example.com']\n",
+    )
+    assert host_of_line(fleet) == {
+        "logs": "logs",
+        "gw1": "GW1",
+        "mx1.example.com": "GW1",
+        "mx1": "GW1",
+        "192.0.2.7": "GW1",
+        "2001:db8::7": "GW1",
+        "gw2.example.com": "gw2.example.com",
+        "gw2": "gw2.example.com",
+    }
+
+
+def test_short_name_of_two_hosts_means_none_and_a_whole_name_goes_first(tmp_path: Path) -> None:
+    fleet = fleet_of(
+        tmp_path,
+        "[hosts.'a.example.com']\n[hosts.'a.example.net']\n[hosts.'b.example.com']\n[hosts.b]\n"
+        "[hosts.c]\n[hosts.C]\n",
+    )
+    assert host_of_line(fleet) == {
+        "a.example.com": "a.example.com",
+        "a.example.net": "a.example.net",
+        "b.example.com": "b.example.com",
+        "b": "b",
+    }
+
+
+def test_collector_is_no_gateway(tmp_path: Path) -> None:
+    fleet = fleet_of(tmp_path, f"{COLLECTOR}[hosts.gw]\nhost_from = 'folder'\n")
+    assert [(host.name, host.is_collector) for host in fleet.hosts] == [("gw", False), ("logs", True)]
+    assert [host.name for host in fleet.gateways] == ["gw"]
+    assert [row["host"] for row in host_history(fleet, zones(fleet)).rows(named=True)] == ["gw"]
+
+
+def test_found_host_has_the_zone_of_its_collector_and_the_defaults_of_the_fleet(tmp_path: Path) -> None:
+    fleet = fleet_of(
+        tmp_path,
+        f"[defaults]\nproduct = 'imsva'\n{COLLECTOR}build = 1631\n[hosts.gw]\naliases = ['mx']\n",
+    )
+    found = with_found_hosts(fleet, dict.fromkeys(("new", "GW", "MX", "logs"), "logs"))
+    assert [host.name for host in found.hosts] == ["gw", "logs", "new"]
+    (row,) = (row for row in history(found) if row["host"] == "new")
+    assert (row["time_zone"], row["time_zone_source"]) == ("Asia/Tokyo", "fleet_file")
+    assert (row["product"], row["product_source"]) == ("imsva", "fleet_defaults")
+    assert row["build"] is None
+    (note,) = found.problems
+    assert (note.where, note.is_note) == ("logs/", True)
+    assert note.what.startswith("host new has no entry in fleet.toml")
+
+
+def test_nothing_found_changes_nothing(tmp_path: Path) -> None:
+    fleet = fleet_of(tmp_path, COLLECTOR)
+    assert with_found_hosts(fleet, {}) == fleet
 
 
 @pytest.mark.parametrize(

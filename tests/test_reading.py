@@ -5,18 +5,19 @@ import gzip
 import hashlib
 import itertools
 import lzma
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
+from backports import zstd
 from hypothesis import given
 from hypothesis import strategies as st
 
 from transforms import lines
-from transforms.clock import YearWindow, Zone, local_to_utc
+from transforms.clock import LocalClock, YearWindow, Zone
 from transforms.events import split_lines
 from transforms.lines import DamagedFileError, read_blocks
 
@@ -26,42 +27,43 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
     "gz": gzip.compress,
     "bz2": bz2.compress,
     "xz": lambda content: lzma.compress(content, preset=0),
+    "zst": zstd.compress,
 }
 packed = pytest.mark.parametrize("pack", PACKERS.values(), ids=PACKERS.keys())
 compressed = pytest.mark.parametrize(
-    "pack", [PACKERS[name] for name in ("gz", "bz2", "xz")], ids=["gz", "bz2", "xz"]
+    "pack", [pack for name, pack in PACKERS.items() if name != "plain"], ids=[*PACKERS][1:]
 )
 
 
 @packed
 def test_file_is_read_whole_and_in_order(pack: Callable[[bytes], bytes], tmp_path: Path) -> None:
-    assert b"".join(read_blocks(written(tmp_path, pack(LINES)))) == LINES
+    assert b"".join(blocks_of(written(tmp_path, pack(LINES)))) == LINES
 
 
 @compressed
 def test_members_in_a_row_are_one_file(pack: Callable[[bytes], bytes], tmp_path: Path) -> None:
     parts = LINES[:7000], b"", LINES[7000:7001], LINES[7001:]
     content = b"".join(pack(part) for part in parts)
-    assert b"".join(read_blocks(written(tmp_path, content))) == LINES
+    assert b"".join(blocks_of(written(tmp_path, content))) == LINES
 
 
 @packed
 def test_empty_file_has_no_block(pack: Callable[[bytes], bytes], tmp_path: Path) -> None:
-    assert list(read_blocks(written(tmp_path, pack(b"")))) == []
+    assert list(blocks_of(written(tmp_path, pack(b"")))) == []
 
 
 def test_file_of_no_bytes_has_no_block_whatever_its_name(tmp_path: Path) -> None:
-    assert list(read_blocks(written(tmp_path, b""))) == []
+    assert list(blocks_of(written(tmp_path, b""))) == []
 
 
 @packed
 def test_last_line_may_lack_its_newline(pack: Callable[[bytes], bytes], tmp_path: Path) -> None:
     path = written(tmp_path, pack(LINES + b"unfinished"))
-    assert b"".join(read_blocks(path)) == LINES + b"unfinished"
+    assert b"".join(blocks_of(path)) == LINES + b"unfinished"
 
 
 def test_one_unfinished_line_is_a_block(tmp_path: Path) -> None:
-    assert list(read_blocks(written(tmp_path, b"unfinished"))) == [b"unfinished"]
+    assert list(blocks_of(written(tmp_path, b"unfinished"))) == [b"unfinished"]
 
 
 @compressed
@@ -118,14 +120,14 @@ def test_garbage_behind_a_member_is_damage_and_loses_nothing(tmp_path: Path) -> 
 @packed
 def test_endless_line_is_cut_and_nothing_is_lost(pack: Callable[[bytes], bytes], tmp_path: Path) -> None:
     content = b"short\n" + b"x" * (lines.LINE_BYTES * 2 + 3) + b"\nshort\n"
-    read = b"".join(read_blocks(written(tmp_path, pack(content))))
+    read = b"".join(blocks_of(written(tmp_path, pack(content))))
     assert read.replace(b"\n", b"") == content.replace(b"\n", b"")
     assert max(map(len, read.split(b"\n"))) <= lines.LINE_BYTES + lines.RAW_BYTES
 
 
 def test_bytes_that_are_not_utf8_pass_unchanged_and_become_codes(tmp_path: Path) -> None:
     content = b"na\xf8ve\nGr\xc3\xbc\xc3\x9fe\n\x00\x1b[31m\n"
-    (block,) = read_blocks(written(tmp_path, content))
+    (block,) = blocks_of(written(tmp_path, content))
     assert block == content
     assert split_lines(block, 5).rows() == [
         (5, r"na\xf8ve"),
@@ -136,7 +138,7 @@ def test_bytes_that_are_not_utf8_pass_unchanged_and_become_codes(tmp_path: Path)
 
 def test_missing_file_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        list(read_blocks(tmp_path / "maillog"))
+        list(blocks_of(tmp_path / "maillog"))
 
 
 plain_bytes = st.binary(max_size=300).filter(lambda content: not content.startswith(tuple(lines.DECODERS)))
@@ -161,7 +163,7 @@ def test_blocks_of_any_size_give_the_same_lines(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lines, "RAW_BYTES", raw_bytes)
         patch.setattr(lines, "BLOCK_BYTES", block_bytes)
-        blocks = list(read_blocks(path))
+        blocks = list(blocks_of(path))
     assert b"".join(blocks) == content
     assert all(block.endswith(b"\n") for block in blocks[:-1])
     numbered: list[tuple[int, str]] = []
@@ -181,7 +183,7 @@ def test_any_bytes_survive_any_packing(
     parts = [content[start:end] for start, end in itertools.pairwise(edges)]
     for pack in PACKERS.values():
         path = written(folder, b"".join(map(pack, parts)))
-        assert b"".join(read_blocks(path)) == content
+        assert b"".join(blocks_of(path)) == content
 
 
 def test_file_name_tells_the_year_also_over_new_year() -> None:
@@ -335,7 +337,7 @@ def read_until_damage(path: Path) -> tuple[bytes, DamagedFileError]:
     """Return what comes out of a damaged file, and the error that ends it."""
     content = b""
     try:
-        for block in read_blocks(path):
+        for block in blocks_of(path):
             content += block
     except DamagedFileError as error:
         return content, error
@@ -344,7 +346,12 @@ def read_until_damage(path: Path) -> tuple[bytes, DamagedFileError]:
 
 def in_utc(zone: str, local: datetime | None) -> datetime | None:
     """Turn one local time into UTC."""
-    frame = pl.DataFrame({"local": [local]}, schema={"local": pl.Datetime("us")})
-    found = frame.select(local_to_utc(pl.col("local"), Zone(zone, "fleet_file"))).item()
+    found = LocalClock(Zone(zone, "fleet_file")).to_utc(pl.Series([local], dtype=pl.Datetime("us"))).item()
     assert found is None or isinstance(found, datetime)
     return found
+
+
+def blocks_of(path: Path) -> Iterator[bytes]:
+    """Yield the blocks of a file."""
+    with path.open("rb") as raw:
+        yield from read_blocks(raw)

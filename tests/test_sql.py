@@ -27,15 +27,16 @@ from transforms.catalog import create_tables, create_views
 from transforms.contracts import load_contracts
 from transforms.events import LINE_COUNTS
 from transforms.fleet import HISTORY_SCHEMA, Fleet, host_history, latest_hosts, read_fleet
-from transforms.ingest import choose_zones, plan_reads, read_sources
+from transforms.ingest import read_sources
 from transforms.ledger import Ledger
 from transforms.models import Model, load_models, run_models
-from transforms.patterns import EVENT_TABLES
+from transforms.plan import choose_zones, plan_reads
 from transforms.problems import Problem
+from transforms.tables import EVENT_TABLES
+from transforms.trend import LogRules
 
 FOLDER = Path(__file__).parent / "sql"
 MODELS = {model.name: model for model in load_models()}
-FLUSH_COMMANDED_PATTERN = "script/postfix flush"
 
 DAY = date(2026, 11, 24)
 # A log whose name bears no date gets its year from the time of its last change.
@@ -268,7 +269,7 @@ def tell_stories(connection: duckdb.DuckDBPyConnection, cases: Iterable[Case], f
     sources = discover(archive, fleet).sources
     zones = choose_zones(fleet, sources, "UTC")
     ledger = Ledger("sqlite://")
-    plan = plan_reads(sources, ledger, zones=zones, flush_commanded_pattern=FLUSH_COMMANDED_PATTERN)
+    plan = plan_reads(sources, ledger, fleet=fleet, zones=zones, rules=LogRules())
     reads = read_sources(plan, lake, ledger, run_id="story")
     ledger.close()
     files: dict[str, list[str]] = {}

@@ -21,6 +21,8 @@ class Thresholds:
     """A flush or order this long after up_at still belongs to the restart."""
     expected_flush_seconds: int = 60
     """The manager polls every minute: a flush is due this long after up_at."""
+    trigger_window_seconds: int = 120
+    """A line that tells why the service restarts comes at most this long before it stops."""
     longest_restart_seconds: int = 60
     """A restart takes a minute at most (KA-0010256); what is longer for sure is a service failure."""
     close_bounds_seconds: int = 5
@@ -37,6 +39,8 @@ class Thresholds:
     """Re-activations at most this far apart are one scan of the deferred queue."""
     qmgr_start_seconds: int = 5
     """A re-activation this soon after a qmgr start proves nothing."""
+    queue_run_margin_seconds: int = 2
+    """A scan of sendmail's queue this close to a queue run is that run."""
     order_effect_seconds: int = 10
     """An order or flush must show its effect within this."""
     gap_after_seconds: int = 21600

@@ -1,40 +1,84 @@
 """A folder of archived logs to the list of source files that maillag reads, by their names alone."""
 
+import glob
+import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import dataclass, replace
+from datetime import date, time
 from pathlib import Path
 
 from transforms.fleet import FLEET_FILE, Fleet, Host
+from transforms.inventory import inventory_file
+from transforms.lines import DamagedFileError, Member, is_container, list_members
 from transforms.problems import MaillagError, Problem
 
-COMPRESSED = r"(?P<compressed>\.(?:gz|bz2|xz))?"
-# maillog, maillog.1, maillog-20261124, mail.log.2.gz (logrotate); imssmgr.20200203.0001 (Trend Micro
-# 1309884: daily, and by size within the day).
+COMPRESSED = r"(?P<compressed>\.(?:gz|bz2|xz|zst))?"
+# logrotate: maillog.1, maillog-20261124, maillog-2026112403, maillog-20261124-1790000000.
+LOGROTATE = r"(?P<rotation>[-.](?P<date>[0-9]{8})(?:[0-9]{2})?(?:-[0-9]+)?|\.(?P<number>[0-9]{1,4}))?"
+# Trend Micro 1309884: imssmgr.20200203.0001, daily and by size within the day.
+TREND_DAILY = r"(?P<rotation>\.(?P<date>[0-9]{8})(?:\.[0-9]{4})?)?"
 LOG_NAMES = {
     "maillog": re.compile(
-        rf"(?:maillog|mail\.log)(?P<rotation>[-.](?P<date>\d{{8}})(?:-\d+)?|\.\d+)?{COMPRESSED}"
+        rf"(?:maillog|mail\.log|mail|(?:maillog|journal)(?:[-_.][\w.-]*)?\.json){LOGROTATE}{COMPRESSED}"
     ),
-    "manager_log": re.compile(rf"imssmgr(?P<rotation>\.(?P<date>\d{{8}})(?:\.\d{{4}})?)?{COMPRESSED}"),
+    "manager_log": re.compile(rf"imssmgr{TREND_DAILY}{COMPRESSED}"),
+    # The log query's export has no name of its own: it is to be kept as system-events*.csv.
+    "system_events": re.compile(
+        rf"sysevt\.imss{TREND_DAILY}{COMPRESSED}"
+        r"|system[-_]events?(?P<export>[-_.]?[0-9T_-]*)\.(?:csv|txt)(?P<packed>\.(?:gz|bz2|xz|zst))?"
+    ),
+    "message_tracking": re.compile(rf"msgtra\.imss{TREND_DAILY}{COMPRESSED}"),
+    # `postqueue -p` and -j have none either: postqueue-20261124T1200.txt is the instant, in the host's zone.
+    "queue_snapshot": re.compile(
+        r"(?:postqueue|mailq)(?:[-_ ]?[pj])?"
+        r"(?:[-_.](?P<date>[0-9]{8})(?:[T_-]?(?P<hour>[0-2][0-9])(?P<minute>[0-5][0-9])(?P<second>[0-5][0-9])?)?)?"
+        rf"(?:\.(?:txt|json|out|log))?{COMPRESSED}"
+    ),
 }
+LOG_KINDS = (*LOG_NAMES, "inventory")
+# A collector's files may have any name; where there is a date in it, it is that of the rotation.
+DATE_IN_NAME = re.compile(r"(?<![0-9])(20[0-9]{2})-?([01][0-9])-?([0-3][0-9])(?![0-9])")
+
+
+@dataclass(frozen=True)
+class FileName:
+    """What a file's name tells: the kind of log, its date, its place in a rotation, the tool behind it.
+
+    `name_time` is that of a queue snapshot; `rotation_number` counts backwards, the newest file has none.
+    """
+
+    log_kind: str
+    name_date: date | None = None
+    name_time: time | None = None
+    rotation_number: int | None = None
+    is_rotated: bool = True
+    is_compressed: bool = False
+    tool: str = ""
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One log file of one host. `path` is relative to the archive, `name_date` the date in its name.
+    """One log file of one host. `path` is relative to the archive; `member` is its name in a tar or zip file.
 
-    `is_live`: a daemon may still be writing to it, so that its last line may be unfinished.
+    `is_live`: a daemon may still be writing to it, so that its last line may be unfinished. With
+    `is_central` its lines name their hosts, and `host` is the collector's.
     """
 
     host: str
-    log_kind: str
     path: str
     absolute_path: Path
+    member: str | None
     size_bytes: int
     modified_at_ns: int
-    name_date: date | None
+    name: FileName
     is_live: bool
+    is_central: bool
+
+    @property
+    def log_kind(self) -> str:
+        """The kind of log, one of LOG_KINDS."""
+        return self.name.log_kind
 
 
 @dataclass(frozen=True)
@@ -55,68 +99,114 @@ def discover(archive: Path, fleet: Fleet) -> Discovery:
         raise MaillagError(
             f"{archive}: is not a folder. Give the folder that holds one folder of logs per host."
         )
-    sources: list[SourceFile] = []
-    ignored = sorted(
-        path.name
-        for path in archive.iterdir()
-        if path.is_file() and path.name != FLEET_FILE and not path.name.startswith(".")
-    )
-    problems: list[Problem] = []
+    found = Discovery([], [], [])
+    taken: set[Path] = set()
     for host in fleet.hosts:
-        logs = []
+        sources: list[SourceFile] = []
         for path in host_files(archive, host):
-            if (log := classify(path.name)) is None:
-                ignored.append(path.relative_to(archive).as_posix())
-            else:
-                logs.append((path, *log))
-        newest_manager_log = max((p.name for p, kind, _ in logs if kind == "manager_log"), default="")
-        for path, log_kind, name in logs:
-            relative = path.relative_to(archive).as_posix()
-            is_live = not name["compressed"] and (
-                path.name == newest_manager_log or (log_kind == "maillog" and not name["rotation"])
-            )
-            try:
-                stat = path.stat()
-                with path.open("rb"):
-                    pass
-            except OSError as error:
-                problems.append(
-                    Problem(
-                        relative,
-                        f"cannot be read ({error.strerror})",
-                        "Check its permissions or the link that it is, and run again.",
-                    )
-                )
-                continue
-            sources.append(
-                SourceFile(
-                    host=host.name,
-                    log_kind=log_kind,
-                    path=relative,
-                    absolute_path=path,
-                    size_bytes=stat.st_size,
-                    modified_at_ns=stat.st_mtime_ns,
-                    name_date=_name_date(name["date"]),
-                    is_live=is_live,
-                )
-            )
-        if not logs:
-            problems.append(_no_logs(host))
-    return Discovery(sources, ignored, problems)
+            taken.add(path)
+            sources += _sources_of(path, archive, host, found)
+        newest = {
+            source.log_kind: source.path
+            for source in sorted(sources, key=lambda source: source.path)
+            if source.name.name_date
+        }
+        found.sources.extend(_with_liveness(source, newest) for source in sources)
+        if not any(source.log_kind != "inventory" for source in sources):
+            found.problems.append(_no_logs(host))
+    found.ignored.extend(
+        path.name
+        for path in sorted(archive.iterdir())
+        if path.is_file() and path not in taken and path.name != FLEET_FILE and not path.name.startswith(".")
+    )
+    return found
 
 
 def host_files(archive: Path, host: Host) -> Iterator[Path]:
-    """Yield a host's files in name order: those of its folder, or those its `path` glob matches."""
-    paths = archive.glob(host.path) if host.path else (archive / host.name).glob("*")
-    yield from sorted(paths)
+    """Yield a host's files in name order: those below its folder, or below what its `path` glob matches."""
+    for root in sorted(archive.glob(host.path or glob.escape(host.name))):
+        if not root.is_dir():
+            yield root
+            continue
+        for folder, subfolders, names in os.walk(root):
+            subfolders.sort()
+            yield from (Path(folder, name) for name in sorted(names))
 
 
-def classify(name: str) -> tuple[str, re.Match[str]] | None:
-    """Return the kind of log that a file name stands for, and the match; None if it is no log."""
+def classify(name: str, *, is_central: bool = False) -> FileName | None:
+    """Return what a file name stands for; None if it is no log. In a collector's path every file is one."""
     for log_kind, pattern in LOG_NAMES.items():
         if match := pattern.fullmatch(name):
-            return log_kind, match
+            groups = match.groupdict()
+            return FileName(
+                log_kind=log_kind,
+                name_date=_name_date(groups.get("date")),
+                name_time=_name_time(groups),
+                rotation_number=int(number) if (number := groups.get("number")) else None,
+                is_rotated=(groups.get("rotation") or groups.get("export")) is not None,
+                is_compressed=bool(groups.get("compressed") or groups.get("packed")),
+            )
+    if told := inventory_file(name):
+        tool, on = told
+        return FileName("inventory", name_date=on, tool=tool)
+    if is_central:
+        found = DATE_IN_NAME.search(name)
+        return FileName(
+            "maillog",
+            name_date=_name_date("".join(found.groups())) if found else None,
+            is_rotated=found is not None,
+        )
     return None
+
+
+def _sources_of(path: Path, archive: Path, host: Host, found: Discovery) -> Iterator[SourceFile]:
+    """Yield the source files that one file is or holds; tell `found` of what it is not."""
+    relative = path.relative_to(archive).as_posix()
+    try:
+        stat = path.stat()
+        with path.open("rb"):
+            pass
+        is_bundle = is_container(path.name)
+        members = list_members(path) if is_bundle else []
+    except OSError as error:
+        found.problems.append(_unreadable(relative, error))
+        return
+    except DamagedFileError as error:
+        found.problems.append(_damaged(relative, error))
+        return
+    files = members if is_bundle else [Member(path.name, stat.st_size, stat.st_mtime_ns)]
+    for file in files:
+        shown = f"{relative}!{file.name}" if is_bundle else relative
+        name = classify(Path(file.name).name, is_central=host.is_collector)
+        if name is None:
+            found.ignored.append(shown)
+            continue
+        yield SourceFile(
+            host=host.name,
+            path=shown,
+            absolute_path=path,
+            member=file.name if is_bundle else None,
+            size_bytes=file.size_bytes,
+            modified_at_ns=file.modified_at_ns,
+            name=name,
+            is_live=False,
+            is_central=host.is_collector and name.log_kind == "maillog",
+        )
+
+
+def _with_liveness(source: SourceFile, newest: dict[str, str]) -> SourceFile:
+    """Mark a file that may still be written to: it is not rotated, or the newest of its dates."""
+    is_live = (
+        source.member is None
+        and not source.name.is_compressed
+        and source.log_kind not in {"queue_snapshot", "inventory"}
+        and (not source.name.is_rotated or _is_newest_trend_log(source, newest))
+    )
+    return replace(source, is_live=is_live)
+
+
+def _is_newest_trend_log(source: SourceFile, newest: dict[str, str]) -> bool:
+    return source.log_kind != "maillog" and newest.get(source.log_kind) == source.path
 
 
 def _name_date(digits: str | None) -> date | None:
@@ -126,10 +216,30 @@ def _name_date(digits: str | None) -> date | None:
         return None
 
 
+def _name_time(groups: dict[str, str | None]) -> time | None:
+    hour, minute, second = (groups.get(name) for name in ("hour", "minute", "second"))
+    try:
+        return time(int(hour), int(minute or 0), int(second or 0)) if hour else None
+    except ValueError:
+        return None
+
+
+def _unreadable(path: str, error: OSError) -> Problem:
+    return Problem(
+        path,
+        f"cannot be read ({error.strerror or error})",
+        "Check its permissions or the link that it is, and run again.",
+    )
+
+
+def _damaged(path: str, error: DamagedFileError) -> Problem:
+    return Problem(path, f"{error}, so nothing of it was taken", "Copy it again from its host.")
+
+
 def _no_logs(host: Host) -> Problem:
     return Problem(
         host.path or f"{host.name}/",
-        "holds no maillog and no imssmgr log",
+        "holds no maillog and no log of the product",
         "Copy the host's logs there under their own names (maillog, maillog.1, maillog-20261124.gz, "
         f"imssmgr.20261124.0001), or give their place as `path` of host '{host.name}' in fleet.toml.",
     )

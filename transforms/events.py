@@ -1,28 +1,51 @@
 """Blocks of log lines to typed event tables; what no pattern knows becomes data as well, with a reason."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import date
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 import polars as pl
 
-from transforms.clock import MONTHS, YearWindow, Zone, local_to_utc
-from transforms.patterns import (
-    EVENT_TABLES,
-    MAILLOG_HEADER,
-    MANAGER_HEADER,
-    NOISE,
-    POSTFIX_PATTERNS,
-    QUEUE_ID,
-    Pattern,
+from transforms.clock import LocalClock, YearWindow, Zone
+from transforms.headers import MANAGER_HEADERS, SYSLOG_HEADERS, Header, read_headers
+from transforms.inventory import parse_inventory
+from transforms.patterns import QUEUE_ID, Pattern, match
+from transforms.postfix import POSTFIX_PATTERNS, POSTFIX_PROGRAMS
+from transforms.sendmail import (
+    INSTANCE,
+    SENDMAIL_PATTERNS,
+    SENDMAIL_QUEUE_ID,
+    SENDMAIL_TAGS,
+    SUBMISSION_QUEUE,
+)
+from transforms.snapshots import SnapshotParser
+from transforms.syslog import SYSLOG_PATTERNS
+from transforms.tables import EVENT_TABLES, NOISE, UNPARSED
+from transforms.trend import (
+    TRACKING_HEADERS,
+    TRACKING_PATTERNS,
+    LogRules,
     manager_patterns,
+    system_event_headers,
+    system_event_patterns,
 )
 
-UNPARSED = "unparsed_lines"
-# A group of this ending is another spelling of the field without it.
-BARE = "_bare"
 # Line counts are kept per quarter of an hour, so that they add up to local days in every zone.
 COUNT_SPAN = "15m"
+# syslogd cuts a record at 1024 bytes, priority and header included, Postfix its own text at 2000.
+CUT_LINE_BYTES = 1000
+# `postfix-out/relay/smtp` is daemon smtp (program relay/smtp) of the instance postfix-out.
+POSTFIX_TAG = r"^(?P<instance>[^/]+)/(?P<program>(?:[^/]+/)*(?P<daemon>[^/]+))$"
+# `rsyslogd-2177` is rsyslogd with the number of its message.
+SYSLOG_DAEMON = r"^([^-]+(?:-[a-z]+)*)"
+# rsyslog's way to say that the same line came again.
+REPEATED_TEXT = r"^message repeated [0-9]+ times: \[ ?(.*)\]$"
+
+# The ids that third parties tell of are of this form.
+EVENT_CODE = r"\b(2[0-9]{4})\b"
+# How msgtra.imss writes what it does not know.
+NOTHING_TRACKED = ["#null#", ""]
+_IS_JOURNAL_MARK = pl.col("line").str.contains(r"^-- .* --$")
 
 LINE_COUNTS = pl.Schema(
     {
@@ -40,24 +63,21 @@ LINE_COUNTS = pl.Schema(
 
 @dataclass(frozen=True)
 class Reading:
-    """How to read one source file: whose it is, and how its stamps get year and zone."""
+    """How to read one source file: whose it is, and how its stamps get year and zone.
+
+    `taken_at` and `taken_at_source` date a file whose lines bear no time: a queue snapshot or an inventory
+    file, `tool` being what made it.
+    """
 
     host: str
     log_kind: str
-    source_id: str
     zone: Zone
     year: YearWindow
-    flush_commanded_pattern: str
-
-    @property
-    def year_source(self) -> str:
-        """How the year of a stamp was found; manager log lines bear theirs."""
-        return self.year.source if self.log_kind == "maillog" else "line"
-
-    @property
-    def zone_source(self) -> str:
-        """How the zone of a stamp was found."""
-        return self.zone.source if self.log_kind == "maillog" else "line"
+    rules: LogRules = field(default_factory=LogRules)
+    source_id: str = ""
+    taken_at: datetime | None = None
+    taken_at_source: str = "file_time"
+    tool: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,12 +88,16 @@ class ParsedBlock:
     line_counts: pl.DataFrame
 
 
-def split_lines(block: bytes, first_line_number: int) -> pl.DataFrame:
-    r"""Return the block's lines with their numbers; bytes that are not UTF-8 become `\xNN`."""
+def split_lines(block: bytes, first_line_number: int, *, may_be_shift_jis: bool = False) -> pl.DataFrame:
+    r"""Return the block's lines with their numbers; bytes that are not UTF-8 become `\xNN`.
+
+    Where a Japanese Windows may have written the file, a block that is not UTF-8 is tried as Shift JIS.
+    """
     try:
-        text = block.decode()
+        text = block.decode("utf-8-sig" if first_line_number == 1 else "utf-8")
     except UnicodeDecodeError:
-        text = block.decode(errors="backslashreplace")
+        shift_jis = _decoded_as_shift_jis(block) if may_be_shift_jis else None
+        text = shift_jis or block.decode(errors="backslashreplace")
     lines = pl.Series("line", [text.removesuffix("\n")]).str.split("\n").explode()
     return pl.DataFrame(
         {
@@ -83,155 +107,255 @@ def split_lines(block: bytes, first_line_number: int) -> pl.DataFrame:
     )
 
 
-def parse_lines(lines: pl.DataFrame, reading: Reading) -> ParsedBlock:
-    """Parse numbered lines (`line_number`, `line`) of one source file.
+def _decoded_as_shift_jis(block: bytes) -> str | None:
+    try:
+        return block.decode("cp932")
+    except UnicodeDecodeError:
+        return None
 
-    Every line comes out exactly once: as an event, as known noise (counted only), or in
-    `unparsed_lines`. An unparsed line without a readable stamp takes the time of the line before it in
-    the block, else of the next one.
-    """
-    headed = READERS[reading.log_kind](lines, reading).with_columns(
-        around_at=pl.col("logged_at").forward_fill().backward_fill()
-    )
-    has_header = pl.col("logged_at").is_not_null()
-    # Lines of programs that are not Postfix's are noise.
-    is_foreign = pl.col("is_foreign")
-    found = {NOISE: [headed.filter(has_header & is_foreign)]}
-    rest = headed.filter(has_header & ~is_foreign)
-    for pattern in _patterns(reading):
-        if rest.is_empty():
-            break
-        matched, rest = _match(pattern, rest)
-        if not matched.is_empty():
-            found.setdefault(pattern.table, []).append(matched)
-    found[UNPARSED] = [
-        headed.filter(~has_header).with_columns(reason=pl.lit("no_header")),
-        rest.with_columns(reason=pl.lit("no_pattern")),
-    ]
-    provenance = {
-        "host": reading.host,
-        "source_id": reading.source_id,
-        "year_source": reading.year_source,
-        "zone_source": reading.zone_source,
-    }
-    frames = {
-        table: pl.concat(parts, how="diagonal").with_columns(
-            logged_at=pl.coalesce("logged_at", "around_at"),
-            **{name: pl.lit(value) for name, value in provenance.items()},
+
+class Parser:
+    """Parses the blocks of one source file in order; it knows what passes from one block to the next."""
+
+    def __init__(self, reading: Reading) -> None:
+        self.reading = reading
+        self._clock = LocalClock(reading.zone)
+        self._snapshot = (
+            SnapshotParser(reading.taken_at, reading.zone)
+            if reading.log_kind == "queue_snapshot" and reading.taken_at
+            else None
         )
-        for table, parts in found.items()
-    }
-    return ParsedBlock(
-        tables={
-            table: _typed(frame, EVENT_TABLES[table])
-            for table, frame in frames.items()
-            if table != NOISE and not frame.is_empty()
-        },
-        line_counts=_count_lines(frames, reading),
-    )
+
+    def name_source(self, source_id: str) -> None:
+        """Set the id of the source file, which its first line tells."""
+        self.reading = replace(self.reading, source_id=source_id)
+
+    def parse(self, lines: pl.DataFrame) -> ParsedBlock:
+        """Parse numbered lines (`line_number`, `line`), whose headers may be read already (HEADER_SCHEMA).
+
+        Every line comes out exactly once: as an event (or several), as known noise (counted only), or in
+        `unparsed_lines`. An unparsed line without a readable stamp takes the time of the line before it in
+        the block, else of the next one.
+        """
+        if self.reading.taken_at:
+            return self._finished(self._parse_undated(lines), [])
+        if "day" not in lines.columns:
+            lines = read_headers(headers_of(self.reading), lines)
+        return self._parse_dated(lines)
+
+    def finish(self) -> ParsedBlock:
+        """Return what was kept back at the end of the last block."""
+        return self._finished(self._snapshot.finish() if self._snapshot else {}, [])
+
+    def _parse_dated(self, headed: pl.DataFrame) -> ParsedBlock:
+        stamped = self._stamped(headed)
+        found: dict[str, list[pl.DataFrame]] = {}
+        also: list[tuple[str, pl.DataFrame]] = []
+        for patterns, lines in _routed(stamped, self.reading):
+            rest = lines
+            for pattern in patterns:
+                if rest.is_empty():
+                    break
+                matched, rest = match(pattern, rest)
+                if not matched.is_empty():
+                    found.setdefault(pattern.table, []).append(matched)
+                    also += [
+                        (table, matched.filter(pl.col(needed).is_not_null()))
+                        for table, needed in pattern.also.items()
+                    ]
+            found.setdefault(UNPARSED, []).append(rest.with_columns(reason=_why_unparsed("no_pattern")))
+        is_headed = pl.col("logged_at").is_not_null()
+        headless = stamped.filter(~is_headed)
+        is_blank = pl.col("line").str.strip_chars() == ""
+        found.setdefault(NOISE, []).append(headless.filter(is_blank | _IS_JOURNAL_MARK))
+        found.setdefault(UNPARSED, []).append(
+            headless.filter(~(is_blank | _IS_JOURNAL_MARK)).with_columns(reason=_why_unparsed("no_header"))
+        )
+        also += [("service_events", _lost_in_a_crash(stamped))]
+        return self._finished(
+            {table: pl.concat(parts, how="diagonal_relaxed") for table, parts in found.items()}, also
+        )
+
+    def _parse_undated(self, lines: pl.DataFrame) -> dict[str, pl.DataFrame]:
+        if self._snapshot:
+            return self._snapshot.parse(lines)
+        parsed = parse_inventory(self.reading.tool, lines)
+        return {table: frame.with_columns(tool=pl.lit(self.reading.tool)) for table, frame in parsed.items()}
+
+    def _stamped(self, headed: pl.DataFrame) -> pl.DataFrame:
+        """Add logged_at, year_source and zone_source; around_at is the nearest stamp before, else after."""
+        days = headed.select("month", "day").unique().drop_nulls()
+        resolved = [self.reading.year.resolve(month, day) for month, day in days.iter_rows()]
+        days = days.with_columns(resolved_year=pl.Series([on and on.year for on in resolved], dtype=pl.Int32))
+        dated = headed.join(days, on=["month", "day"], how="left", maintain_order="left").with_columns(
+            local=_date_in(pl.coalesce("year", "resolved_year")).cast(pl.Datetime("us"))
+            + pl.col("time_of_day")
+        )
+        is_local = pl.col("utc_offset").is_null()
+        by_zone = self._clock.to_utc(dated.select(pl.when(is_local).then("local")).to_series())
+        has_stamp = pl.col("logged_at").is_not_null()
+        return (
+            dated.with_columns(by_zone.alias("by_zone"))
+            .with_columns(
+                logged_at=pl.coalesce(
+                    (pl.col("local") - pl.col("utc_offset")).dt.replace_time_zone("UTC"), "by_zone"
+                ),
+                year_source=_by_line_or(self.reading.year.source, "year"),
+                zone_source=_by_line_or(self.reading.zone.source, "utc_offset"),
+            )
+            .with_columns(
+                pl.when(has_stamp).then(name).forward_fill().backward_fill().alias(name)
+                for name in ("year_source", "zone_source")
+            )
+            .with_columns(around_at=pl.col("logged_at").forward_fill().backward_fill())
+        )
+
+    def _finished(self, found: dict[str, pl.DataFrame], also: list[tuple[str, pl.DataFrame]]) -> ParsedBlock:
+        reading = self.reading
+        frames = {
+            table: self._with_provenance(frame) for table, frame in found.items() if not frame.is_empty()
+        }
+        tables = {table: [frame] for table, frame in frames.items() if table != NOISE}
+        for table, frame in also:
+            if not frame.is_empty():
+                tables.setdefault(table, []).append(self._with_provenance(frame))
+        return ParsedBlock(
+            tables={
+                table: pl.concat(_typed(part, EVENT_TABLES[table]) for part in parts).sort(
+                    "line_number", maintain_order=True
+                )
+                for table, parts in tables.items()
+            },
+            line_counts=_count_lines(frames, reading),
+        )
+
+    def _with_provenance(self, frame: pl.DataFrame) -> pl.DataFrame:
+        reading = self.reading
+        if reading.taken_at:
+            frame = frame.with_columns(
+                logged_at=pl.lit(reading.taken_at, pl.Datetime("us", "UTC")),
+                year_source=pl.lit(reading.taken_at_source),
+                zone_source=pl.lit(reading.zone.source),
+            )
+        else:
+            frame = frame.with_columns(logged_at=pl.coalesce("logged_at", "around_at"))
+        if reading.log_kind == "message_tracking":
+            frame = frame.with_columns(pl.col(pl.String).replace(NOTHING_TRACKED, None))
+        if "message" in frame.columns and reading.log_kind in {"manager_log", "system_events"}:
+            frame = frame.with_columns(
+                event_code=pl.col("message").str.extract(EVENT_CODE).cast(pl.Int32),
+                restart_trigger=pl.coalesce(
+                    pl.lit(None, pl.String),
+                    *(
+                        pl.when(pl.col("message").str.contains(rule)).then(pl.lit(name))
+                        for name, rule in reading.rules.triggers().items()
+                    ),
+                ),
+            )
+        return frame.with_columns(host=pl.lit(reading.host), source_id=pl.lit(reading.source_id))
 
 
-def _patterns(reading: Reading) -> tuple[Pattern, ...]:
-    if reading.log_kind == "manager_log":
-        return manager_patterns(reading.flush_commanded_pattern)
-    return POSTFIX_PATTERNS
+def headers_of(reading: Reading) -> tuple[Header, ...]:
+    """Return the forms of header that a kind of log may have."""
+    return {
+        "maillog": SYSLOG_HEADERS,
+        "manager_log": MANAGER_HEADERS,
+        "system_events": system_event_headers(reading.rules),
+        "message_tracking": TRACKING_HEADERS,
+    }[reading.log_kind]
 
 
-def _match(pattern: Pattern, rest: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Split the lines into those the pattern matches, with its fields added, and the others."""
-    may_match = pl.lit(True)
-    if pattern.daemons:
-        may_match &= pl.col("daemon").is_in(pattern.daemons)
-    if pattern.starts:
-        may_match &= pl.any_horizontal(pl.col("text").str.starts_with(s) for s in pattern.starts)
-    if pattern.is_queued is not None:
-        may_match &= pl.col("queue_id").is_not_null() == pattern.is_queued
-    # An empty group at the end tells a match even where every other group is optional.
-    tried = rest.filter(may_match)
-    if tried.is_empty():
-        return tried, rest
-    tried = tried.with_columns(
-        pl.col("text").str.extract_groups(pattern.regex + "(?P<is_match>)").struct.unnest()
-    )
-    tried = tried.with_columns(
-        pl.coalesce(name.removesuffix(BARE), name).alias(name.removesuffix(BARE))
-        for name in tried.columns
-        if name.endswith(BARE)
-    )
-    is_match = pl.col("is_match").is_not_null()
-    matched = tried.filter(is_match).with_columns(
-        pl.lit(value).alias(name) for name, value in pattern.constants.items()
-    )
-    missed = tried.filter(~is_match).select(rest.columns)
-    return matched, pl.concat([rest.filter(~may_match), missed])
-
-
-def _read_maillog_headers(lines: pl.DataFrame, reading: Reading) -> pl.DataFrame:
-    """Add logged_at, instance, program, daemon, pid, queue_id, text (after the queue id), is_foreign."""
-    heads = lines.with_columns(
-        pl.col("line").str.extract_groups(MAILLOG_HEADER).struct.unnest()
-    ).with_columns(
-        pl.col("text").str.extract_groups(QUEUED_TEXT).struct.unnest(),
+def _routed(stamped: pl.DataFrame, reading: Reading) -> Iterator[tuple[tuple[Pattern, ...], pl.DataFrame]]:
+    """Yield the lines that have a header with the patterns that apply to them."""
+    headed = stamped.filter(pl.col("logged_at").is_not_null())
+    if reading.log_kind != "maillog":
+        patterns = {
+            "manager_log": manager_patterns(reading.rules),
+            "system_events": system_event_patterns(reading.rules),
+            "message_tracking": TRACKING_PATTERNS,
+        }[reading.log_kind]
+        yield patterns, headed.with_columns(queue_id=pl.lit(None, pl.String), daemon=pl.lit(None, pl.String))
+        return
+    headed = headed.with_columns(
+        pl.coalesce(pl.col("text").str.extract(REPEATED_TEXT), "text").alias("text"),
         pl.col("tag").str.extract_groups(POSTFIX_TAG).struct.unnest(),
     )
-    days = heads.select("month", "day").unique().drop_nulls()
-    dates: list[date | None] = [
-        reading.year.resolve(MONTHS[month], int(day)) for month, day in days.iter_rows()
-    ]
-    days = days.with_columns(date=pl.Series(dates, dtype=pl.Date))
+    is_postfix = (
+        pl.col("instance").str.starts_with("postfix") | pl.col("daemon").is_in(POSTFIX_PROGRAMS)
+    ).fill_null(value=False)
+    is_sendmail = pl.col("tag").is_in(SENDMAIL_TAGS).fill_null(value=False)
+    yield POSTFIX_PATTERNS, _with_queue_id(headed.filter(is_postfix), QUEUE_ID)
+    yield (
+        SENDMAIL_PATTERNS,
+        _with_queue_id(headed.filter(is_sendmail), SENDMAIL_QUEUE_ID).with_columns(
+            instance=pl.when(pl.col("tag") == SUBMISSION_QUEUE).then("tag").otherwise(pl.lit(INSTANCE)),
+            program="tag",
+            daemon="tag",
+        ),
+    )
+    yield (
+        SYSLOG_PATTERNS,
+        headed.filter(~is_postfix & ~is_sendmail).with_columns(
+            instance=pl.lit(None, pl.String),
+            program="tag",
+            daemon=pl.col("tag").str.extract(SYSLOG_DAEMON),
+            queue_id=pl.lit(None, pl.String),
+        ),
+    )
+
+
+def _with_queue_id(lines: pl.DataFrame, queue_id: str) -> pl.DataFrame:
+    groups = pl.col("text").str.extract_groups(rf"^(?:(?P<queue_id>{queue_id})|NOQUEUE): (?P<rest>.*)$")
     return (
-        heads.join(days, on=["month", "day"], how="left", maintain_order="left")
-        .with_columns(time=pl.col("time").str.to_time("%H:%M:%S", strict=False))
-        .with_columns(
-            logged_at=local_to_utc(pl.col("date").dt.combine(pl.col("time")), reading.zone),
-            text=pl.coalesce("queued_text", "text"),
-            is_foreign=pl.col("instance").is_null(),
-        )
-        .select(
-            *("line_number", "line", "logged_at", "instance", "program", "daemon", "pid"),
-            *("queue_id", "text", "is_foreign"),
-        )
+        lines.with_columns(groups.struct.unnest()).with_columns(text=pl.coalesce("rest", "text")).drop("rest")
     )
 
 
-# `postfix-out/relay/smtp` is daemon smtp (program relay/smtp) of the instance postfix-out.
-POSTFIX_TAG = r"^(?P<instance>[^/]+)/(?P<program>(?:[^/]+/)*(?P<daemon>[^/]+))$"
-QUEUED_TEXT = rf"^(?:(?P<queue_id>{QUEUE_ID})|NOQUEUE): (?P<queued_text>.*)$"
+def _by_line_or(source: str, told: str) -> pl.Expr:
+    """Say how a part of the stamp was found: the line itself tells it, or the source of the whole file."""
+    return pl.when(pl.col(told).is_null()).then(pl.lit(source)).otherwise(pl.lit("line"))
 
 
-def _read_manager_headers(lines: pl.DataFrame, reading: Reading) -> pl.DataFrame:
-    """Add logged_at (its offset stands in each line), pid, thread_id, level, component and text."""
-    del reading
-    heads = lines.with_columns(pl.col("line").str.extract_groups(MANAGER_HEADER).struct.unnest())
-    stamp = pl.concat_str("date", pl.lit(" "), "time", pl.col("zone").str.strip_prefix("GMT"))
-    return heads.with_columns(
-        logged_at=stamp.str.to_datetime(
-            "%Y/%m/%d %H:%M:%S%z", strict=False, time_unit="us"
-        ).dt.convert_time_zone("UTC"),
-        queue_id=pl.lit(None, pl.String),
-        daemon=pl.lit(None, pl.String),
-        is_foreign=pl.lit(value=False),
+def _date_in(year: pl.Expr) -> pl.Expr:
+    """Return the date of a year with the columns month and day; NULL if the calendar lacks it."""
+    digits = (pl.col(name).cast(pl.String).str.zfill(2) for name in ("month", "day"))
+    return pl.concat_str(year.cast(pl.String), *digits, separator="-").str.to_date("%Y-%m-%d", strict=False)
+
+
+def _why_unparsed(reason: str) -> pl.Expr:
+    """Name why a line is left over: it was damaged, or nothing knows it."""
+    line = pl.col("line")
+    return (
+        pl.when(line.str.contains("\0", literal=True))
+        .then(pl.lit("nul_bytes"))
+        .when(line.str.len_bytes() >= CUT_LINE_BYTES)
+        .then(pl.lit("cut"))
+        .otherwise(pl.lit(reason))
     )
 
 
-READERS: dict[str, Callable[[pl.DataFrame, Reading], pl.DataFrame]] = {
-    "maillog": _read_maillog_headers,
-    "manager_log": _read_manager_headers,
-}
+def _lost_in_a_crash(stamped: pl.DataFrame) -> pl.DataFrame:
+    """Return a loss notice for each run of NULs, which a crash leaves where lines were not written yet."""
+    return stamped.filter(pl.col("line").str.starts_with("\0") & pl.col("around_at").is_not_null()).select(
+        *("line_number", "around_at", "year_source", "zone_source"),
+        logged_at="around_at",
+        event_kind=pl.lit("lines_lost"),
+        message=pl.lit("a run of NUL bytes"),
+    )
 
 
 def _typed(frame: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
     return frame.select(
         pl.col(name).cast(dtype, strict=False) if name in frame.columns else pl.lit(None, dtype).alias(name)
         for name, dtype in schema.items()
-    ).sort("line_number")
+    )
 
 
 def _count_lines(frames: dict[str, pl.DataFrame], reading: Reading) -> pl.DataFrame:
     counts = [
         frame.group_by(pl.col("logged_at").dt.truncate(COUNT_SPAN).alias("span"))
         .agg(
-            line_count=pl.len(),
+            line_count=pl.col("line_number").n_unique(),
             first_logged_at=pl.col("logged_at").min(),
             last_logged_at=pl.col("logged_at").max(),
         )
@@ -242,7 +366,6 @@ def _count_lines(frames: dict[str, pl.DataFrame], reading: Reading) -> pl.DataFr
             source_id=pl.lit(reading.source_id),
         )
         for table, frame in frames.items()
-        if not frame.is_empty()
     ]
     return merge_line_counts(counts)
 
@@ -266,5 +389,8 @@ def merge_line_counts(counts: list[pl.DataFrame]) -> pl.DataFrame:
 
 def find_manager_zone(block: bytes) -> str | None:
     """Return the zone of a manager log's first line that has one, such as `GMT+09:00`."""
-    heads = split_lines(block, 1)["line"].str.extract_groups(MANAGER_HEADER)
-    return next(iter(heads.struct.field("zone").drop_nulls()), None)
+    offsets = read_headers(MANAGER_HEADERS, split_lines(block, 1))["utc_offset"].drop_nulls()
+    if offsets.is_empty():
+        return None
+    minutes = int(offsets[0].total_seconds() // 60)
+    return f"GMT{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"

@@ -1,80 +1,59 @@
-"""fleet.toml to hosts: product, build, zone and retry settings, each with where it came from."""
+"""fleet.toml and inventory to hosts: product, build, zone and retry settings, each with its source."""
 
 import difflib
+import ipaddress
 import json
 import tomllib
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 import polars as pl
 
 from transforms.clock import Zone
+from transforms.host_settings import (
+    LARGEST_INTEGER,
+    MTAS,
+    POSTFIX_DEFAULTS,
+    POSTFIX_SETTINGS,
+    PRODUCTS,
+    SENDMAIL_DEFAULTS,
+    SETTING_NAMES,
+    SETTING_TYPES,
+    HostSettings,
+    product_defaults,
+)
+from transforms.inventory_settings import NOTHING, InventorySettings, inventory_spans
 from transforms.problems import MaillagError, Problem
 
 FLEET_FILE = "fleet.toml"
-PRODUCTS = ("imss", "imsva")
-MTAS = ("postfix", "sendmail")
-
-
-@dataclass(frozen=True)
-class HostSettings:
-    """What a host is and how its Postfix retries; None is unknown. Seconds, as postconf counts them."""
-
-    product: str | None = None
-    version: str | None = None
-    build: int | None = None
-    patch: str | None = None
-    wrapper_md5: str | None = None
-    mta: str | None = None
-    sender_filter: bool | None = None
-    time_zone: str | None = None
-    scan_port: int | None = None
-    queue_run_delay_seconds: int | None = None
-    minimal_backoff_seconds: int | None = None
-    maximal_backoff_seconds: int | None = None
-    maximal_queue_lifetime_seconds: int | None = None
-    bounce_queue_lifetime_seconds: int | None = None
-
-
-SETTING_TYPES: dict[str, type] = {
-    name: get_args(hint)[0] for name, hint in get_type_hints(HostSettings).items()
-}
-SETTING_NAMES = tuple(SETTING_TYPES)
-
-DAY_SECONDS = 86_400
-EVERY_PRODUCT = HostSettings(mta="postfix", scan_port=10025)
-# Postfix's own defaults (postconf(5)): what an IMSS uses on the operating system's Postfix.
-POSTFIX_DEFAULTS = replace(
-    EVERY_PRODUCT,
-    queue_run_delay_seconds=300,
-    minimal_backoff_seconds=300,
-    maximal_backoff_seconds=4000,
-    maximal_queue_lifetime_seconds=5 * DAY_SECONDS,
-    bounce_queue_lifetime_seconds=5 * DAY_SECONDS,
-)
-# Trend Micro KA-0004354: the Postfix inside IMSVA.
-IMSVA_DEFAULTS = replace(
-    EVERY_PRODUCT,
-    queue_run_delay_seconds=900,
-    minimal_backoff_seconds=900,
-    maximal_backoff_seconds=3600,
-    maximal_queue_lifetime_seconds=DAY_SECONDS,
-    bounce_queue_lifetime_seconds=0,
-)
-IMSVA_BOUNCE_LIFETIME_OF_A_DAY_FROM_BUILD = 1978
+HOST_FROM = ("folder", "line")
+# Keys of a host's table beside its settings.
+HOST_KEYS = ("path", "host_from", "aliases", "changes")
 
 
 @dataclass(frozen=True)
 class Host:
-    """One gateway: its settings, their later changes by the day they took effect, and its files."""
+    """One gateway: its settings, their later changes by the day they took effect, and its files.
+
+    With `host_from` line it is no gateway but a collector: a log server whose files name the host in every
+    line. `aliases` are other names by which such lines name this host.
+    """
 
     name: str
     settings: HostSettings = field(default_factory=HostSettings)
     defaults: HostSettings = field(default_factory=HostSettings)
     changes: tuple[tuple[date, HostSettings], ...] = ()
     path: str | None = None
+    host_from: str = "folder"
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def is_collector(self) -> bool:
+        """Whether its files hold the lines of many hosts."""
+        return self.host_from == "line"
 
 
 @dataclass(frozen=True)
@@ -84,12 +63,17 @@ class Fleet:
     hosts: tuple[Host, ...]
     problems: tuple[Problem, ...] = ()
 
+    @property
+    def gateways(self) -> tuple[Host, ...]:
+        """The hosts that mail passes through: all but the collectors."""
+        return tuple(host for host in self.hosts if not host.is_collector)
+
 
 def read_fleet(archive: Path, fleet_file: Path | None = None) -> Fleet:
     """Read `fleet.toml` (of the archive, unless another is given) and add the folders it lacks.
 
     Raises MaillagError for a file that is no TOML, an unknown key (with a suggestion) or a value of the
-    wrong type: a misread fleet would give wrong verdicts.
+    wrong type, or a name that two hosts claim: a misread fleet would give wrong verdicts.
     """
     path = fleet_file or archive / FLEET_FILE
     if fleet_file and not fleet_file.is_file():
@@ -113,8 +97,46 @@ def read_fleet(archive: Path, fleet_file: Path | None = None) -> Fleet:
     ]
     missing = sorted(set(folders) - set(tables) - {h.path.split("/")[0] for h in hosts if h.path})
     hosts += [Host(name, defaults=defaults) for name in missing]
-    problems = tuple(_no_entry(name, path.name) for name in missing) if tables else ()
+    _refuse_shared_names(hosts, path)
+    problems = tuple(_no_entry(f"{name}/", name, path.name) for name in missing) if tables else ()
     return Fleet(tuple(sorted(hosts, key=lambda host: host.name)), problems)
+
+
+def host_of_line(fleet: Fleet) -> dict[str, str]:
+    """Return the host's name by every name, in small letters, that a line may call it by.
+
+    These are the names and aliases of all hosts, collectors too, and what stands before their first dot
+    (of no address) where that means one host only. A name as written goes before a shortened one; two
+    hosts whose names differ in nothing but capitals are left out.
+    """
+    exact: dict[str, set[str]] = {}
+    short: dict[str, set[str]] = {}
+    for host in fleet.hosts:
+        for name in (host.name, *host.aliases):
+            exact.setdefault(name.lower(), set()).add(host.name)
+            if not _is_address(name):
+                short.setdefault(name.lower().split(".")[0], set()).add(host.name)
+    return {name: next(iter(hosts)) for name, hosts in (short | exact).items() if len(hosts) == 1}
+
+
+def with_found_hosts(fleet: Fleet, found: Mapping[str, str]) -> Fleet:
+    """Add the hosts that only lines name: `found` gives the collector of each name.
+
+    They take the collector's time zone and the fleet's defaults. A name that the fleet knows already, be
+    it an alias or the collector's own, is no new host.
+    """
+    known = {name.lower() for host in fleet.hosts for name in (host.name, *host.aliases)}
+    by_name = {host.name: host for host in fleet.hosts}
+    new = {name: by_name[found[name]] for name in sorted(found) if name.lower() not in known}
+    hosts = [
+        Host(name, HostSettings(time_zone=collector.settings.time_zone), collector.defaults)
+        for name, collector in new.items()
+    ]
+    return Fleet(
+        tuple(sorted((*fleet.hosts, *hosts), key=lambda host: host.name)),
+        fleet.problems
+        + tuple(_no_entry(f"{collector.name}/", name, FLEET_FILE) for name, collector in new.items()),
+    )
 
 
 def latest_hosts(history: pl.DataFrame) -> pl.DataFrame:
@@ -131,31 +153,80 @@ def zone_of(host: Host, manager_zone: str | None, default_zone: str) -> Zone:
     return Zone(default_zone, "default")
 
 
-def host_history(fleet: Fleet, zones: dict[str, Zone]) -> pl.DataFrame:
-    """One row per host and span of unchanged settings, in the columns of fleet.host_history.
+def host_history(
+    fleet: Fleet,
+    zones: Mapping[str, Zone],
+    inventory: pl.DataFrame | None = None,
+    *,
+    imss_ini_keys: Mapping[str, str] = NOTHING,
+) -> pl.DataFrame:
+    """One row per gateway and span of unchanged settings, in the columns of fleet.host_history.
 
-    `<setting>_source` is fleet_file, fleet_defaults, product_default, postfix_default, manager_log or
-    default; NULL beside an unknown value. The spans of a host do not overlap; the first has no start
-    and the last no end. A change takes effect at midnight of its day in the host's zone.
+    `<setting>_source` says which of these was the first to know the setting: `fleet_file` (the host's entry
+    and its changes), `inventory`, `fleet_defaults`, `product_default`, `postfix_default`; in place of the
+    last two `sendmail_default` on a host with that MTA, of which Postfix's files tell nothing. A product
+    that inventory only guesses comes after the fleet's defaults. For the zone it is what found it. NULL
+    beside an unknown value.
+
+    The spans of a host follow each other and differ; the first has no start and the last no end. A change
+    takes effect at midnight of its day in the host's zone, inventory at its `logged_at`; the earliest also
+    counts for the time before it. `inventory` has the columns host, tool, setting, value, logged_at, path
+    and line_number; `imss_ini_keys` is that of inventory_settings.
     """
-    rows = []
-    for host in fleet.hosts:
-        zone = zones[host.name]
-        starts: list[date | None] = [None, *(day for day, _ in host.changes)]
-        settings = host.settings
-        for position, start in enumerate(starts):
-            if position:
-                settings = _overlaid(settings, host.changes[position - 1][1])
-            end = starts[position + 1] if position + 1 < len(starts) else None
-            rows.append(
-                {
-                    "host": host.name,
-                    **_resolved(settings, host.defaults, zone),
-                    "valid_from": start and zone.midnight(start),
-                    "valid_until": end and zone.midnight(end),
-                }
-            )
+    told = _told(fleet, inventory, imss_ini_keys)
+    rows = [row for host in fleet.gateways for row in _host_spans(host, zones[host.name], told[host.name])]
     return pl.DataFrame(rows, schema=HISTORY_SCHEMA)
+
+
+def inventory_problems(
+    fleet: Fleet, inventory: pl.DataFrame, *, imss_ini_keys: Mapping[str, str] = NOTHING
+) -> tuple[Problem, ...]:
+    """Return what could not be understood of the inventory, but for settings that a host's entry gives."""
+    told = _told(fleet, inventory, imss_ini_keys)
+    found = (
+        problem
+        for host in fleet.gateways
+        for _, by_inventory in told[host.name]
+        for name, problem in by_inventory.problems.items()
+        if getattr(host.settings, name) is None
+    )
+    return tuple(dict.fromkeys(found))
+
+
+Told = list[tuple[datetime | None, InventorySettings]]
+
+
+def _told(fleet: Fleet, inventory: pl.DataFrame | None, imss_ini_keys: Mapping[str, str]) -> dict[str, Told]:
+    """Return what its inventory says of every gateway, by the instant from which it does."""
+    empty = InventorySettings()
+    told: dict[str, Told] = {host.name: [(None, empty)] for host in fleet.gateways}
+    if inventory is not None and not inventory.is_empty():
+        for (name, *_), rows in inventory.partition_by("host", as_dict=True).items():
+            if name in told:
+                told[name] = inventory_spans(rows, imss_ini_keys)
+    return told
+
+
+def _host_spans(host: Host, zone: Zone, told: Told) -> Iterator[dict[str, Any]]:
+    changes = [(zone.midnight(day), settings) for day, settings in host.changes]
+    later = {start for start, _ in (*changes, *told) if start is not None}
+    span: dict[str, Any] | None = None
+    for start in (None, *sorted(later)):
+        settings = host.settings
+        for changed_at, change in changes:
+            if start is not None and changed_at <= start:
+                settings = settings.overlaid(change)
+        *_, by_inventory = (
+            said for said_at, said in told if said_at is None or (start is not None and said_at <= start)
+        )
+        resolved = {"host": host.name, **_resolved(settings, by_inventory, host.defaults, zone)}
+        if span and resolved.items() <= span.items():
+            continue
+        if span:
+            yield span | {"valid_until": start}
+        span = resolved | {"valid_from": start, "valid_until": None}
+    if span:
+        yield span
 
 
 POLARS_TYPES = {str: pl.String(), int: pl.Int64(), bool: pl.Boolean()}
@@ -176,44 +247,54 @@ HISTORY_SCHEMA = pl.Schema(
 )
 
 
-def _resolved(settings: HostSettings, defaults: HostSettings, zone: Zone) -> dict[str, Any]:
-    """Return every setting with its source: the first of host entry, defaults, product, Postfix."""
-    product = settings.product or defaults.product
-    build = settings.build or defaults.build
+def _resolved(
+    settings: HostSettings, told: InventorySettings, defaults: HostSettings, zone: Zone
+) -> dict[str, Any]:
+    """Return every setting with its source: the first layer that knows it."""
     layers = [
         ("fleet_file", settings),
+        ("inventory", told.settings),
         ("fleet_defaults", defaults),
-        ("product_default", _product_defaults(product, build)),
-        ("postfix_default", POSTFIX_DEFAULTS),
+        ("inventory", told.guesses),
     ]
+    if _first(layers, "mta")[1] == "sendmail":
+        not_postfix = replace(told.settings, **dict.fromkeys(POSTFIX_SETTINGS))
+        layers[1] = ("inventory", not_postfix)
+        layers += [("sendmail_default", SENDMAIL_DEFAULTS)]
+    else:
+        product, build = _first(layers, "product")[1], _first(layers, "build")[1]
+        layers += [
+            ("product_default", product_defaults(product, build)),
+            ("postfix_default", POSTFIX_DEFAULTS),
+        ]
     values: dict[str, Any] = {}
     for name in SETTING_NAMES:
-        known = ((source, getattr(layer, name)) for source, layer in layers)
-        source, value = next(((s, v) for s, v in known if v is not None), (None, None))
+        source, value = _first(layers, name)
         values |= {name: value, f"{name}_source": source}
     return values | {"time_zone": zone.name, "time_zone_source": zone.source}
 
 
-def _product_defaults(product: str | None, build: int | None) -> HostSettings:
-    if product == "imss":
-        return POSTFIX_DEFAULTS
-    if product == "imsva":
-        if build and build >= IMSVA_BOUNCE_LIFETIME_OF_A_DAY_FROM_BUILD:
-            return replace(IMSVA_DEFAULTS, bounce_queue_lifetime_seconds=DAY_SECONDS)
-        return IMSVA_DEFAULTS
-    return HostSettings()
-
-
-def _overlaid(below: HostSettings, above: HostSettings) -> HostSettings:
-    known = {f.name: getattr(above, f.name) for f in fields(above)}
-    return replace(below, **{name: value for name, value in known.items() if value is not None})
+def _first(layers: Iterable[tuple[str, HostSettings]], name: str) -> tuple[str | None, Any]:
+    known = ((source, getattr(layer, name)) for source, layer in layers)
+    return next(((source, value) for source, value in known if value is not None), (None, None))
 
 
 def _host(name: str, table: Any, defaults: HostSettings, path: Path) -> Host:
     where = f"{path}: [hosts.{json.dumps(name)}]"
     if not isinstance(table, dict):
         raise MaillagError(f"{where}: is not a table. Write its keys below that heading.")
+    _refuse_unknown(table, SETTING_NAMES + HOST_KEYS, where)
     entry = dict(table)
+    host_from = entry.pop("host_from", "folder")
+    if not isinstance(host_from, str):
+        raise MaillagError(f"{where}: host_from = {host_from!r} is no str. Correct its value.")
+    _refuse_unless(host_from, HOST_FROM, "host_from", where)
+    aliases = entry.pop("aliases", [])
+    if not isinstance(aliases, list) or not all(isinstance(a, str) and a.strip() for a in aliases):
+        raise MaillagError(
+            f"{where}: aliases = {aliases!r} is no list of names. Write aliases = "
+            '["mx1.example.com", "192.0.2.7"].'
+        )
     glob = entry.pop("path", None)
     if glob is not None and (
         not isinstance(glob, str) or Path(glob).is_absolute() or ".." in Path(glob).parts
@@ -230,7 +311,15 @@ def _host(name: str, table: Any, defaults: HostSettings, path: Path) -> Host:
         keys = {key: value for key, value in change.items() if key != "from"}
         changes.append((day, _settings(keys, f"{where}, change from {day}")))
     settings = _settings(entry, where)
-    return Host(name, settings, defaults, tuple(sorted(changes, key=lambda c: c[0])), glob)
+    return Host(
+        name=name,
+        settings=settings,
+        defaults=defaults,
+        changes=tuple(sorted(changes, key=lambda change: change[0])),
+        path=glob,
+        host_from=host_from,
+        aliases=tuple(aliases),
+    )
 
 
 def _settings(table: Any, where: str) -> HostSettings:
@@ -243,6 +332,8 @@ def _settings(table: Any, where: str) -> HostSettings:
             raise MaillagError(f"{where}: {name} = {value!r} is no {expected.__name__}. Correct its value.")
         if isinstance(value, int) and value < 0:
             raise MaillagError(f"{where}: {name} = {value} is negative. Correct its value.")
+        if isinstance(value, int) and value > LARGEST_INTEGER:
+            raise MaillagError(f"{where}: {name} = {value} is too large. Correct its value.")
     settings = HostSettings(**table)
     _refuse_unless(settings.product, PRODUCTS, "product", where)
     _refuse_unless(settings.mta, MTAS, "mta", where)
@@ -267,11 +358,33 @@ def _refuse_unless(value: str | None, known: tuple[str, ...], name: str, where: 
         raise MaillagError(f"{where}: {name} = {value!r} is none of {', '.join(known)}.")
 
 
-def _no_entry(name: str, fleet_file: str) -> Problem:
+def _refuse_shared_names(hosts: list[Host], path: Path) -> None:
+    owners: dict[str, Host] = {host.name.lower(): host for host in hosts}
+    is_name = set(owners)
+    for host in hosts:
+        for alias in host.aliases:
+            owner = owners.setdefault(alias.lower(), host)
+            if owner is not host and host.name.lower() != alias.lower():
+                claim = "the name" if alias.lower() in is_name else "an alias"
+                raise MaillagError(
+                    f"{path}: [hosts.{json.dumps(host.name)}]: alias {alias!r} is {claim} of host "
+                    f"{owner.name!r} too. A line that bears it must mean one host: remove it from one."
+                )
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _no_entry(where: str, name: str, fleet_file: str) -> Problem:
     return Problem(
-        f"{name}/",
-        f"has no entry in {fleet_file}: product, build and retry settings are unknown, so defaults "
-        "are assumed",
-        f'Add [hosts."{name}"] with its product, build, time_zone and retry settings.',
+        where,
+        f"host {name} has no entry in {fleet_file}: product, build and retry settings are unknown, so "
+        "defaults are assumed",
+        f"Add [hosts.{json.dumps(name)}] with its product, build, time_zone and retry settings.",
         is_note=True,
     )

@@ -1,27 +1,32 @@
 """An archive to new lake files: every source file that is new or changed is read, once, on its own."""
 
 import hashlib
-import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from itertools import groupby
 from pathlib import Path
+from typing import BinaryIO
 
 import polars as pl
 
 from transforms.archive import SourceFile
-from transforms.clock import YearWindow, Zone
-from transforms.events import UNPARSED, Reading, find_manager_zone, parse_lines, split_lines
-from transforms.fleet import Fleet, zone_of
+from transforms.clock import YearWindow
+from transforms.events import Parser, Reading, headers_of, split_lines
+from transforms.headers import read_headers
 from transforms.lake import EventWriter
 from transforms.ledger import LakeFile, Ledger, SeenFile, SourceRecord
-from transforms.lines import DamagedFileError, read_blocks
-from transforms.patterns import NOISE
+from transforms.lines import DamagedFileError, open_members, read_blocks
+from transforms.plan import HEAD_BYTES, Plan, seen_file
+from transforms.postfix import POSTFIX_PROGRAMS
 from transforms.problems import Problem
+from transforms.sendmail import SENDMAIL_TAGS
+from transforms.tables import NOISE, UNPARSED
 
-# Raised when the same line gives another event than before: every source file is then read again.
-PARSER_VERSION = 1
+# The last part of a tag is the program.
+TAG_END = r"([^/]+)$"
 
 
 @dataclass(frozen=True)
@@ -35,14 +40,6 @@ class NewSource:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The source files to read, and the ids of those that need no second look."""
-
-    readings: list[tuple[SourceFile, Reading]]
-    unchanged_ids: set[str]
-
-
-@dataclass(frozen=True)
 class Reads:
     """What one pass over an archive read, and what it could not read. A source has its own problems."""
 
@@ -53,50 +50,6 @@ class Reads:
 
 class NotALogError(Exception):
     """No line of a file's first block looks like the log that its name promises."""
-
-
-def choose_zones(fleet: Fleet, sources: Iterable[SourceFile], default_time_zone: str) -> dict[str, Zone]:
-    """Return every host's zone; where the fleet file has none, its newest manager logs are asked."""
-    manager_logs = defaultdict(list)
-    for source in sorted(sources, key=lambda source: source.path, reverse=True):
-        if source.log_kind == "manager_log":
-            manager_logs[source.host].append(source)
-    zones = {}
-    for host in fleet.hosts:
-        zone = zone_of(host, None, default_time_zone)
-        if zone.source == "default":
-            names = (_manager_zone(source) for source in manager_logs[host.name])
-            zone = zone_of(host, next(filter(None, names), None), default_time_zone)
-        zones[host.name] = zone
-    return zones
-
-
-def plan_reads(
-    sources: list[SourceFile],
-    ledger: Ledger,
-    *,
-    zones: dict[str, Zone],
-    flush_commanded_pattern: str,
-) -> Plan:
-    """Choose what is new or changed since the ledger last saw it, and how to read it."""
-    last_manager_dates = _last_manager_dates(sources)
-    seen = ledger.seen_files()
-    plan = Plan([], set())
-    for source in sources:
-        reading = Reading(
-            host=source.host,
-            log_kind=source.log_kind,
-            source_id="",
-            zone=zones[source.host],
-            year=_year_window(source, last_manager_dates.get(source.host)),
-            flush_commanded_pattern=flush_commanded_pattern,
-        )
-        before = seen.get(source.path)
-        if before and before == _seen(source, reading, before.source_id):
-            plan.unchanged_ids.add(before.source_id)
-        else:
-            plan.readings.append((source, reading))
-    return plan
 
 
 def read_sources(
@@ -114,12 +67,12 @@ def read_sources(
     """
     problems: list[Problem] = []
     read: dict[str, list[NewSource]] = defaultdict(list)
-    for source, reading in plan.readings:
+    for source, reading, stream in _open_sources(plan.readings, problems):
         try:
-            new = _read_source(source, reading, lake, run_id)
-            read[new.record.source_id].append(new)
+            for new in _SourceReader(source, reading, plan, lake, run_id).read(stream):
+                read[new.record.source_id].append(new)
         except OSError as error:
-            problems.append(_unreadable(source, error))
+            problems.append(_unreadable(source.path, error))
         except NotALogError:
             problems.append(_not_a_log(source))
         progress(source)
@@ -141,61 +94,167 @@ def read_sources(
     return Reads(new_sources, seen_copies, problems)
 
 
-def _read_source(source: SourceFile, reading: Reading, lake: Path, run_id: str) -> NewSource:
-    reader = _SourceReader(source, reading, lake, run_id)
-    damage = None
-    try:
-        for block in read_blocks(source.absolute_path):
-            reader.add(block)
-    except DamagedFileError as error:
-        damage = error
-    return reader.finish(damage)
+def _open_sources(
+    readings: Iterable[tuple[SourceFile, Reading]], problems: list[Problem]
+) -> Iterator[tuple[SourceFile, Reading, BinaryIO]]:
+    """Yield each source file with its content; a tar or zip file is gone through once for all its members."""
+    for path, group in groupby(readings, key=lambda planned: planned[0].absolute_path):
+        planned = {source.member: (source, reading) for source, reading in group}
+        (first, _), *_ = planned.values()
+        try:
+            if first.member is None:
+                with path.open("rb") as plain:
+                    yield *planned.pop(None), plain
+            else:
+                with closing(open_members(path, {name for name in planned if name})) as members:
+                    for name, stream in members:
+                        if name in planned:
+                            yield *planned.pop(name), stream
+        except OSError as error:
+            problems.append(_unreadable(first.path, error))
+        except DamagedFileError as error:
+            problems += [_damaged(source, error, 0) for source, _ in planned.values()]
 
 
 class _SourceReader:
-    """Reads one file block by block; its memory does not grow with the file."""
+    """Reads one file block by block; its memory does not grow with the file.
 
-    def __init__(self, source: SourceFile, reading: Reading, lake: Path, run_id: str) -> None:
+    A collector's file holds the logs of many hosts. They become one source each, and what says nothing of
+    mail is the collector's own.
+    """
+
+    def __init__(self, source: SourceFile, reading: Reading, plan: Plan, lake: Path, run_id: str) -> None:
         self.source = source
         self.reading = reading
-        self.writer = EventWriter(lake, source.host, run_id)
+        self.plan = plan
+        self.lake = lake
         self.run_id = run_id
+        self.line_count = 0
+        self.problems: list[Problem] = []
+        self.parts: dict[str, _Part] = {}
+
+    def read(self, stream: BinaryIO) -> list[NewSource]:
+        """Read the file to its end. Raises OSError, and NotALogError if its first block is no log."""
+        damage = None
+        try:
+            for block in read_blocks(stream):
+                self._add(self._whole_lines(block))
+        except DamagedFileError as error:
+            damage = error
+            self.problems.append(_damaged(self.source, damage, self.line_count))
+        own = self._part(self.source.host)
+        own.problems += self.problems
+        return [part.finish(is_damaged=damage is not None) for part in self.parts.values()]
+
+    def _whole_lines(self, block: bytes) -> bytes:
+        """Leave a live file's unfinished last line for the next run."""
+        if not self.source.is_live or block.endswith(b"\n"):
+            return block
+        whole, newline, unfinished = block.rpartition(b"\n")
+        self.problems.append(_unfinished(self.source, len(unfinished)))
+        return whole + newline
+
+    def _add(self, block: bytes) -> None:
+        if not block:
+            return
+        source = self.source
+        if not self.line_count and source.log_kind == "maillog" and not source.name.name_date:
+            year = YearWindow.by_head(block[:HEAD_BYTES])
+            self.reading = replace(self.reading, year=year or self.reading.year)
+        lines = split_lines(block, self.line_count + 1, may_be_shift_jis=source.log_kind == "system_events")
+        if self.reading.taken_at is None:
+            headed = read_headers(headers_of(self.reading), lines)
+            if not self.line_count and headed["day"].is_null().all():
+                raise NotALogError
+        else:
+            headed = lines
+        self.line_count += len(lines)
+        if source.is_central:
+            for host, its_lines in _by_host(headed, self.plan.names, source.host):
+                content = "\n".join([*its_lines["line"], ""]).encode()
+                self._part(host).add(its_lines, content)
+        else:
+            self._part(source.host).add(headed, block)
+
+    def _part(self, host: str) -> "_Part":
+        if host not in self.parts:
+            zone = self.plan.zones.get(host, self.reading.zone)
+            if zone.source == "default":
+                zone = self.reading.zone
+            reading = replace(self.reading, host=host, zone=zone)
+            self.parts[host] = _Part(self.source, reading, self.plan, self.lake, self.run_id)
+        return self.parts[host]
+
+
+def _by_host(
+    headed: pl.DataFrame, names: Mapping[str, str], collector: str
+) -> Iterator[tuple[str, pl.DataFrame]]:
+    """Split lines by the host that they name; what no mail program of a host wrote is the collector's."""
+    logging_host = pl.col("logging_host").str.to_lowercase()
+    is_mail = pl.col("tag").is_in(SENDMAIL_TAGS) | (
+        pl.col("tag").str.contains("/", literal=True)
+        & (
+            pl.col("tag").str.starts_with("postfix")
+            | pl.col("tag").str.extract(TAG_END).is_in(POSTFIX_PROGRAMS)
+        )
+    )
+    known = logging_host.replace_strict(names, default=None, return_dtype=pl.String)
+    host = (
+        pl.when(is_mail)
+        .then(pl.coalesce(known, "logging_host"))
+        # A notice of lost lines is about the host that wrote it, if that is one of ours.
+        .otherwise(known)
+        .fill_null(collector)
+    )
+    for (name,), lines in (
+        headed.with_columns(_host=host)
+        .partition_by("_host", as_dict=True, include_key=False, maintain_order=True)
+        .items()
+    ):
+        yield str(name), lines
+
+
+class _Part:
+    """One host's lines of a source file, on their way into the lake."""
+
+    def __init__(self, source: SourceFile, reading: Reading, plan: Plan, lake: Path, run_id: str) -> None:
+        self.source = source
+        self.plan = plan
+        self.run_id = run_id
+        self.parser = Parser(reading)
+        self.writer = EventWriter(lake, reading.host, run_id)
         self.content = hashlib.blake2b(digest_size=16)
         self.content_bytes = 0
         self.line_count = 0
         self.problems: list[Problem] = []
         self.first_unparsed: tuple[int, str] | None = None
 
-    def add(self, block: bytes) -> None:
-        """Parse the next block. Raises NotALogError if nothing in the first one has a header."""
-        if self.source.is_live and not block.endswith(b"\n"):
-            block, newline, unfinished = block.rpartition(b"\n")
-            block += newline
-            self.problems.append(_unfinished(self.source, len(unfinished)))
-            if not block:
-                return
+    @property
+    def reading(self) -> Reading:
+        """How the lines are read; it bears the source's id from the first of them on."""
+        return self.parser.reading
+
+    def add(self, lines: pl.DataFrame, content: bytes) -> None:
+        """Parse the next lines, `content` being their bytes."""
         if not self.content_bytes:
-            self.reading = replace(self.reading, source_id=_source_id(self.source, block))
-        self.content.update(block)
-        lines = split_lines(block, self.line_count + 1)
-        parsed = parse_lines(lines, self.reading)
+            self.parser.name_source(_source_id(self.reading, content))
+        self.content.update(content)
+        self.content_bytes += len(content)
+        self.line_count += len(lines)
+        parsed = self.parser.parse(lines)
         unparsed = parsed.tables.get(UNPARSED)
         if unparsed is not None and self.first_unparsed is None:
-            if not self.line_count and (unparsed["reason"] == "no_header").sum() == len(lines):
-                raise NotALogError
             self.first_unparsed = unparsed.select("line_number", "reason").row(0)
-        self.content_bytes += len(block)
-        self.line_count += len(lines)
         self.writer.add(parsed)
 
-    def finish(self, damage: DamagedFileError | None) -> NewSource:
+    def finish(self, *, is_damaged: bool) -> NewSource:
         """Write what is still held, and say how the file went."""
-        source, reading = self.source, self.reading
+        source = self.source
         if not self.content_bytes:
-            reading = replace(reading, source_id=_source_id(source, source.path.encode()))
+            self.parser.name_source(_source_id(self.reading, source.path.encode()))
+        self.writer.add(self.parser.finish())
+        reading = self.reading
         counts, files = self.writer.finish(reading.source_id)
-        if damage:
-            self.problems.append(_damaged(source, damage, self.line_count))
         by_table = dict(counts.group_by("table_name").agg(pl.sum("line_count")).iter_rows())
         unparsed_count = by_table.get(UNPARSED, 0)
         noise_count = by_table.get(NOISE, 0)
@@ -205,17 +264,18 @@ class _SourceReader:
             pl.min("first_logged_at"), pl.max("last_logged_at")
         ).row(0)
         covered_from, covered_until = first_logged_at, last_logged_at
-        if source.log_kind == "manager_log" and source.name_date:
+        name_date = source.name.name_date
+        if source.log_kind == "manager_log" and name_date:
             # A day's manager log covers the day, also where the manager had nothing to write.
-            covered_from = reading.zone.midnight(source.name_date)
-            covered_until = reading.zone.midnight(source.name_date + timedelta(days=1))
+            covered_from = reading.zone.midnight(name_date)
+            covered_until = reading.zone.midnight(name_date + timedelta(days=1))
         record = SourceRecord(
             source_id=reading.source_id,
-            host=source.host,
+            host=reading.host,
             log_kind=source.log_kind,
             path=source.path,
-            status="damaged" if damage else "loaded",
-            name_date=source.name_date,
+            status="damaged" if is_damaged else "loaded",
+            name_date=name_date,
             content_hash=self.content.hexdigest(),
             content_bytes=self.content_bytes,
             line_count=self.line_count,
@@ -223,71 +283,36 @@ class _SourceReader:
             noise_line_count=noise_count,
             unparsed_line_count=unparsed_count,
             time_zone=reading.zone.name,
-            zone_source=reading.zone_source,
-            year_source=reading.year_source,
+            zone_source=reading.zone.source,
+            year_source=reading.taken_at_source if reading.taken_at else reading.year.source,
             run_id=self.run_id,
             first_logged_at=first_logged_at,
             last_logged_at=last_logged_at,
             covered_from=covered_from,
             covered_until=covered_until,
         )
-        return NewSource(record, _seen(source, reading, reading.source_id), files, self.problems)
+        return NewSource(
+            record, seen_file(source, reading, self.plan, reading.source_id), files, self.problems
+        )
 
 
-def _source_id(source: SourceFile, block: bytes) -> str:
+def _source_id(reading: Reading, content: bytes) -> str:
     """Name a source file by its content, so that rotation, renaming and compression keep its name.
 
-    The first line tells log files of one kind on one host apart: it bears time, process and text.
+    The first line tells log files of one kind on one host apart: it bears time, process and text. A file
+    whose lines bear no time is told by its own.
     """
-    first_line = block.partition(b"\n")[0]
-    identity = b"\0".join((source.host.encode(), source.log_kind.encode(), first_line))
-    return hashlib.blake2b(identity, digest_size=8).hexdigest()
+    first_line = content.partition(b"\n")[0]
+    identity = [reading.host, reading.log_kind]
+    if reading.taken_at:
+        identity += [reading.tool, reading.taken_at.isoformat()]
+    digest = hashlib.blake2b("\0".join([*identity, ""]).encode() + first_line, digest_size=8)
+    return digest.hexdigest()
 
 
-def _seen(source: SourceFile, reading: Reading, source_id: str) -> SeenFile:
-    how = {
-        "parser": PARSER_VERSION,
-        "zone": asdict(reading.zone),
-        "year": reading.year.source,
-        "flush_commanded": reading.flush_commanded_pattern,
-    }
-    return SeenFile(
-        path=source.path,
-        size_bytes=source.size_bytes,
-        modified_at_ns=source.modified_at_ns,
-        reading=json.dumps(how, sort_keys=True),
-        source_id=source_id,
-    )
-
-
-def _year_window(source: SourceFile, last_manager_date: date | None) -> YearWindow:
-    if source.name_date:
-        return YearWindow.by_file_name(source.name_date)
-    if last_manager_date:
-        return YearWindow.by_manager_log(last_manager_date)
-    modified_at = datetime.fromtimestamp(source.modified_at_ns / 1e9, UTC)
-    return YearWindow.by_file_time(modified_at.date())
-
-
-def _last_manager_dates(sources: Iterable[SourceFile]) -> dict[str, date]:
-    last: dict[str, date] = {}
-    for source in sources:
-        if source.log_kind == "manager_log" and source.name_date:
-            last[source.host] = max(source.name_date, last.get(source.host, source.name_date))
-    return last
-
-
-def _manager_zone(source: SourceFile) -> str | None:
-    """Return the zone that a manager log writes; a file that cannot be read is reported later."""
-    try:
-        return find_manager_zone(next(read_blocks(source.absolute_path), b""))
-    except (OSError, DamagedFileError):
-        return None
-
-
-def _unreadable(source: SourceFile, error: OSError) -> Problem:
+def _unreadable(path: str, error: OSError) -> Problem:
     return Problem(
-        source.path,
+        path,
         f"cannot be read ({error.strerror or error})",
         "Check its permissions, or copy it again, and run again.",
     )

@@ -51,14 +51,15 @@ SOURCE_FILES = sa.Table(
     sa.Column("covered_from", UtcDateTime),
     sa.Column("covered_until", UtcDateTime),
 )
+# A collector's file holds several sources.
 SEEN_FILES = sa.Table(
-    "seen_files",
+    "seen_sources",
     METADATA,
     sa.Column("path", sa.String, primary_key=True),
     sa.Column("size_bytes", sa.BigInteger, nullable=False),
     sa.Column("modified_at_ns", sa.BigInteger, nullable=False),
     sa.Column("reading", sa.String, nullable=False),
-    sa.Column("source_id", sa.String, nullable=False),
+    sa.Column("source_id", sa.String, primary_key=True),
 )
 LAKE_FILES = sa.Table(
     "lake_files",
@@ -129,7 +130,7 @@ class SourceRecord:
 
 @dataclass(frozen=True)
 class SeenFile:
-    """A path as it was when it was last read: unchanged means that it needs no second look."""
+    """A file as it was when it was last read, and a source in it: unchanged means no second look."""
 
     path: str
     size_bytes: int
@@ -211,11 +212,13 @@ class Ledger:
             found = [QuarantineRow(**row) for row in rows]
         return sorted(found, key=lambda row: (row.severity, row.place, row.rule))
 
-    def seen_files(self) -> dict[str, SeenFile]:
-        """Return what was read before, by path."""
+    def seen_files(self) -> dict[str, list[SeenFile]]:
+        """Return what was read before, by path: a row for each source that the file holds."""
+        seen: dict[str, list[SeenFile]] = {}
         with self.engine.connect() as connection:
-            rows = connection.execute(sa.select(SEEN_FILES)).mappings()
-            return {row["path"]: SeenFile(**row) for row in rows}
+            for row in connection.execute(sa.select(SEEN_FILES)).mappings():
+                seen.setdefault(row["path"], []).append(SeenFile(**row))
+        return seen
 
     def source_records(self) -> dict[str, SourceRecord]:
         """Return all source files by source_id."""

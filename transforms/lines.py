@@ -1,11 +1,22 @@
-"""A log file, compressed or not, to blocks of whole lines, in constant memory."""
+"""A log file, compressed or not, plain or a member of a tar or zip file, to blocks of whole lines.
+
+Everything is streamed: memory does not grow with the size of a file.
+"""
 
 import bz2
+import io
 import lzma
-from collections.abc import Callable, Iterator
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Collection, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, cast
 
+from backports import zstd
 from isal import igzip_lib
 
 # Recycled by the allocator at this size; blocks four times as large multiplied the system time by five.
@@ -16,6 +27,7 @@ RAW_BYTES = 1024 * 1024
 # A decoder that meets damage drops what it has not handed out yet: so it is asked for little at a time.
 PIECE_BYTES = 256 * 1024
 ISAL_ERROR: type[Exception] = igzip_lib.error  # type: ignore[assignment]  # typed as an instance
+TAR_SUFFIXES = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
 
 
 class DamagedFileError(Exception):
@@ -23,7 +35,7 @@ class DamagedFileError(Exception):
 
 
 class Decoder(Protocol):
-    """What the bz2, lzma and isal decompressors have in common."""
+    """What the bz2, lzma, zstd and isal decompressors have in common."""
 
     @property
     def eof(self) -> bool:
@@ -49,33 +61,42 @@ DECODERS: dict[bytes, Callable[[], Decoder]] = {
     b"\x1f\x8b": _gzip_decoder,
     b"BZh": bz2.BZ2Decompressor,
     b"\xfd7zXZ": lzma.LZMADecompressor,
+    b"\x28\xb5\x2f\xfd": zstd.ZstdDecompressor,
 }
 
 
-def read_blocks(path: Path) -> Iterator[bytes]:
-    """Yield the file's content in blocks that end with a newline; gzip, bzip2 and xz are told by content.
+@dataclass(frozen=True)
+class Member:
+    """A file inside a tar or zip file; a zip file knows times of its own clock's zone, to two seconds."""
 
-    The last block may lack its newline; a line of more than LINE_BYTES is cut. Raises OSError if the file
-    cannot be read, and DamagedFileError after the last good byte was handed out if a compressed file is
+    name: str
+    size_bytes: int
+    modified_at_ns: int
+
+
+def read_blocks(raw: BinaryIO) -> Iterator[bytes]:
+    """Yield a stream's content in blocks that end with a newline; compression is told by content.
+
+    The last block may lack its newline; a line of more than LINE_BYTES is cut. Raises OSError if the stream
+    cannot be read, and DamagedFileError after the last good byte was handed out if compressed data is
     truncated or corrupt.
     """
     pieces: list[bytes] = []
     size_bytes = 0
     damage: DamagedFileError | None = None
-    with path.open("rb") as raw:
-        try:
-            for piece in read_pieces(raw):
-                pieces.append(piece)
-                size_bytes += len(piece)
-                if size_bytes >= BLOCK_BYTES:
-                    block, newline, rest = b"".join(pieces).rpartition(b"\n")
-                    if not newline and size_bytes >= LINE_BYTES:
-                        block, newline, rest = rest, b"\n", b""
-                    if newline:
-                        yield block + newline
-                    pieces, size_bytes = [rest], len(rest)
-        except DamagedFileError as error:
-            damage = error
+    try:
+        for piece in read_pieces(raw):
+            pieces.append(piece)
+            size_bytes += len(piece)
+            if size_bytes >= BLOCK_BYTES:
+                block, newline, rest = b"".join(pieces).rpartition(b"\n")
+                if not newline and size_bytes >= LINE_BYTES:
+                    block, newline, rest = rest, b"\n", b""
+                if newline:
+                    yield block + newline
+                pieces, size_bytes = [rest], len(rest)
+    except DamagedFileError as error:
+        damage = error
     if last := b"".join(pieces):
         yield last
     if damage:
@@ -83,29 +104,144 @@ def read_blocks(path: Path) -> Iterator[bytes]:
 
 
 def read_pieces(raw: BinaryIO) -> Iterator[bytes]:
-    """Yield the plain bytes of a file piece by piece, several compressed members in a row included."""
-    data = raw.read(RAW_BYTES)
+    """Yield the plain bytes of a stream piece by piece, several compressed members in a row included."""
+    data = _read(raw)
     make_decoder = next((make for magic, make in DECODERS.items() if data.startswith(magic)), None)
     if make_decoder is None:
         while data:
             yield data
-            data = raw.read(RAW_BYTES)
+            data = _read(raw)
         return
     decoder = make_decoder()
     while True:
         try:
             piece = decoder.decompress(data, PIECE_BYTES)
-        except (OSError, EOFError, ValueError, lzma.LZMAError, ISAL_ERROR) as error:
+        except (OSError, EOFError, ValueError, lzma.LZMAError, zstd.ZstdError, ISAL_ERROR) as error:
             raise DamagedFileError(f"the compressed data is corrupt ({error})") from None
         if piece:
             yield piece
         data = b""
         if decoder.eof:
-            data = decoder.unused_data or raw.read(RAW_BYTES)
+            data = decoder.unused_data or _read(raw)
             if not data:
                 return
             decoder = make_decoder()
         elif decoder.needs_input:
-            data = raw.read(RAW_BYTES)
+            data = _read(raw)
             if not data:
                 raise DamagedFileError("the compressed data ends early")
+
+
+def _read(raw: BinaryIO) -> bytes:
+    """Read on; a member of a damaged tar or zip file ends early."""
+    try:
+        return raw.read(RAW_BYTES)
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError) as error:
+        raise DamagedFileError(f"the file around it is damaged ({error})") from None
+
+
+def is_container(name: str) -> bool:
+    """Tell by its name whether a file is a tar or zip file, a support bundle for one."""
+    return name.endswith((".zip", *TAR_SUFFIXES))
+
+
+def list_members(path: Path) -> list[Member]:
+    """Return the files in a tar or zip file, in its order.
+
+    Raises OSError, or DamagedFileError if it ends early or is corrupt: a tar file is read through for it.
+    """
+    if path.name.endswith(".zip"):
+        with _open_zip(path) as bundle:
+            return [
+                Member(info.filename, info.file_size, _zip_time_ns(info))
+                for info in bundle.infolist()
+                if not info.is_dir()
+            ]
+    with _open_tar(path) as archive:
+        return [Member(info.name, info.size, int(info.mtime * 1e9)) for info in archive if info.isfile()]
+
+
+def open_members(path: Path, names: Collection[str]) -> Generator[tuple[str, BinaryIO]]:
+    """Yield the named files of a tar or zip file with their content, in its order, in one pass.
+
+    A stream is to be read before the next one is asked for. Raises what list_members raises.
+    """
+    if path.name.endswith(".zip"):
+        with _open_zip(path) as bundle:
+            for name in (name for name in bundle.namelist() if name in names):
+                with _open_zipped(bundle, name) as stream:
+                    yield name, stream
+        return
+    with _open_tar(path) as archive:
+        for info in archive:
+            if info.name in names and (content := archive.extractfile(info)):
+                yield info.name, cast(BinaryIO, content)
+
+
+def _open_zipped(bundle: zipfile.ZipFile, name: str) -> BinaryIO:
+    try:
+        return cast(BinaryIO, bundle.open(name))
+    except (RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:
+        # An encrypted member, or a compression that Python lacks.
+        return _Unreadable(str(error))
+
+
+class _Unreadable(io.BytesIO):
+    """A stream that fails with the reason why there is none."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self.reason = reason
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Raise the reason."""
+        del size
+        raise OSError(self.reason)
+
+
+class _PlainStream(io.RawIOBase):
+    """The plain bytes of a compressed file as a stream."""
+
+    def __init__(self, raw: BinaryIO) -> None:
+        super().__init__()
+        self._pieces = read_pieces(raw)
+        self._rest = memoryview(b"")
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Fill the buffer as far as the next piece goes; 0 is the end."""
+        if not self._rest:
+            self._rest = memoryview(next(self._pieces, b""))
+        size = min(len(buffer), len(self._rest))
+        buffer[:size] = self._rest[:size]
+        self._rest = self._rest[size:]
+        return size
+
+
+@contextmanager
+def _open_tar(path: Path) -> Iterator[tarfile.TarFile]:
+    with path.open("rb") as raw:
+        try:
+            with tarfile.open(fileobj=io.BufferedReader(_PlainStream(raw), RAW_BYTES), mode="r|") as archive:
+                yield archive
+        except tarfile.TarError as error:
+            raise DamagedFileError(f"is no sound tar file ({error})") from None
+
+
+@contextmanager
+def _open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
+    try:
+        with zipfile.ZipFile(path) as bundle:
+            yield bundle
+    except zipfile.BadZipFile as error:
+        raise DamagedFileError(f"is no sound zip file ({error})") from None
+
+
+def _zip_time_ns(info: zipfile.ZipInfo) -> int:
+    try:
+        return int(datetime(*info.date_time, tzinfo=UTC).timestamp() * 1e9)
+    except ValueError:
+        return 0

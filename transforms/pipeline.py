@@ -3,11 +3,12 @@
 import hashlib
 import json
 import secrets
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Protocol
 
 import duckdb
@@ -17,13 +18,24 @@ from sqlalchemy.exc import SQLAlchemyError
 from transforms.analyze import Thresholds, build_marts
 from transforms.archive import discover
 from transforms.catalog import create_tables, create_views, publish
+from transforms.clock import Zone
 from transforms.contracts import Checker, Contract, Finding, load_contracts
-from transforms.fleet import host_history, latest_hosts, read_fleet
-from transforms.ingest import NewSource, choose_zones, plan_reads, read_sources
+from transforms.fleet import (
+    Fleet,
+    host_history,
+    inventory_problems,
+    latest_hosts,
+    read_fleet,
+    with_found_hosts,
+)
+from transforms.ingest import NewSource, read_sources
 from transforms.lake import write_parquet
 from transforms.ledger import LakeFile, Ledger, QuarantineRow, SourceRecord
 from transforms.models import Model, load_models
+from transforms.plan import choose_zones, plan_reads
 from transforms.problems import MaillagError, Problem
+from transforms.tables import EVENT_TABLES
+from transforms.trend import LogRules
 
 LOOK = "Its rows: maillag status --json"
 # What to do about a broken rule, by stage and by whether it is critical.
@@ -65,7 +77,8 @@ class Job:
     ledger_url: str | None = None
     hosts: tuple[str, ...] = ()
     default_time_zone: str = "UTC"
-    flush_commanded_pattern: str = r"script/postfix flush"
+    log_rules: LogRules = field(default_factory=LogRules)
+    imss_ini_keys: Mapping[str, str] = field(default_factory=dict)
     thresholds: Thresholds = field(default_factory=Thresholds)
 
     def open_ledger(self) -> Ledger:
@@ -142,8 +155,9 @@ def ingest(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: Pr
     plan = plan_reads(
         discovery.sources,
         ledger,
+        fleet=fleet,
         zones=zones,
-        flush_commanded_pattern=job.flush_commanded_pattern,
+        rules=job.log_rules,
     )
     if plan.readings:
         checker.start()
@@ -166,9 +180,16 @@ def ingest(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: Pr
             *_contract_findings(broken, records, run_id),
         ],
     )
-    problems = [*fleet.problems, *discovery.problems, *reads.problems]
+    fleet, zones = _with_hosts_in_lines(fleet, zones, ledger)
+    inventory = _inventory(job.lake, ledger)
+    problems = [
+        *fleet.problems,
+        *discovery.problems,
+        *reads.problems,
+        *inventory_problems(fleet, inventory, imss_ini_keys=job.imss_ini_keys),
+    ]
     ledger.replace_findings("archive", _findings(problems, "archive", run_id))
-    history = host_history(fleet, zones)
+    history = host_history(fleet, zones, inventory, imss_ini_keys=job.imss_ini_keys)
     _write_tables(
         job.lake,
         ledger,
@@ -247,6 +268,33 @@ def _fingerprint(
         "contracts": {name: asdict(contract) for name, contract in contracts.items()},
     }
     return hashlib.blake2b(json.dumps(inputs).encode(), digest_size=16).hexdigest()
+
+
+def _with_hosts_in_lines(
+    fleet: Fleet, zones: Mapping[str, Zone], ledger: Ledger
+) -> tuple[Fleet, dict[str, Zone]]:
+    """Add the hosts that only a collector's lines name, each with the zone its lines were read by."""
+    known = {host.name for host in fleet.hosts}
+    collectors = [host for host in fleet.hosts if host.is_collector]
+    found = {}
+    found_zones = {}
+    for record in ledger.source_records().values():
+        of = next((c.name for c in collectors if PurePath(record.path).match(c.path or f"{c.name}/*")), None)
+        if record.host not in known and of:
+            found[record.host] = of
+            found_zones[record.host] = Zone(record.time_zone, record.zone_source)
+    return with_found_hosts(fleet, found), {**zones, **found_zones}
+
+
+def _inventory(lake: Path, ledger: Ledger) -> pl.DataFrame:
+    """Return all rows of events.inventory, with the path of the file that each is from."""
+    files = ledger.lake_files().get("events.inventory", [])
+    schema = EVENT_TABLES["inventory"]
+    rows = pl.concat([schema.to_frame(), *(pl.read_parquet(lake / file) for file in files)])
+    paths = {record.source_id: record.path for record in ledger.source_records().values()}
+    return rows.with_columns(
+        path=pl.col("source_id").replace_strict(paths, default=None, return_dtype=pl.String)
+    )
 
 
 def _write_tables(lake: Path, ledger: Ledger, frames: dict[str, pl.DataFrame], run_id: str) -> None:
@@ -335,7 +383,11 @@ def _contract_findings(
     broken: list[Finding], records: list[SourceRecord], run_id: str
 ) -> list[QuarantineRow]:
     """Return one row per finding and source file that it names; findings of marts name none."""
-    paths = {record.source_id: record.path for record in records}
+    files = Counter(record.path for record in records)
+    paths = {
+        record.source_id: record.path if files[record.path] == 1 else f"{record.path} ({record.host})"
+        for record in records
+    }
     rows = []
     for finding in broken:
         for source_id in finding.source_ids & paths.keys() or {None}:
@@ -346,7 +398,8 @@ def _contract_findings(
                     stage=stage,
                     rule=f"{finding.table}: {finding.rule}",
                     severity=finding.severity,
-                    what=f"breaks a rule of {finding.table} in {finding.row_count} rows: {finding.rule}",
+                    what=f"breaks a rule of {finding.table} in {finding.row_count} rows: "
+                    + finding.rule.rstrip("."),
                     remedy=REMEDIES[stage, finding.severity == "critical"],
                     row_count=finding.row_count,
                     example_rows=finding.rows,

@@ -39,7 +39,7 @@ select
     restarts.missing_reason,
     restarts.build_verdict,
     if(
-        restarts.build_verdict = 'known_defective',
+        restarts.build_verdict = 'known_defective' or build_verdicts.advice = 'shorten_queue_interval',
         build_verdicts.advice,
         'shorten_retry'
     ) as advice,

@@ -86,7 +86,7 @@ select
         else 'possible'
     end as confidence,
     restarts.evidence,
-    'unknown' as restart_trigger,
+    coalesce(restart_triggers.restart_trigger, 'unknown') as restart_trigger,
     restarts.outage_seconds,
     coalesce(held.held_message_count, 0) as held_message_count,
     coalesce(held.held_recipient_count, 0) as held_recipient_count,
@@ -120,3 +120,5 @@ select
 from restarts
 left join held
     on restarts.restart_id = held.restart_id
+left join staging.restart_triggers as restart_triggers
+    on restarts.restart_id = restart_triggers.restart_id

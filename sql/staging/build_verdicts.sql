@@ -1,5 +1,6 @@
 -- One row per host and span of unchanged settings, with what is known of its build's flush.
--- A host whose version is not given is taken for a 9.1, the only one that the rules speak of.
+-- A host whose version is not given is taken for a 9.1, the only one that the rules speak of. The product
+-- flushes no other queue than Postfix's: with sendmail all that helps is to run the queue more often.
 select
     host_history.host,
     case
@@ -8,11 +9,11 @@ select
         when lower(host_history.wrapper_md5) <> build_rules.wrapper_md5 then 'fixed'
         else build_rules.build_verdict
     end as build_verdict,
-    if(
-        build_rules.advice = 'edit_wrapper' and host_history.wrapper_md5 is null,
-        'check_wrapper',
-        build_rules.advice
-    ) as advice,
+    case
+        when host_history.mta = 'sendmail' then 'shorten_queue_interval'
+        when build_rules.advice = 'edit_wrapper' and host_history.wrapper_md5 is null then 'check_wrapper'
+        else build_rules.advice
+    end as advice,
     host_history.valid_from,
     host_history.valid_until
 from fleet.host_history as host_history

@@ -1,12 +1,32 @@
 -- One row per queue event of every message that was ever deferred, with the message's lifetime.
 -- Short queue ids are used again: a lifetime ends where the entry leaves the queue, and another begins with
--- the next arrival. Within one second the order is that of the lines.
+-- the next arrival. Within one second the order is that of the lines, within a line arrival, activation, all
+-- else. sendmail logs no activation: a round of deliveries is what one process tries, and begins with its
+-- first attempt.
 with deferred_ids as (
     select distinct
         host,
         queue_id
     from events.delivery_attempts
     where status = 'deferred'
+),
+
+sendmail_rounds as (
+    select
+        host,
+        instance,
+        queue_id,
+        source_id,
+        line_number,
+        logged_at - to_seconds(coalesce(transmission_seconds, 0)) as began_at
+    from events.delivery_attempts
+    where mailer is not null
+    qualify
+        coalesce(
+            pid
+            <> lag(pid) over (partition by host, instance, queue_id order by logged_at, line_number),
+            true
+        )
 ),
 
 queue_events as (
@@ -24,6 +44,7 @@ queue_events as (
         null as size_bytes,
         null as recipient_count,
         attempts.delay_seconds,
+        attempts.mailer is not null as is_by_sendmail,
         attempts.logged_at
     from events.delivery_attempts as attempts
     inner join staging.qmgr_instances as qmgr_instances
@@ -45,6 +66,19 @@ queue_events as (
         recipient_count,
         logged_at
     from events.queue_activations
+
+    union all by name
+
+    select
+        host,
+        instance,
+        queue_id,
+        source_id,
+        line_number,
+        'activation' as event_kind,
+        true as is_by_sendmail,
+        began_at as logged_at
+    from sendmail_rounds
 
     union all by name
 
@@ -101,7 +135,16 @@ queue_events as (
 ordered as (
     select
         queue_events.*,
-        source_order.source_number
+        source_order.source_number,
+        row_number() over (
+            partition by queue_events.host, queue_events.instance, queue_events.queue_id
+            order by
+                queue_events.logged_at,
+                source_order.source_number,
+                queue_events.line_number,
+                case queue_events.event_kind when 'arrival' then 0 when 'activation' then 1 else 2 end,
+                queue_events.recipient
+        ) as event_number
     from queue_events
     inner join staging.source_order as source_order
         on queue_events.source_id = source_order.source_id
@@ -118,7 +161,7 @@ marked as (
         or coalesce(
             lag(event_kind) over (
                 partition by host, instance, queue_id
-                order by logged_at, source_number, line_number
+                order by event_number
             ) in ('removed', 'deleted', 'requeued'),
             true
         ) as is_first
@@ -137,11 +180,13 @@ select
     size_bytes,
     recipient_count,
     delay_seconds,
+    coalesce(is_by_sendmail, false) as is_by_sendmail,
+    event_number,
     source_number,
     line_number,
     count(*) filter (where is_first) over (
         partition by host, instance, queue_id
-        order by logged_at, source_number, line_number
+        order by event_number
         rows unbounded preceding
     ) - 1 as lifetime,
     logged_at

@@ -1,16 +1,7 @@
 -- One row per message (host, instance, queue_id, lifetime) that was ever deferred, with its end.
--- A message without its own end in the log is pending, unless every recipient was seen to get it.
-with numbered as (
-    select
-        *,
-        row_number() over (
-            partition by host, instance, queue_id, lifetime
-            order by logged_at, source_number, line_number
-        ) as event_number
-    from staging.message_events
-),
-
-messages as (
+-- A message without its own end in the log (sendmail logs none) is pending, unless every recipient was seen
+-- to get it or to be refused.
+with messages as (
     select
         host,
         instance,
@@ -24,7 +15,8 @@ messages as (
         -- A recipient without an address (`to=,`) is one as well.
         count(distinct coalesce(recipient, '')) filter (where event_kind in ('deferral', 'attempt'))
             as logged_recipient_count,
-        count(distinct coalesce(recipient, '')) filter (where status = 'sent') as sent_recipient_count,
+        count(distinct coalesce(recipient, '')) filter (where status in ('sent', 'bounced'))
+            as done_recipient_count,
         min(logged_at) filter (where event_kind = 'arrival') as client_at,
         min(logged_at - to_milliseconds(cast(1000 * delay_seconds as bigint))) as attempted_from,
         min(logged_at) as first_logged_at,
@@ -33,7 +25,7 @@ messages as (
         bool_or(event_kind = 'requeued') as is_requeued,
         coalesce(bool_or(status = 'bounced'), false) as is_bounced,
         max(logged_at) filter (where event_kind in ('removed', 'deleted', 'requeued')) as removed_at
-    from numbered
+    from staging.message_events
     group by host, instance, queue_id, lifetime
 )
 
@@ -52,7 +44,8 @@ select
         when is_requeued then 'requeued'
         when removed_at is not null and is_bounced then 'bounced'
         when removed_at is not null then 'delivered'
-        when sent_recipient_count >= activated_recipient_count then 'delivered'
+        when done_recipient_count >= activated_recipient_count and is_bounced then 'bounced'
+        when done_recipient_count >= activated_recipient_count then 'delivered'
         else 'pending'
     end as outcome,
     coalesce(client_at, attempted_from, first_logged_at) as arrived_at,

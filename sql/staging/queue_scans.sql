@@ -3,6 +3,9 @@
 -- `postqueue -i` takes one message. Right after a qmgr start a re-activation proves nothing. Where
 -- minimal_backoff_time is only assumed, a scan that takes early mail and leaves other mail behind refutes
 -- the assumption: whether that instance's scans are flushes is then NULL, not known.
+-- sendmail runs its queue when it starts and then at the interval that its first line tells, and takes all
+-- mail each time: a scan at any other time is a flush. A start that failed leaves the rhythm of the one
+-- before in place, so that a scan in an older rhythm is not known either.
 with marked as (
     select
         waits.*,
@@ -38,6 +41,7 @@ scans as (
         instance,
         scan_number,
         bool_and(is_backoff_known) as is_backoff_known,
+        bool_and(is_by_sendmail) as is_by_sendmail,
         count(*) as reactivated_count,
         count(*) filter (where is_early) as early_count,
         min(reactivated_at) as began_at,
@@ -96,6 +100,51 @@ judged as (
             and scans.ended_at >= qmgr_starts.started_at
 ),
 
+sendmail_starts as (
+    select
+        host,
+        instance,
+        logged_at as started_at,
+        epoch(cast(regexp_extract(message, 'queueing@([0-9]{2}:[0-9]{2}:[0-9]{2})', 1) as time))
+            as interval_seconds
+    from events.service_events
+    where event_kind = 'start' and regexp_matches(message, 'queueing@[0-9]{2}:[0-9]{2}:[0-9]{2}')
+),
+
+rhythms as (
+    select
+        scans.host,
+        scans.instance,
+        scans.scan_number,
+        arg_max(is_in_rhythm, started_at) as is_in_rhythm,
+        bool_or(is_in_rhythm) as is_in_any_rhythm
+    from (
+        select
+            scans.host,
+            scans.instance,
+            scans.scan_number,
+            sendmail_starts.started_at,
+            -- Seconds to the nearest queue run.
+            abs(
+                (
+                    epoch(scans.began_at - sendmail_starts.started_at)
+                    + sendmail_starts.interval_seconds / 2
+                ) % sendmail_starts.interval_seconds
+                - sendmail_starts.interval_seconds / 2
+            )
+            <= thresholds.queue_run_margin_seconds as is_in_rhythm
+        from scans
+        cross join config.thresholds as thresholds
+        inner join sendmail_starts
+            on
+                scans.host = sendmail_starts.host
+                and scans.instance = sendmail_starts.instance
+                and scans.began_at >= sendmail_starts.started_at
+                and sendmail_starts.interval_seconds > 0
+    ) as scans
+    group by scans.host, scans.instance, scans.scan_number
+),
+
 refuted as (
     select distinct
         host,
@@ -114,6 +163,12 @@ select
     judged.is_at_qmgr_start,
     case
         when judged.is_at_qmgr_start then false
+        when judged.is_by_sendmail
+            then
+                case
+                    when judged.left_behind_count > 0 or rhythms.is_in_rhythm then false
+                    when rhythms.is_in_any_rhythm is false then true
+                end
         when judged.early_count = 0 or judged.left_behind_count > 0 then false
         when not judged.is_backoff_known and refuted.host is not null then null
         else true
@@ -123,3 +178,8 @@ select
 from judged
 left join refuted
     on judged.host = refuted.host and judged.instance = refuted.instance
+left join rhythms
+    on
+        judged.host = rhythms.host
+        and judged.instance = rhythms.instance
+        and judged.scan_number = rhythms.scan_number

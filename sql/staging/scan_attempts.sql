@@ -1,7 +1,9 @@
 -- One row per delivery attempt to the scan service, with the cause of its failure.
 -- The scan hop is told by the relay's port, else by the port in the reason. A reason without a port takes
 -- the hop of the latest attempt with the same reason on that instance; where there is none, loopback
--- counts and is_hop_inferred is set.
+-- counts and is_hop_inferred is set. sendmail (it has a mailer) logs no port at all: loopback counts, but
+-- for local submissions, which wait for port 25. What it defers without an address in relay= it has not
+-- tried: the host failed earlier in the same queue run.
 with attempts as (
     select
         attempts.host,
@@ -9,18 +11,26 @@ with attempts as (
         attempts.queue_id,
         attempts.recipient,
         attempts.status,
+        attempts.mailer,
+        ltrim(rtrim(attempts.relay_host, '].'), '[') as relay_host,
         attempts.relay_port,
         attempts.connection_use_count,
         attempts.logged_at,
         source_order.source_number,
         attempts.line_number,
         host_history.scan_port,
-        starts_with(attempts.reason, 'delivery temporarily suspended: ') as is_suspended,
-        regexp_replace(attempts.reason, '^delivery temporarily suspended: ', '') as failure,
+        starts_with(attempts.reason, 'delivery temporarily suspended: ')
+        or (
+            attempts.mailer is not null
+            and attempts.status = 'deferred'
+            and attempts.relay_address is null
+        ) as is_suspended,
+        regexp_replace(coalesce(attempts.reason, ''), '^delivery temporarily suspended: ', '') as failure,
         attempts.logged_at
         - to_microseconds(
             cast(
-                1e6 * coalesce(attempts.connection_setup_seconds + attempts.transmission_seconds, 0)
+                1e6 * coalesce(attempts.connection_setup_seconds, 0)
+                + 1e6 * coalesce(attempts.transmission_seconds, 0)
                 as bigint
             )
         ) as began_at,
@@ -83,7 +93,12 @@ scan_hops as (
     from hops
     where
         hop_port = scan_port
-        or (hop_port is null and (starts_with(address, '127.') or address = '::1'))
+        or (mailer is null and hop_port is null and (starts_with(address, '127.') or address = '::1'))
+        or (
+            mailer is not null
+            and instance <> 'sm-msp-queue'
+            and (starts_with(relay_host, '127.') or relay_host in ('localhost', 'IPv6:::1', '::1'))
+        )
 ),
 
 causes as (
@@ -92,6 +107,16 @@ causes as (
         case
             when status = 'sent' then null
             when is_suspended then 'suspended'
+            when mailer is not null
+                then
+                    case
+                        when failure like 'Connection refused%' then 'refused'
+                        when failure like '%timed out%' then 'timed_out'
+                        when failure = '' or regexp_matches(failure, '^(Connection reset|Broken pipe)')
+                            then 'session_lost'
+                        when failure like '421 %' then 'turned_away'
+                        when status = 'bounced' or regexp_matches(failure, '^[45][0-9]{2} ') then 'rejected'
+                    end
             when verb = 'connect to' and failure like '% timed out' then 'timed_out'
             when verb = 'connect to' then 'refused'
             when verb = 'host' and regexp_matches(failure, '^[^ ]+ [^ ]+ refused to talk to me: ')

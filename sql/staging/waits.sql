@@ -6,13 +6,14 @@
 -- (qmgr_active.c). Where that setting is only assumed, an early wait must be shorter still, and a wait
 -- between the two proves nothing (is_unsettled). Nor does the wait of a message that a restarting qmgr found
 -- still being delivered (is_skipped): it comes back after 60 s, whatever minimal_backoff_time is.
+-- sendmail tries all mail in every queue run, however young: is_early is NULL there.
 -- waited_until: re-activation, or the end of the waiting by hold or removal; NULL if not seen.
 with numbered as (
     select
         *,
         count(*) filter (where event_kind = 'activation') over (
             partition by host, instance, queue_id, lifetime
-            order by logged_at, source_number, line_number
+            order by event_number
             rows unbounded preceding
         ) as round_number
     from staging.message_events
@@ -30,7 +31,8 @@ rounds as (
         min(logged_at) filter (where event_kind in ('held', 'removed', 'deleted', 'requeued'))
             as taken_out_at,
         count(*) filter (where event_kind = 'deferral') as deferral_count,
-        bool_or(event_kind = 'skipped') as is_skipped
+        bool_or(event_kind = 'skipped') as is_skipped,
+        bool_or(is_by_sendmail) as is_by_sendmail
     from numbered
     group by host, instance, queue_id, lifetime, round_number
 ),
@@ -53,7 +55,7 @@ timed as (
         host_history.minimal_backoff_seconds - thresholds.backoff_margin_seconds
             as earliest_run_seconds,
         thresholds.assumed_backoff_seconds,
-        host_history.minimal_backoff_seconds_source in ('fleet_file', 'fleet_defaults')
+        host_history.minimal_backoff_seconds_source in ('fleet_file', 'inventory', 'fleet_defaults')
             as is_backoff_known
     from followed
     inner join fleet.host_history as host_history
@@ -74,9 +76,13 @@ select
     waited_seconds,
     is_backoff_known,
     is_skipped,
-    waited_seconds
-    < if(is_backoff_known, earliest_run_seconds, least(earliest_run_seconds, assumed_backoff_seconds))
-        as is_early,
+    is_by_sendmail,
+    if(
+        is_by_sendmail,
+        null,
+        waited_seconds
+        < if(is_backoff_known, earliest_run_seconds, least(earliest_run_seconds, assumed_backoff_seconds))
+    ) as is_early,
     not is_backoff_known
     and waited_seconds >= assumed_backoff_seconds
     and waited_seconds < earliest_run_seconds as is_unsettled,

@@ -1,0 +1,146 @@
+"""Headers and stamps: every form of header, in any mixture, to an instant that says how it was found."""
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transforms.clock import LocalClock, YearWindow, Zone, created_on, date_in
+from transforms.events import Parser, Reading, split_lines
+from transforms.headers import MANAGER_HEADERS, SYSLOG_HEADERS, Header, read_headers
+from transforms.trend import TRACKING_HEADERS, LogRules, system_event_headers
+
+CASES = yaml.safe_load((Path(__file__).parent / "headers.yaml").read_text(encoding="utf-8"))
+HEADERS = (
+    *((SYSLOG_HEADERS, header) for header in SYSLOG_HEADERS),
+    *((MANAGER_HEADERS, header) for header in MANAGER_HEADERS),
+    *((TRACKING_HEADERS, header) for header in TRACKING_HEADERS),
+    *((headers, header) for headers in [system_event_headers(LogRules())] for header in headers),
+)
+BERLIN = Zone("Europe/Berlin", "default")
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
+def test_header_becomes_this_stamp_and_sender(case: dict[str, Any]) -> None:
+    assert stamps([case["line"]]) == [expected(case)]
+
+
+@given(st.permutations(CASES))
+def test_one_file_may_mix_all_forms(cases: list[dict[str, Any]]) -> None:
+    assert stamps([case["line"] for case in cases]) == [expected(case) for case in cases]
+
+
+@pytest.mark.parametrize(("headers", "header"), HEADERS, ids=lambda value: getattr(value, "name", ""))
+def test_header_takes_its_own_samples(headers: tuple[Header, ...], header: Header) -> None:
+    assert header.samples
+    for sample in header.samples:
+        own = read_headers((header,), split_lines(sample.encode(), 1))
+        assert own["day"].null_count() == 0, sample
+        assert read_headers(headers, split_lines(sample.encode(), 1)).equals(own), sample
+
+
+def test_the_hour_that_comes_twice_is_told_by_the_order_of_its_lines() -> None:
+    local = ["01:59:00", "02:10:00", "02:50:00", "02:49:58", "02:05:00", "02:59:00", "03:00:00"]
+    utc = ["23:59:00", "00:10:00", "00:50:00", "00:49:58", "01:05:00", "01:59:00", "02:00:00"]
+    assert in_berlin(local) == utc
+
+
+@given(st.integers(0, 6))
+def test_the_second_pass_goes_on_in_the_next_block(cut: int) -> None:
+    clock = LocalClock(BERLIN)
+    local = [datetime.fromisoformat(f"2026-10-25T02:{minute:02}") for minute in (10, 50, 5, 20, 40, 59)]
+    blocks = [local[:cut], local[cut:]]
+    utc = [at for block in blocks for at in clock.to_utc(pl.Series(block, dtype=pl.Datetime("us")))]
+    assert [at.hour for at in utc] == [0, 0, 1, 1, 1, 1]
+
+
+def test_a_clock_set_back_is_no_new_year() -> None:
+    lines = [
+        f"{stamp} gw postfix/qmgr[1]: x"
+        for stamp in ("Mar 10 10:00:00", "Jan  5 10:00:00", "Mar 11 10:00:00")
+    ]
+    assert [stamp and stamp["logged_at"].date() for stamp in stamps(lines)] == [
+        date(2026, 3, 10),
+        date(2026, 1, 5),
+        date(2026, 3, 11),
+    ]
+
+
+@given(st.datetimes(*map(datetime.fromisoformat, ("2012-01-02", "2099-12-30"))), st.integers(0, 2**40))
+def test_a_long_queue_id_tells_the_day_on_which_it_was_made(at: datetime, inode: int) -> None:
+    at = at.replace(tzinfo=UTC)
+    queue_id = long_queue_id(int(at.timestamp()), at.microsecond, inode)
+    assert created_on(queue_id) == at.date()
+    line = f"Nov 24 10:00:00 gw postfix/qmgr[1]: {queue_id}: removed\n".encode()
+    assert date_in(b"junk\n" + line) == (at.date(), "queue_id")
+
+
+@pytest.mark.parametrize(
+    ("head", "told"),
+    [
+        (b"Nov 24 10:00:00 gw postfix/qmgr[1]: 892A0205B6: removed\n", None),
+        (b"x\n2024-08-26T01:33:38Z gw postfix/qmgr[1]: x\n", (date(2024, 8, 26), "line")),
+        (b"<22>1 2024-08-26T01:33:38Z gw postfix/qmgr 1 - - x\n", (date(2024, 8, 26), "line")),
+        (b"2013 Jun 16 16:05:06 gw postfix/qmgr[1]: x\n", (date(2013, 6, 16), "line")),
+        (b"2024-02-31T01:33:38Z gw postfix/qmgr[1]: x\n", None),
+    ],
+)
+def test_first_lines_may_tell_a_day(head: bytes, told: tuple[date, str] | None) -> None:
+    assert date_in(head) == told
+
+
+@given(st.dates(date(2013, 1, 1), date(2090, 1, 1)), st.integers(0, 300))
+def test_the_year_after_a_queue_id_holds_its_file(made_on: date, days_later: int) -> None:
+    logged_on = made_on + timedelta(days=days_later)
+    assert YearWindow.by_queue_id(made_on).resolve(logged_on.month, logged_on.day) == logged_on
+
+
+def stamps(lines: list[str]) -> list[dict[str, Any] | None]:
+    """Return what each line's header tells, None where there is none."""
+    headed = read_headers(SYSLOG_HEADERS, split_lines("".join(f"{line}\n" for line in lines).encode(), 1))
+    reading = Reading("gw", "maillog", BERLIN, YearWindow.by_file_name(date(2026, 11, 24)))
+    stamped = Parser(reading)._stamped(headed)  # the stamp of lines that may be noise
+    return [
+        {
+            "logged_at": row["logged_at"],
+            "year": row["year_source"],
+            "zone": row["zone_source"],
+            "host": row["logging_host"],
+            **{name: row[name] for name in ("tag", "pid", "text")},
+        }
+        if row["logged_at"]
+        else None
+        for row in stamped.iter_rows(named=True)
+    ]
+
+
+def expected(case: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what a case's line becomes."""
+    if case["becomes"] is None:
+        return None
+    return {**case["becomes"], "logged_at": datetime.fromisoformat(case["becomes"]["logged_at"])}
+
+
+def in_berlin(times: list[str]) -> list[str]:
+    """Return the UTC times of local times on the day on which summer time ends."""
+    local = pl.Series([datetime.fromisoformat(f"2026-10-25T{at}") for at in times], dtype=pl.Datetime("us"))
+    return [f"{at:%H:%M:%S}" for at in LocalClock(BERLIN).to_utc(local)]
+
+
+def long_queue_id(seconds: int, microseconds: int, inode: int) -> str:
+    """Make a long queue id as Postfix does (mail_queue.h)."""
+    digits = "0123456789BCDFGHJKLMNPQRSTVWXYZbcdfghjklmnpqrstvwxyz"
+
+    def in_base(number: int, base: int, width: int) -> str:
+        text = ""
+        while number or len(text) < width:
+            number, digit = divmod(number, base)
+            text = digits[digit] + text
+        return text
+
+    return f"{in_base(seconds, 52, 6)}{in_base(microseconds, 52, 4)}z{in_base(inode, 51, 1)}"

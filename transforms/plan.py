@@ -1,0 +1,181 @@
+"""Source files to a plan: which of them are new or changed, and how each is to be read."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, date, datetime, time
+from typing import Any
+
+from transforms.archive import SourceFile
+from transforms.clock import YearWindow, Zone, date_in
+from transforms.events import Reading, find_manager_zone
+from transforms.fleet import Fleet, host_of_line, zone_of
+from transforms.ledger import Ledger, SeenFile
+from transforms.lines import DamagedFileError, open_members, read_pieces
+from transforms.trend import LogRules
+
+# Raised when the same line gives another event than before: every source file is then read again.
+PARSER_VERSION = 2
+# What of a file is looked at for the zone and the year that it tells.
+HEAD_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The source files to read, and the ids of those that need no second look.
+
+    For a collector's files, `names` says which host a line means, and `zones` by which zone it is read.
+    """
+
+    readings: list[tuple[SourceFile, Reading]] = field(default_factory=list)
+    unchanged_ids: set[str] = field(default_factory=set)
+    names: Mapping[str, str] = field(default_factory=dict)
+    zones: Mapping[str, Zone] = field(default_factory=dict)
+
+
+def choose_zones(fleet: Fleet, sources: Iterable[SourceFile], default_time_zone: str) -> dict[str, Zone]:
+    """Return every host's zone; where the fleet file has none, its newest manager logs are asked."""
+    manager_logs = defaultdict(list)
+    for source in sorted(sources, key=lambda source: source.path, reverse=True):
+        if source.log_kind == "manager_log":
+            manager_logs[source.host].append(source)
+    zones = {}
+    for host in fleet.hosts:
+        zone = zone_of(host, None, default_time_zone)
+        if zone.source == "default":
+            names = (_manager_zone(source) for source in manager_logs[host.name])
+            zone = zone_of(host, next(filter(None, names), None), default_time_zone)
+        zones[host.name] = zone
+    return zones
+
+
+def plan_reads(
+    sources: list[SourceFile],
+    ledger: Ledger,
+    *,
+    fleet: Fleet,
+    zones: Mapping[str, Zone],
+    rules: LogRules,
+) -> Plan:
+    """Choose what is new or changed since the ledger last saw it, and how to read it."""
+    years = _year_windows(sources)
+    seen = ledger.seen_files()
+    plan = Plan(names=host_of_line(fleet), zones=zones)
+    for source in sources:
+        reading = Reading(
+            host=source.host,
+            log_kind=source.log_kind,
+            zone=zones[source.host],
+            year=years[source.path],
+            rules=rules,
+            tool=source.name.tool,
+            **_taken_at(source, zones[source.host]),
+        )
+        before = seen.get(source.path, [])
+        if before and all(row == seen_file(source, reading, plan, row.source_id) for row in before):
+            plan.unchanged_ids.update(row.source_id for row in before)
+        else:
+            plan.readings.append((source, reading))
+    return plan
+
+
+def seen_file(source: SourceFile, reading: Reading, plan: Plan, source_id: str) -> SeenFile:
+    """Return what the ledger keeps of a file to tell whether it, or the way to read it, has changed."""
+    how: dict[str, Any] = {
+        "parser": PARSER_VERSION,
+        "zone": asdict(reading.zone),
+        "year": reading.year.source,
+        "rules": asdict(reading.rules),
+    }
+    if source.is_central:
+        how |= {"names": dict(plan.names), "zones": {name: zone.name for name, zone in plan.zones.items()}}
+    return SeenFile(
+        path=source.path,
+        size_bytes=source.size_bytes,
+        modified_at_ns=source.modified_at_ns,
+        reading=json.dumps(how, sort_keys=True),
+        source_id=source_id,
+    )
+
+
+def _taken_at(source: SourceFile, zone: Zone) -> dict[str, Any]:
+    """Date a file whose lines bear no time: by its name, else by its own time."""
+    if source.log_kind not in {"queue_snapshot", "inventory"}:
+        return {}
+    day, at = source.name.name_date, source.name.name_time
+    if day and (at or source.log_kind == "inventory"):
+        local = datetime.combine(day, at or time())
+        return {"taken_at": zone.to_utc(local), "taken_at_source": "file_name"}
+    return {"taken_at": _modified_at(source), "taken_at_source": "file_time"}
+
+
+def _year_windows(sources: Iterable[SourceFile]) -> dict[str, YearWindow]:
+    """Return the year of each file's stamps, as far as it is known before the file is read."""
+    by_host = defaultdict(list)
+    for source in sources:
+        by_host[source.host].append(source)
+    windows = {}
+    for of_host in by_host.values():
+        manager_dates = [
+            s.name.name_date for s in of_host if s.log_kind == "manager_log" and s.name.name_date
+        ]
+        maillogs = sorted((s for s in of_host if s.log_kind == "maillog"), key=_rotation_order)
+        for source in of_host:
+            windows[source.path] = (
+                (source.name.name_date and YearWindow.by_file_name(source.name.name_date))
+                or _by_neighbours(source, maillogs)
+                or (manager_dates and YearWindow.by_manager_log(max(manager_dates)))
+                or YearWindow.by_file_time(_modified_at(source).date())
+            )
+    return windows
+
+
+def _by_neighbours(source: SourceFile, maillogs: list[SourceFile]) -> YearWindow | None:
+    """Ask the files before and after a maillog in its rotation, the nearest first."""
+    if source.log_kind != "maillog":
+        return None
+    at = maillogs.index(source)
+    for distance in range(1, len(maillogs)):
+        if at + distance < len(maillogs) and (day := _began_on(maillogs[at + distance])):
+            return YearWindow.before_neighbour(day)
+        if at >= distance and (day := _began_on(maillogs[at - distance])):
+            return YearWindow.after_neighbour(day)
+    return None
+
+
+def _rotation_order(source: SourceFile) -> tuple[int, date, int, str]:
+    """Sort from the oldest to the newest: by date, then by falling number; without either comes last."""
+    name = source.name
+    rank = 0 if name.name_date else 1 if name.rotation_number else 2
+    return rank, name.name_date or date.max, -(name.rotation_number or 0), source.path
+
+
+def _began_on(source: SourceFile) -> date | None:
+    """Return the day that a maillog's name or first lines tell."""
+    if source.name.name_date:
+        return source.name.name_date
+    told = date_in(_head(source))
+    return told[0] if told else None
+
+
+def _modified_at(source: SourceFile) -> datetime:
+    return datetime.fromtimestamp(source.modified_at_ns / 1e9, UTC)
+
+
+def _manager_zone(source: SourceFile) -> str | None:
+    """Return the zone that a manager log writes."""
+    return find_manager_zone(_head(source))
+
+
+def _head(source: SourceFile) -> bytes:
+    """Return the first bytes of a file; one that cannot be read is reported later."""
+    try:
+        if source.member is None:
+            with source.absolute_path.open("rb") as plain:
+                return next(read_pieces(plain), b"")[:HEAD_BYTES]
+        for _, stream in open_members(source.absolute_path, {source.member}):
+            return next(read_pieces(stream), b"")[:HEAD_BYTES]
+    except (OSError, DamagedFileError):
+        pass
+    return b""
