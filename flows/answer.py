@@ -40,6 +40,8 @@ REASONS = {
     "wrapper_defect": "ordered, but the wrapper is defective",
     "not_ordered": "the manager ordered none",
 }
+# Names of ignored files that a run prints.
+IGNORED_SHOWN = 5
 ADVICE = {
     "apply_patch_1": "apply Patch 1 (b1335), then check the wrapper script",
     "apply_patch_2": "apply Patch 2 (b1830)",
@@ -258,7 +260,14 @@ def show_counts(console: Console, counts: Row, catalog: Path) -> None:
         f"New in this run: {counts['new_file_count']} files, {counts['new_line_count']:,} lines."
     )
     if counts["ignored_file_count"]:
-        console.print(f"{counts['ignored_file_count']} other files in the archive were ignored.")
+        names = [plain(name) for name in counts["ignored_files"][:IGNORED_SHOWN]]
+        more = counts["ignored_file_count"] - len(names)
+        console.print(
+            Text(
+                f"Ignored, for their names are no log's: {', '.join(names)}"
+                + (f" and {more} more (all with --json)." if more else ".")
+            )
+        )
     if counts["hosts_without_logs"]:
         console.print(Text("No logs of: " + plain(", ".join(counts["hosts_without_logs"]))))
     console.print(Text(f"Lake: {catalog.parent}    Tables: duckdb -readonly {catalog}"))

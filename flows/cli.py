@@ -76,6 +76,7 @@ def run(
         "new_file_count": len(ingested.new_sources),
         "new_line_count": sum(record.line_count for record in ingested.new_sources),
         "ignored_file_count": len(ingested.ignored),
+        "ignored_files": ingested.ignored,
         "hosts_without_logs": silent,
     }
     if as_json:

@@ -69,7 +69,7 @@ def test_a_host_folder_without_logs_is_named(archive: Path, run: Runner) -> None
     (archive / "empty").mkdir()
     done = run()
     finding = the_finding(done, "empty/")
-    assert "no maillog and no imssmgr log" in finding.what
+    assert "no maillog and no log of the product" in finding.what
     assert "fleet.toml" in finding.remedy
     assert_rest_is_complete(done)
 

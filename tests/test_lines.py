@@ -201,6 +201,7 @@ def test_events_noise_and_unparsed_add_up_to_the_lines_of_every_file(archive: Pa
     for source in found.sources:
         record = records[source.path]
         assert record.line_count == line_count(source)
+        assert record.unparsed_line_count == 0
         assert record.line_count == (
             record.event_line_count + record.noise_line_count + record.unparsed_line_count
         )

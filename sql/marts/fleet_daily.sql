@@ -10,7 +10,11 @@ with local_counts as (
     from ops.line_counts as line_counts
     inner join fleet.hosts as hosts
         on line_counts.host = hosts.host
-    where line_counts.span is not null
+    -- The date of an inventory file is no day of the logs.
+    where
+        line_counts.span is not null
+        and line_counts.log_kind is distinct from 'inventory'
+        and line_counts.log_kind is distinct from 'queue_snapshot'
 ),
 
 days as (
