@@ -209,7 +209,7 @@ path = "central/**/*.log"
 time_zone = "Europe/Berlin"
 """
     )
-    ran = run_job(job, checker)
+    run_job(job, checker)
     seen = """
         select host, log_kind, line_count, event_line_count, noise_line_count, unparsed_line_count, time_zone
         from ops.source_files where path like 'central/%' order by host
@@ -246,7 +246,6 @@ time_zone = "Europe/Berlin"
         "gw2": 1,
         "gw3": 1,
     }
-    assert ran.sources.keys() < {record.path for record in again} | ran.sources.keys()
 
 
 def test_a_file_without_a_year_takes_it_from_its_neighbours(tmp_path: Path) -> None:

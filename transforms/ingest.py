@@ -125,6 +125,8 @@ class _SourceReader:
 
     def __init__(self, source: SourceFile, reading: Reading, plan: Plan, lake: Path, run_id: str) -> None:
         self.source = source
+        # As planned, before its first lines told more.
+        self.planned = reading
         self.reading = reading
         self.plan = plan
         self.lake = lake
@@ -182,7 +184,7 @@ class _SourceReader:
             if zone.source == "default":
                 zone = self.reading.zone
             reading = replace(self.reading, host=host, zone=zone)
-            self.parts[host] = _Part(self.source, reading, self.plan, self.lake, self.run_id)
+            self.parts[host] = _Part(self, reading)
         return self.parts[host]
 
 
@@ -217,12 +219,13 @@ def _by_host(
 class _Part:
     """One host's lines of a source file, on their way into the lake."""
 
-    def __init__(self, source: SourceFile, reading: Reading, plan: Plan, lake: Path, run_id: str) -> None:
-        self.source = source
-        self.plan = plan
-        self.run_id = run_id
+    def __init__(self, file: _SourceReader, reading: Reading) -> None:
+        self.source = file.source
+        self.planned = file.planned
+        self.plan = file.plan
+        self.run_id = file.run_id
         self.parser = Parser(reading)
-        self.writer = EventWriter(lake, reading.host, run_id)
+        self.writer = EventWriter(file.lake, reading.host, file.run_id)
         self.content = hashlib.blake2b(digest_size=16)
         self.content_bytes = 0
         self.line_count = 0
@@ -291,9 +294,8 @@ class _Part:
             covered_from=covered_from,
             covered_until=covered_until,
         )
-        return NewSource(
-            record, seen_file(source, reading, self.plan, reading.source_id), files, self.problems
-        )
+        seen = seen_file(source, self.planned, self.plan, reading.source_id)
+        return NewSource(record, seen, files, self.problems)
 
 
 def _source_id(reading: Reading, content: bytes) -> str:
