@@ -2,12 +2,14 @@
 
 import atexit
 import os
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from flows import answer
 from transforms import pipeline
 from transforms.contracts import Checker
 from transforms.ledger import QuarantineRow, SourceRecord
@@ -38,6 +40,15 @@ def run_job(job: Job, checker: Checker) -> Run:
         return Run(job, ingested, analyzed, ledger.findings(), sources)
     finally:
         ledger.close()
+
+
+def restarts_by_host(lake: Path) -> dict[str, list[answer.Row]]:
+    """Return all restarts of a lake, as the command line shows them."""
+    found = defaultdict(list)
+    with answer.open_catalog(lake) as catalog:
+        for row in answer.fetch(catalog, answer.RESTARTS, answer.EVERYTHING):
+            found[row["host"]].append(row)
+    return found
 
 
 @pytest.fixture(scope="session")

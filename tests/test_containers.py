@@ -248,6 +248,16 @@ time_zone = "Europe/Berlin"
     }
 
 
+def test_hosts_of_a_collector_are_found_however_deep_its_files_lie(tmp_path: Path, checker: Checker) -> None:
+    job = Job(tmp_path / "archive", tmp_path / "lake")
+    folder = job.archive / "central" / "2026" / "11"
+    folder.mkdir(parents=True)
+    (folder / "mail.log").write_text(LINE.format(1))
+    (job.archive / "fleet.toml").write_text('[hosts.central]\nhost_from = "line"\n')
+    run_job(job, checker)
+    assert rows(job.lake, "select host from fleet.hosts") == [("gw",)]
+
+
 def test_a_file_without_a_year_takes_it_from_its_neighbours(tmp_path: Path) -> None:
     (tmp_path / "gw").mkdir()
     texts = {

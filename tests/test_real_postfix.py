@@ -1,7 +1,6 @@
 """Restarts, verdicts, counts and delays of real Postfix logs are those of their known truth."""
 
 import json
-from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import pytest
 
 from flows import answer
+from tests.conftest import restarts_by_host
 
 TRUTH = Path(__file__).parent / "archives" / "real-postfix"
 EXPECTED: list[dict[str, Any]] = json.loads((TRUTH / "expected.json").read_text())
@@ -20,12 +20,7 @@ STOPS_AND_STARTS: list[dict[str, Any]] = json.loads((TRUTH / "truth.json").read_
 
 @pytest.fixture(scope="module")
 def restarts(sample_lake: Path) -> dict[str, list[answer.Row]]:
-    with answer.open_catalog(sample_lake) as catalog:
-        rows = answer.fetch(catalog, answer.RESTARTS, answer.EVERYTHING)
-    by_host = defaultdict(list)
-    for row in rows:
-        by_host[row["host"]].append(row)
-    return by_host
+    return restarts_by_host(sample_lake)
 
 
 def test_there_are_no_other_restarts(restarts: dict[str, list[answer.Row]]) -> None:

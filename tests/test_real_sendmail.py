@@ -1,7 +1,6 @@
 """Restarts, flushes, held messages and delays of real sendmail logs are those of their known truth."""
 
 import json
-from collections import defaultdict
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import pytest
 
 from flows import answer
-from tests.conftest import Run, run_job
+from tests.conftest import Run, restarts_by_host, run_job
 from transforms.contracts import Checker
 from transforms.pipeline import Job
 
@@ -33,11 +32,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, checker: Checker) -> Run:
 
 @pytest.fixture(scope="module")
 def found(run: Run) -> Found:
-    by_host = defaultdict(list)
-    with answer.open_catalog(run.job.lake) as catalog:
-        for row in answer.fetch(catalog, answer.RESTARTS, answer.EVERYTHING):
-            by_host[row["host"]].append(row)
-    return by_host
+    return restarts_by_host(run.job.lake)
 
 
 def test_every_line_is_known_and_every_rule_holds(run: Run) -> None:

@@ -1,7 +1,6 @@
 """Every restart of the rig's recorded scenarios is found, judged and bounded as its truth says."""
 
 import json
-from collections import defaultdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import pytest
 
 from flows import answer
-from tests.conftest import Run, run_job
+from tests.conftest import Run, restarts_by_host, run_job
 from transforms.contracts import Checker
 from transforms.pipeline import Job
 
@@ -36,11 +35,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, checker: Checker) -> Run:
 
 @pytest.fixture(scope="module")
 def restarts(run: Run) -> Restarts:
-    found = defaultdict(list)
-    with answer.open_catalog(run.job.lake) as catalog:
-        for row in answer.fetch(catalog, answer.RESTARTS, answer.EVERYTHING):
-            found[row["host"]].append(row)
-    return found
+    return restarts_by_host(run.job.lake)
 
 
 def scenarios(still_open: dict[str, str]) -> list[Any]:

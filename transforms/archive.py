@@ -25,8 +25,8 @@ LOG_NAMES = {
     "manager_log": re.compile(rf"imssmgr{TREND_DAILY}{COMPRESSED}"),
     # The log query's export has no name of its own: it is to be kept as system-events*.csv.
     "system_events": re.compile(
-        rf"sysevt\.imss{TREND_DAILY}{COMPRESSED}"
-        r"|system[-_]events?(?P<export>[-_.]?[0-9T_-]*)\.(?:csv|txt)(?P<packed>\.(?:gz|bz2|xz|zst))?"
+        rf"(?:sysevt\.imss{TREND_DAILY}|system[-_]events?(?P<export>[-_.]?[0-9T_-]*)\.(?:csv|txt))"
+        rf"{COMPRESSED}"
     ),
     "message_tracking": re.compile(rf"msgtra\.imss{TREND_DAILY}{COMPRESSED}"),
     # `postqueue -p` and -j have none either: postqueue-20261124T1200.txt is the instant, in the host's zone.
@@ -144,7 +144,7 @@ def classify(name: str, *, is_central: bool = False) -> FileName | None:
                 name_time=_name_time(groups),
                 rotation_number=int(number) if (number := groups.get("number")) else None,
                 is_rotated=(groups.get("rotation") or groups.get("export")) is not None,
-                is_compressed=bool(groups.get("compressed") or groups.get("packed")),
+                is_compressed=groups.get("compressed") is not None,
             )
     if told := inventory_file(name):
         tool, on = told

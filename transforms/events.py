@@ -265,6 +265,20 @@ def headers_of(reading: Reading) -> tuple[Header, ...]:
     }[reading.log_kind]
 
 
+def is_postfix_tag() -> pl.Expr:
+    """Tell whether the column `tag` names a program of Postfix; a line without a tag has none."""
+    tag = pl.col("tag").str.extract_groups(POSTFIX_TAG).struct
+    is_postfix = tag.field("instance").str.starts_with("postfix") | tag.field("daemon").is_in(
+        POSTFIX_PROGRAMS
+    )
+    return is_postfix.fill_null(value=False)
+
+
+def is_sendmail_tag() -> pl.Expr:
+    """Tell whether the column `tag` names sendmail; a line without a tag does not."""
+    return pl.col("tag").is_in(SENDMAIL_TAGS).fill_null(value=False)
+
+
 def _routed(stamped: pl.DataFrame, reading: Reading) -> Iterator[tuple[tuple[Pattern, ...], pl.DataFrame]]:
     """Yield the lines that have a header with the patterns that apply to them."""
     headed = stamped.filter(pl.col("logged_at").is_not_null())
@@ -280,10 +294,7 @@ def _routed(stamped: pl.DataFrame, reading: Reading) -> Iterator[tuple[tuple[Pat
         pl.coalesce(pl.col("text").str.extract(REPEATED_TEXT), "text").alias("text"),
         pl.col("tag").str.extract_groups(POSTFIX_TAG).struct.unnest(),
     )
-    is_postfix = (
-        pl.col("instance").str.starts_with("postfix") | pl.col("daemon").is_in(POSTFIX_PROGRAMS)
-    ).fill_null(value=False)
-    is_sendmail = pl.col("tag").is_in(SENDMAIL_TAGS).fill_null(value=False)
+    is_postfix, is_sendmail = is_postfix_tag(), is_sendmail_tag()
     yield POSTFIX_PATTERNS, _with_queue_id(headed.filter(is_postfix), QUEUE_ID)
     yield (
         SENDMAIL_PATTERNS,

@@ -14,19 +14,21 @@ import polars as pl
 
 from transforms.archive import SourceFile
 from transforms.clock import YearWindow
-from transforms.events import Parser, Reading, headers_of, split_lines
+from transforms.events import (
+    Parser,
+    Reading,
+    headers_of,
+    is_postfix_tag,
+    is_sendmail_tag,
+    split_lines,
+)
 from transforms.headers import read_headers
 from transforms.lake import EventWriter
 from transforms.ledger import LakeFile, Ledger, SeenFile, SourceRecord
 from transforms.lines import DamagedFileError, open_members, read_blocks
 from transforms.plan import HEAD_BYTES, Plan, seen_file
-from transforms.postfix import POSTFIX_PROGRAMS
 from transforms.problems import Problem
-from transforms.sendmail import SENDMAIL_TAGS
 from transforms.tables import NOISE, UNPARSED
-
-# The last part of a tag is the program.
-TAG_END = r"([^/]+)$"
 
 
 @dataclass(frozen=True)
@@ -193,16 +195,9 @@ def _by_host(
 ) -> Iterator[tuple[str, pl.DataFrame]]:
     """Split lines by the host that they name; what no mail program of a host wrote is the collector's."""
     logging_host = pl.col("logging_host").str.to_lowercase()
-    is_mail = pl.col("tag").is_in(SENDMAIL_TAGS) | (
-        pl.col("tag").str.contains("/", literal=True)
-        & (
-            pl.col("tag").str.starts_with("postfix")
-            | pl.col("tag").str.extract(TAG_END).is_in(POSTFIX_PROGRAMS)
-        )
-    )
     known = logging_host.replace_strict(names, default=None, return_dtype=pl.String)
     host = (
-        pl.when(is_mail)
+        pl.when(is_postfix_tag() | is_sendmail_tag())
         .then(pl.coalesce(known, "logging_host"))
         # A notice of lost lines is about the host that wrote it, if that is one of ours.
         .otherwise(known)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Protocol
 
 import duckdb
@@ -275,13 +275,15 @@ def _with_hosts_in_lines(
 ) -> tuple[Fleet, dict[str, Zone]]:
     """Add the hosts that only a collector's lines name, each with the zone its lines were read by."""
     known = {host.name for host in fleet.hosts}
-    collectors = [host for host in fleet.hosts if host.is_collector]
+    collectors = {host.name for host in fleet.hosts if host.is_collector}
+    records = ledger.source_records().values()
+    # A collector has a source of its own in each of its files.
+    collector_of = {record.path: record.host for record in records if record.host in collectors}
     found = {}
     found_zones = {}
-    for record in ledger.source_records().values():
-        of = next((c.name for c in collectors if PurePath(record.path).match(c.path or f"{c.name}/*")), None)
-        if record.host not in known and of:
-            found[record.host] = of
+    for record in records:
+        if record.host not in known and record.path in collector_of:
+            found[record.host] = collector_of[record.path]
             found_zones[record.host] = Zone(record.time_zone, record.zone_source)
     return with_found_hosts(fleet, found), {**zones, **found_zones}
 

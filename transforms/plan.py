@@ -2,9 +2,10 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, time
+from functools import cache
 from typing import Any
 
 from transforms.archive import SourceFile
@@ -116,6 +117,8 @@ def _year_windows(sources: Iterable[SourceFile]) -> dict[str, YearWindow]:
     for source in sources:
         by_host[source.host].append(source)
     windows = {}
+    # Every undated file asks its neighbours, and each of them is looked into once.
+    began_on = cache(_began_on)
     for of_host in by_host.values():
         manager_dates = [
             s.name.name_date for s in of_host if s.log_kind == "manager_log" and s.name.name_date
@@ -124,22 +127,24 @@ def _year_windows(sources: Iterable[SourceFile]) -> dict[str, YearWindow]:
         for source in of_host:
             windows[source.path] = (
                 (source.name.name_date and YearWindow.by_file_name(source.name.name_date))
-                or _by_neighbours(source, maillogs)
+                or _by_neighbours(source, maillogs, began_on)
                 or (manager_dates and YearWindow.by_manager_log(max(manager_dates)))
                 or YearWindow.by_file_time(_modified_at(source).date())
             )
     return windows
 
 
-def _by_neighbours(source: SourceFile, maillogs: list[SourceFile]) -> YearWindow | None:
+def _by_neighbours(
+    source: SourceFile, maillogs: list[SourceFile], began_on: Callable[[SourceFile], date | None]
+) -> YearWindow | None:
     """Ask the files before and after a maillog in its rotation, the nearest first."""
     if source.log_kind != "maillog":
         return None
     at = maillogs.index(source)
     for distance in range(1, len(maillogs)):
-        if at + distance < len(maillogs) and (day := _began_on(maillogs[at + distance])):
+        if at + distance < len(maillogs) and (day := began_on(maillogs[at + distance])):
             return YearWindow.before_neighbour(day)
-        if at >= distance and (day := _began_on(maillogs[at - distance])):
+        if at >= distance and (day := began_on(maillogs[at - distance])):
             return YearWindow.after_neighbour(day)
     return None
 
