@@ -19,7 +19,6 @@ OPEN_VERDICTS = {
     "postfix_restarted_while_held": "the phase of queue runs since a qmgr start is not used as yet",
 }
 OPEN_RESTARTS = {
-    "slow_scanner": "where the traffic ends right after it, a lone time-out counts as an outage",
     "no_traffic": "a restart that no log shows cannot be found",
 }
 # The time between a start and the first connection that the stand-in service accepts.

@@ -47,6 +47,7 @@ IN_LAKE = [
 HEADERS = {
     "maillog": "Nov 24 {time} {host} {text}",
     "imssmgr": "2026/11/24 {time} GMT+00:00 {text}",
+    "sysevt": "2026/11/24 {time} {text}",
 }
 # `10:00:05 4A01B7 refused to=b@example.com` is a word of words.yaml with a queue id and a value.
 STORY_LINE = re.compile(

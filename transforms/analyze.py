@@ -27,6 +27,8 @@ class Thresholds:
     """A restart takes a minute at most (KA-0010256); what is longer for sure is a service failure."""
     close_bounds_seconds: int = 5
     """Bounds of up_at farther apart than this make it an estimate."""
+    witness_margin_seconds: int = 5
+    """A system event and a failed attempt this close tell of the same outage."""
     slow_scanner_seconds: int = 5
     """Attempts answered this close on both sides of a lone time-out: the scanner was slow, not down."""
     backoff_margin_seconds: int = 2

@@ -43,17 +43,21 @@ restarts as (
         build_verdicts.build_verdict,
         thresholds.close_bounds_seconds,
         thresholds.longest_restart_seconds,
-        -- A restart that only the manager's command tells of has no known length.
+        -- A restart that only the manager's command or the service's start tells of has no known length.
         if(
-            restarts.failure_count > 0,
+            restarts.failure_count > 0 or restarts.stopped_at is not null,
             date_diff('millisecond', restarts.down_at, restarts.up_at) / 1000,
             null
         ) as outage_seconds,
         date_diff('millisecond', restarts.up_at_earliest, restarts.up_at_latest) / 1000
             as up_at_span_seconds,
-        date_diff('millisecond', restarts.down_at_latest, restarts.up_at_earliest) / 1000
-            as certain_outage_seconds,
+        date_diff(
+            'millisecond',
+            restarts.down_at_latest,
+            least(greatest(restarts.up_at_earliest, restarts.started_at), restarts.up_at_latest)
+        ) / 1000 as certain_outage_seconds,
         if(restarts.failure_count > 0, ['maillog'], [])
+        || if(restarts.stopped_at is not null or restarts.started_at is not null, ['system_event'], [])
         || if(flush_verdicts.flush_commanded_at is not null, ['manager_log'], []) as evidence
     from staging.restarts as restarts
     inner join staging.flush_verdicts as flush_verdicts
@@ -82,7 +86,7 @@ select
     restarts.build_verdict,
     case
         when len(restarts.evidence) > 1 then 'certain'
-        when restarts.failure_count > 1 then 'likely'
+        when restarts.failure_count > 1 or restarts.evidence = ['system_event'] then 'likely'
         else 'possible'
     end as confidence,
     restarts.evidence,
@@ -103,6 +107,7 @@ select
     held.restart_delay_max_seconds,
     held.restart_delay_total_seconds,
     coalesce(restarts.up_at_span_seconds > restarts.close_bounds_seconds, true)
+    and restarts.started_at is null
     and restarts.up_at is not null as is_up_at_estimated,
     coalesce(restarts.certain_outage_seconds > restarts.longest_restart_seconds, false)
         as is_overlong,

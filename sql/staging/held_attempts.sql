@@ -1,24 +1,49 @@
 -- One row per attempt at the scan service of a message that a restart held, with the restart that made it
 -- fail.
--- A real failure belongs to the restart in whose outage it lies, a suspension to the latest earlier
--- restart with a real failure, however long ago. An answered attempt belongs to none.
-with failures as (
+-- A real failure belongs to the restart whose outage it is part of; a slow scanner's to none, unless an
+-- outage began while it ran. A suspension belongs to the latest earlier restart with a real failure, however
+-- long ago. An answered attempt belongs to none.
+with outages as (
+    select
+        restarts.host,
+        restarts.restart_id,
+        restarts.outage_number,
+        restarts.down_at,
+        min(failures.logged_at) as failed_from
+    from staging.restarts as restarts
+    inner join staging.scan_failures as failures
+        on restarts.host = failures.host and restarts.outage_number = failures.outage_number
+    group by restarts.host, restarts.restart_id, restarts.outage_number, restarts.down_at
+),
+
+failures as (
+    select
+        failures.host,
+        failures.source_number,
+        failures.line_number,
+        failures.recipient,
+        coalesce(own.restart_id, hung.restart_id) as restart_id,
+        coalesce(own.down_at, hung.down_at) as down_at
+    from staging.scan_failures as failures
+    left join outages as own
+        on failures.host = own.host and failures.outage_number = own.outage_number
+    asof left join outages as hung
+        on failures.host = hung.host and failures.failing_from <= hung.failed_from
+    where own.restart_id is not null or hung.failed_from <= failures.logged_at
+
+    union all
+
     select
         attempts.host,
         attempts.source_number,
         attempts.line_number,
         attempts.recipient,
-        restarts.restart_id,
-        restarts.down_at
+        outages.restart_id,
+        outages.down_at
     from staging.scan_attempts as attempts
-    asof inner join (
-        select * from staging.restarts
-        where failure_count > 0
-    ) as restarts
-        on attempts.host = restarts.host and attempts.logged_at >= restarts.down_at
-    where
-        attempts.cause = 'suspended'
-        or (attempts.is_real_failure and attempts.logged_at <= restarts.up_at_earliest)
+    asof inner join outages
+        on attempts.host = outages.host and attempts.logged_at >= outages.down_at
+    where attempts.cause = 'suspended'
 ),
 
 attempts as (

@@ -1,36 +1,30 @@
 -- One row per restart of the scan service, merged from its witnesses, with its bounds and its window.
--- The manager flushes when it sees that the service was started (Trend Micro KA-0010256): its command
--- tells that the service was up by then. A command near no outage is a restart of its own, of which
--- only that is known. A flush belongs to a restart in [window_from, window_until).
-with outages as (
+-- down_at and up_at are those of the system events, within what the maillog shows; without an event down_at
+-- is the first failure, and up_at a minute later, unless the bounds say otherwise. The manager flushes when
+-- it sees that the service was started (Trend Micro KA-0010256): its command tells that the service was
+-- up by then. A command near no outage is a restart of its own, of which only that is known.
+-- A flush belongs to a restart in [window_from, window_until).
+with stamped as (
     select
-        *,
-        lead(first_failed_at) over (
-            partition by host
-            order by first_failed_at
-        ) as next_down_at
-    from staging.outages
+        outages.*,
+        greatest(
+            least(
+                outages.first_failed_at,
+                coalesce(outages.stopped_at, if(outages.failure_count = 0, outages.started_at, null))
+            ),
+            outages.down_at_earliest
+        ) as down_at
+    from staging.outages as outages
 ),
 
-outage_estimates as (
+outages as (
     select
-        outages.host,
-        outages.first_failed_at as down_at,
-        outages.down_at_earliest,
-        outages.down_at_latest,
-        outages.up_at_earliest,
-        -- An attempt begun in between may get its reply only after the next outage opened.
-        if(
-            outages.up_at_latest is null,
-            null,
-            least(outages.up_at_latest, outages.next_down_at)
-        ) as up_at_latest,
-        outages.failure_count,
-        outages.next_down_at,
-        outages.first_failed_at + to_seconds(thresholds.longest_restart_seconds) as up_at_if_usual,
-        thresholds.flush_window_seconds
-    from outages
-    cross join config.thresholds as thresholds
+        *,
+        lead(down_at) over (
+            partition by host
+            order by down_at
+        ) as next_down_at
+    from stamped
 ),
 
 commands as (
@@ -44,25 +38,35 @@ commands as (
 -- The first command after the last failure; it counts where no reply came before it.
 commanded as (
     select
-        outage_estimates.*,
+        outages.*,
         commands.ordered_at as commanded_at
-    from outage_estimates
+    from outages
     asof left join commands
         on
-            outage_estimates.host = commands.host
-            and outage_estimates.up_at_earliest <= commands.ordered_at
+            outages.host = commands.host
+            and coalesce(outages.up_at_earliest, outages.started_at, outages.down_at)
+            <= commands.ordered_at
 ),
 
 outage_bounds as (
     select
-        * replace (
+        commanded.* replace (
+            -- An attempt begun in between may get its reply only after the next outage opened.
             case
-                when commanded_at < coalesce(next_down_at, 'infinity') and up_at_latest is null
-                    then commanded_at
-                else up_at_latest
+                when commanded.up_at_latest is not null
+                    then least(commanded.up_at_latest, commanded.next_down_at)
+                when commanded.commanded_at < coalesce(commanded.next_down_at, 'infinity')
+                    then commanded.commanded_at
+                when
+                    commanded.started_at + to_seconds(thresholds.witness_margin_seconds)
+                    >= coalesce(commanded.up_at_earliest, '-infinity')
+                    then greatest(commanded.started_at + to_seconds(1), commanded.up_at_earliest)
             end as up_at_latest
-        )
+        ),
+        commanded.down_at + to_seconds(thresholds.longest_restart_seconds) as up_at_if_usual,
+        thresholds.flush_window_seconds
     from commanded
+    cross join config.thresholds as thresholds
 ),
 
 outage_restarts as (
@@ -71,7 +75,11 @@ outage_restarts as (
         -- least() would skip a NULL: without an upper bound the service is not known to be up again.
         case
             when up_at_latest is not null
-                then least(up_at_latest, greatest(up_at_earliest, up_at_if_usual))
+                then
+                    least(
+                        up_at_latest,
+                        greatest(up_at_earliest, down_at, coalesce(started_at, up_at_if_usual))
+                    )
         end as up_at
     from outage_bounds
 ),
@@ -79,13 +87,16 @@ outage_restarts as (
 wide_windows as (
     select
         host,
+        outage_number,
+        failure_count,
+        stopped_at,
+        started_at,
         down_at,
         down_at_earliest,
         down_at_latest,
         up_at,
         up_at_earliest,
         up_at_latest,
-        failure_count,
         coalesce(down_at_earliest, down_at) as maybe_down_from,
         least(up_at + to_seconds(flush_window_seconds), next_down_at) as window_until
     from outage_restarts
@@ -125,13 +136,11 @@ restarts as (
 
     select
         lone_commands.host,
+        0 as failure_count,
         lone_commands.ordered_at as down_at,
-        null as down_at_earliest,
         lone_commands.ordered_at as down_at_latest,
         lone_commands.ordered_at as up_at,
-        null as up_at_earliest,
         lone_commands.ordered_at as up_at_latest,
-        0 as failure_count,
         lone_commands.ordered_at as window_from,
         least(
             lone_commands.ordered_at + to_seconds(thresholds.flush_window_seconds),
@@ -152,7 +161,10 @@ restarts as (
 select
     host || '-' || strftime(timezone('UTC', down_at), '%Y%m%dT%H%M%SZ') as restart_id,
     host,
+    outage_number,
     failure_count,
+    stopped_at,
+    started_at,
     down_at,
     down_at_earliest,
     down_at_latest,

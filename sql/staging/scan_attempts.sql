@@ -35,8 +35,7 @@ with attempts as (
             )
         ) as began_at,
         -- A stamp of whole seconds was cut: the line was written at any instant up to a second later.
-        attempts.logged_at
-        + to_seconds(if(microsecond(attempts.logged_at) % 1000000 = 0, 1, 0)) as logged_before
+        to_seconds(if(microsecond(attempts.logged_at) % 1000000 = 0, 1, 0)) as cut
     from events.delivery_attempts as attempts
     inner join staging.source_order as source_order
         on attempts.source_id = source_order.source_id
@@ -148,7 +147,8 @@ select
     failure like '% message may be sent more than once' as is_possible_duplicate,
     is_hop_inferred,
     began_at,
+    began_at + cut as began_before,
     logged_at,
-    logged_before
+    logged_at + cut as logged_before
 from causes
 where status = 'sent' or cause is not null
