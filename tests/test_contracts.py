@@ -74,6 +74,10 @@ BROKEN_ROWS: Mapping[str, list[dict[str, Any]]] = {
         {"host": "backoff", "minimal_backoff_seconds": 900, "maximal_backoff_seconds": 300},
     ],
     "fleet.hosts": [{"host": None}, {"host": "twice"}, {"host": "twice"}],
+    "marts.coverage": [
+        {"log_kind": "system_events", "reason": "holiday"},
+        {"host": "gw", "log_kind": "manager_log", "reason": "silence"},
+    ],
     "marts.fleet_daily": [
         {"host": "twice", "date": "2026-11-24", "coverage_share": 1.5, "restart_count": 0},
         {"host": "twice", "date": "2026-11-24", "restart_count": 1, "restarts_with_held_mail_count": 2},

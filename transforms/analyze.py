@@ -21,6 +21,12 @@ class Thresholds:
     """A flush or order this long after up_at still belongs to the restart."""
     expected_flush_seconds: int = 60
     """The manager polls every minute: a flush is due this long after up_at."""
+    poll_seconds: int = 60
+    """The manager looks at the services this often (KA-0010256)."""
+    poll_margin_seconds: int = 2
+    """A poll may come this much earlier or later than the ones known."""
+    poll_phase_seconds: int = 86400
+    """A known poll tells of others at most this far away."""
     trigger_window_seconds: int = 120
     """A line that tells why the service restarts comes at most this long before it stops."""
     longest_restart_seconds: int = 60
@@ -35,6 +41,8 @@ class Thresholds:
     """Mail younger than minimal_backoff_time less this cannot be taken by a queue run."""
     assumed_backoff_seconds: int = 60
     """The same limit where minimal_backoff_time is only assumed."""
+    estimate_scan_count: int = 3
+    """minimal_backoff_time is estimated from no fewer queue runs that left mail behind."""
     left_behind_seconds: int = 2
     """Mail deferred longer than this before a scan, and not taken by it, was left behind."""
     scan_gap_seconds: int = 2
@@ -45,8 +53,12 @@ class Thresholds:
     """A scan of sendmail's queue this close to a queue run is that run."""
     order_effect_seconds: int = 10
     """An order or flush must show its effect within this."""
+    longest_attempt_seconds: int = 600
+    """What became of mail that was tried again shows within this (smtp_data_done_timeout)."""
     gap_after_seconds: int = 21600
     """A maillog that is silent for longer has a gap."""
+    loss_window_seconds: int = 600
+    """A notice of lost lines speaks of at most this long before it (imjournal's interval)."""
     long_delay_seconds: int = 300
     """What delayed_over_5_min_count counts as long."""
 

@@ -44,16 +44,17 @@ covered as (
         sum(
             date_diff(
                 'second',
-                greatest(days.day_from, maillog_spans.covered_from),
-                least(days.day_until, maillog_spans.covered_until)
+                greatest(days.day_from, spans.covered_from),
+                least(days.day_until, spans.covered_until)
             )
         ) as covered_seconds
     from days
-    inner join staging.maillog_spans as maillog_spans
+    inner join staging.covered_spans as spans
         on
-            days.host = maillog_spans.host
-            and days.day_from < maillog_spans.covered_until
-            and days.day_until > maillog_spans.covered_from
+            days.host = spans.host
+            and spans.log_kind = 'maillog'
+            and days.day_from < spans.covered_until
+            and days.day_until > spans.covered_from
     group by days.host, days.date
 ),
 

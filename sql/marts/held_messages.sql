@@ -137,8 +137,14 @@ with_release as (
         waits.reactivated_at
     from described
     asof left join (
-        select * from staging.waits
+        select *
+        from staging.waits
         where reactivated_at is not null
+        qualify
+            row_number() over (
+                partition by host, instance, queue_id, lifetime, reactivated_at
+                order by round_number desc
+            ) = 1
     ) as waits
         on
             described.host = waits.host

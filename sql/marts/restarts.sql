@@ -80,6 +80,8 @@ select
         when restarts.flush_verdict not in ('missing', 'ineffective') then null
         when restarts.flush_order = 'ordered' and restarts.build_verdict = 'known_defective'
             then 'wrapper_defect'
+        when restarts.flush_order = 'not_ordered' and unnoticed_restarts.restart_id is not null
+            then 'not_noticed'
         when restarts.flush_order = 'not_ordered' then 'not_ordered'
         else 'unknown'
     end as missing_reason,
@@ -125,5 +127,7 @@ select
 from restarts
 left join held
     on restarts.restart_id = held.restart_id
+left join staging.unnoticed_restarts as unnoticed_restarts
+    on restarts.restart_id = unnoticed_restarts.restart_id
 left join staging.restart_triggers as restart_triggers
     on restarts.restart_id = restart_triggers.restart_id

@@ -1,17 +1,27 @@
 -- One row per order to flush a queue: the manager's command line, or the wrapper's marker.
 -- Orders are claims. Whether the queue was flushed is told by what became active (staging.queue_scans).
+-- A stamp of whole seconds was cut: the order came before the next second began.
+with orders as (
+    select
+        host,
+        'commanded' as order_kind,
+        logged_at as ordered_at
+    from events.manager_log
+    where event_kind = 'flush_commanded'
+
+    union all
+
+    select
+        host,
+        'marked' as order_kind,
+        logged_at as ordered_at
+    from events.service_events
+    where event_kind = 'flush_marker'
+)
+
 select
     host,
-    'commanded' as order_kind,
-    logged_at as ordered_at
-from events.manager_log
-where event_kind = 'flush_commanded'
-
-union all
-
-select
-    host,
-    'marked' as order_kind,
-    logged_at as ordered_at
-from events.service_events
-where event_kind = 'flush_marker'
+    order_kind,
+    ordered_at,
+    ordered_at + to_seconds(if(microsecond(ordered_at) % 1000000 = 0, 1, 0)) as ordered_before
+from orders

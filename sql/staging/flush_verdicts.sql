@@ -1,21 +1,21 @@
 -- One row per restart, with what became of the mail that waited at its end.
 -- Waiting at an instant is a held message whose last deferral came before it and whose wait lasts beyond
 -- it. Judged is the last flush of the message's instance that took mail of this restart; where that instance
--- saw none, the last one of the host's other instances, else the last order. The log must go on for
--- order_effect_seconds after an order or flush, unless all mail is seen to be released, and for the whole
--- window where neither came, unless all mail is seen to wait on.
+-- saw none, the last one of the host's other instances, else the last order. What the maillog hides leaves
+-- the verdict open (staging.restart_coverage), and so does a maillog that ends within the window while mail
+-- waits, or within longest_attempt_seconds of the flush while flushed mail is being tried.
 with restarts as (
     select
         restarts.*,
-        maillog_spans.covered_until,
-        maillog_spans.is_last as is_log_end,
-        maillog_spans.host is not null as is_covered
+        coverage.has_maillog,
+        coverage.has_manager_log,
+        coverage.is_start_covered,
+        coverage.has_hiding_gap,
+        coverage.is_log_end,
+        coverage.covered_until
     from staging.restarts as restarts
-    left join staging.maillog_spans as maillog_spans
-        on
-            restarts.host = maillog_spans.host
-            and restarts.down_at >= maillog_spans.covered_from
-            and restarts.down_at <= maillog_spans.covered_until
+    inner join staging.restart_coverage as coverage
+        on restarts.restart_id = coverage.restart_id
 ),
 
 window_orders as (
@@ -27,8 +27,14 @@ window_orders as (
     inner join staging.flush_orders as flush_orders
         on
             restarts.host = flush_orders.host
-            and restarts.window_from <= flush_orders.ordered_at
+            and restarts.window_from < flush_orders.ordered_before
             and coalesce(restarts.window_until > flush_orders.ordered_at, true)
+    -- An order in the second in which one window ends and another begins belongs to the first.
+    qualify
+        row_number() over (
+            partition by flush_orders.host, flush_orders.order_kind, flush_orders.ordered_at
+            order by restarts.window_from
+        ) = 1
 ),
 
 -- The order that judges is the last one that found mail of the restart waiting.
@@ -58,16 +64,6 @@ orders as (
     left join judging_orders
         on window_orders.restart_id = judging_orders.restart_id
     group by window_orders.restart_id
-),
-
-manager_coverage as (
-    select restarts.restart_id
-    from restarts
-    inner join staging.manager_log_spans as spans
-        on
-            restarts.host = spans.host
-            and spans.covered_from <= coalesce(restarts.up_at_earliest, restarts.down_at)
-            and spans.covered_until >= coalesce(restarts.window_until, restarts.down_at)
 ),
 
 -- The flushes that took mail of this restart, in its window.
@@ -145,6 +141,13 @@ judgements as (
                 < instants.judged_at
                 - to_seconds(if(instants.last_flushed_at is null, 0, thresholds.left_behind_seconds))
             )
+        -- Two flushes in one scan may take a message twice.
+        qualify
+            row_number() over (
+                partition by
+                    instants.restart_id, instants.instance, instants.queue_id, instants.lifetime
+                order by instants.deferred_at desc, instants.waited_until desc nulls first
+            ) = 1
     ) as instants
     group by instants.restart_id
 ),
@@ -158,12 +161,16 @@ open_waits as (
             where coalesce(held_waits.waited_until > restarts.covered_until, true)
         ) as unended_count,
         count(*) filter (
-            where held_waits.is_at_qmgr_start and held_waits.scan_began_at < restarts.window_until
+            where
+            held_waits.is_at_qmgr_start
+            and not held_waits.is_queue_run
+            and held_waits.scan_began_at < restarts.window_until
         ) as qmgr_start_count,
         count(*) filter (
             where
             held_waits.left_behind_count = 0
             and not held_waits.is_early
+            and not held_waits.is_queue_run
             and held_waits.scan_began_at < restarts.window_until
         ) as ambiguous_count,
         count(*) filter (
@@ -185,7 +192,9 @@ evidence as (
         restarts.host,
         restarts.down_at,
         restarts.up_at,
-        restarts.is_covered,
+        restarts.has_maillog,
+        restarts.is_start_covered,
+        restarts.has_hiding_gap,
         orders.flush_commanded_at,
         orders.flush_marked_at,
         restart_flushes.flush_observed_at,
@@ -204,19 +213,18 @@ evidence as (
         if(restarts.is_log_end, 'log_end', 'coverage_gap') as end_reason,
         case
             when orders.restart_id is not null then 'ordered'
-            when manager_coverage.restart_id is not null then 'not_ordered'
+            when restarts.has_manager_log then 'not_ordered'
             else 'unknown'
         end as flush_order,
         restarts.covered_until
-        < coalesce(restart_flushes.last_flushed_at, orders.last_ordered_at)
-        + to_seconds(thresholds.order_effect_seconds) as is_cut_after_flush,
-        coalesce(restarts.covered_until < restarts.window_until, true) as is_window_cut
+        < restart_flushes.last_flushed_at + to_seconds(thresholds.longest_attempt_seconds)
+            as is_cut_after_flush,
+        coalesce(restarts.covered_until < restarts.window_until, true) as is_window_cut,
+        restarts.covered_until < restarts.up_at as is_outage_cut
     from restarts
     cross join config.thresholds as thresholds
     left join orders
         on restarts.restart_id = orders.restart_id
-    left join manager_coverage
-        on restarts.restart_id = manager_coverage.restart_id
     left join open_waits
         on restarts.restart_id = open_waits.restart_id
     left join judgements
@@ -230,21 +238,22 @@ doubts as (
     select
         *,
         case
-            when not is_covered then 'no_maillog'
+            when not has_maillog then 'no_maillog'
             when up_at is null then 'still_down'
-            when waiting_count = 0 and judged_count = 0 then null
+            when has_hiding_gap then 'coverage_gap'
+            when unended_count > 0 and is_window_cut then end_reason
+            when not is_start_covered then 'coverage_gap'
+            when waiting_count = 0 and judged_count = 0 then if(is_outage_cut, end_reason, null)
             when flush_observed_at is not null
                 then if(is_cut_after_flush and judged_open_count > 0, end_reason, null)
             when flush_order = 'ordered'
                 then
                     case
-                        when is_cut_after_flush then end_reason
                         when judged_unsettled_count > 0 then 'settings_unknown'
                         when judged_qmgr_start_count > 0 then 'qmgr_restart'
                         when judged_count = judged_ambiguous_count then 'too_few_messages'
                         when judged_count = 0 then 'too_few_messages'
                     end
-            when unended_count > 0 and is_window_cut then end_reason
             when open_unsettled_count > 0 then 'settings_unknown'
             when waiting_count = open_qmgr_start_count then 'qmgr_restart'
             when waiting_count = open_ambiguous_count then 'too_few_messages'

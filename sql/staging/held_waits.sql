@@ -14,6 +14,7 @@ select
     scans.scan_number,
     scans.is_flush,
     scans.is_at_qmgr_start,
+    scans.is_queue_run,
     scans.left_behind_count,
     scans.began_at as scan_began_at,
     held_messages.released_at is not null as is_released,
@@ -32,8 +33,6 @@ inner join staging.waits as waits
         and coalesce(held_messages.released_at > waits.deferred_at, true)
 left join staging.queue_scans as scans
     on
-        waits.is_skipped is not true
-        and waits.host = scans.host
+        waits.host = scans.host
         and waits.instance = scans.instance
-        and waits.reactivated_at >= scans.began_at
-        and waits.reactivated_at <= scans.ended_at
+        and waits.scan_number = scans.scan_number

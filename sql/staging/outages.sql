@@ -40,10 +40,11 @@ answered as (
     select
         host,
         began_at,
-        began_before,
-        logged_before
+        min(began_before) as began_before,
+        min(logged_before) as logged_before
     from staging.scan_attempts
     where is_answered and is_fresh_connection
+    group by host, began_at
 ),
 
 bounded as (

@@ -1,41 +1,15 @@
 -- One row per scan of an instance's deferred queue: a burst of re-activations, with what it proves.
 -- A scan that takes mail too young for a queue run (early) and leaves no deferred mail behind is a flush;
--- `postqueue -i` takes one message. Right after a qmgr start a re-activation proves nothing. Where
--- minimal_backoff_time is only assumed, a scan that takes early mail and leaves other mail behind refutes
--- the assumption: whether that instance's scans are flushes is then NULL, not known.
+-- `postqueue -i` takes one message. Right after a qmgr start a re-activation of early mail proves nothing.
+-- Where minimal_backoff_time is only assumed, a scan that takes early mail and leaves other mail behind
+-- refutes the assumption: whether that instance's scans are flushes is then NULL, not known.
+-- qmgr runs the queue when it starts and then every queue_run_delay: a scan in that rhythm that takes no
+-- early mail is a queue run. The rhythm is that of the last start, or of the last scan that left younger
+-- mail.
 -- sendmail runs its queue when it starts and then at the interval that its first line tells, and takes all
 -- mail each time: a scan at any other time is a flush. A start that failed leaves the rhythm of the one
 -- before in place, so that a scan in an older rhythm is not known either.
-with marked as (
-    select
-        waits.*,
-        coalesce(
-            waits.reactivated_at
-            > lag(waits.reactivated_at)
-                over (
-                    partition by waits.host, waits.instance
-                    order by waits.reactivated_at
-                )
-            + to_seconds(thresholds.scan_gap_seconds),
-            true
-        ) as is_first
-    from staging.waits as waits
-    cross join config.thresholds as thresholds
-    where waits.reactivated_at is not null and waits.is_skipped is not true
-),
-
-numbered as (
-    select
-        *,
-        count(*) filter (where is_first) over (
-            partition by host, instance
-            order by reactivated_at
-            range unbounded preceding
-        ) as scan_number
-    from marked
-),
-
-scans as (
+with scans as (
     select
         host,
         instance,
@@ -46,7 +20,8 @@ scans as (
         count(*) filter (where is_early) as early_count,
         min(reactivated_at) as began_at,
         max(reactivated_at) as ended_at
-    from numbered
+    from staging.waits
+    where scan_number is not null
     group by host, instance, scan_number
 ),
 
@@ -82,6 +57,7 @@ judged as (
     select
         scans.*,
         coalesce(left_behind.left_behind_count, 0) as left_behind_count,
+        qmgr_starts.started_at,
         coalesce(
             qmgr_starts.started_at >= scans.began_at - to_seconds(thresholds.qmgr_start_seconds),
             false
@@ -98,6 +74,47 @@ judged as (
             scans.host = qmgr_starts.host
             and scans.instance = qmgr_starts.instance
             and scans.ended_at >= qmgr_starts.started_at
+),
+
+known_runs as (
+    select
+        host,
+        instance,
+        began_at
+    from judged
+    where early_count = 0 and left_behind_count > 0 and not is_at_qmgr_start and not is_by_sendmail
+),
+
+queue_runs as (
+    select
+        judged.host,
+        judged.instance,
+        judged.scan_number
+    from judged
+    cross join config.thresholds as thresholds
+    asof left join known_runs
+        on
+            judged.host = known_runs.host
+            and judged.instance = known_runs.instance
+            and judged.began_at > known_runs.began_at
+    inner join fleet.host_history as host_history
+        on
+            judged.host = host_history.host
+            and judged.began_at >= coalesce(host_history.valid_from, '-infinity')
+            and judged.began_at < coalesce(host_history.valid_until, 'infinity')
+            and host_history.queue_run_delay_seconds_source
+            in ('fleet_file', 'inventory', 'fleet_defaults')
+    where
+        not judged.is_by_sendmail
+        and judged.early_count = 0
+        and abs(
+            (
+                epoch(judged.began_at - greatest(judged.started_at, known_runs.began_at))
+                + host_history.queue_run_delay_seconds / 2
+            ) % host_history.queue_run_delay_seconds
+            - host_history.queue_run_delay_seconds / 2
+        )
+        <= thresholds.queue_run_margin_seconds
 ),
 
 sendmail_starts as (
@@ -161,6 +178,7 @@ select
     judged.early_count,
     judged.left_behind_count,
     judged.is_at_qmgr_start,
+    queue_runs.host is not null as is_queue_run,
     case
         when judged.is_at_qmgr_start then false
         when judged.is_by_sendmail
@@ -178,6 +196,11 @@ select
 from judged
 left join refuted
     on judged.host = refuted.host and judged.instance = refuted.instance
+left join queue_runs
+    on
+        judged.host = queue_runs.host
+        and judged.instance = queue_runs.instance
+        and judged.scan_number = queue_runs.scan_number
 left join rhythms
     on
         judged.host = rhythms.host

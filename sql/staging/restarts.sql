@@ -30,7 +30,8 @@ outages as (
 commands as (
     select distinct
         host,
-        ordered_at
+        ordered_at,
+        ordered_before
     from staging.flush_orders
     where order_kind = 'commanded'
 ),
@@ -125,7 +126,7 @@ lone_commands as (
     anti join windows
         on
             commands.host = windows.host
-            and commands.ordered_at >= windows.window_from
+            and commands.ordered_before > windows.window_from
             and commands.ordered_at < coalesce(windows.window_until, 'infinity')
 ),
 
@@ -156,10 +157,22 @@ restarts as (
         lone_commands.ordered_at,
         lone_commands.next_ordered_at,
         thresholds.flush_window_seconds
+),
+
+numbered as (
+    select
+        *,
+        row_number() over (
+            partition by host, date_trunc('second', down_at)
+            order by down_at, outage_number
+        ) as number_in_second
+    from restarts
 )
 
 select
-    host || '-' || strftime(timezone('UTC', down_at), '%Y%m%dT%H%M%SZ') as restart_id,
+    host
+    || strftime(timezone('UTC', down_at), '-%Y%m%dT%H%M%SZ')
+    || if(number_in_second > 1, '-' || number_in_second, '') as restart_id,
     host,
     outage_number,
     failure_count,
@@ -173,4 +186,4 @@ select
     up_at_latest,
     window_from,
     window_until
-from restarts
+from numbered

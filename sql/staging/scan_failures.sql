@@ -11,12 +11,22 @@
 with answered as (
     select
         host,
-        is_fresh_connection,
         began_at,
-        began_before,
         logged_before
     from staging.scan_attempts
     where is_answered
+),
+
+-- Split deliveries of one message begin together.
+fresh_answers as (
+    select
+        host,
+        began_at,
+        min(began_before) as began_before,
+        min(logged_before) as logged_before
+    from staging.scan_attempts
+    where is_answered and is_fresh_connection
+    group by host, began_at
 ),
 
 failures as (
@@ -39,8 +49,8 @@ failures as (
 failures_with_reply as (
     select
         failures.*,
-        answered.began_before as reply_began_before,
-        answered.logged_before as reply_before,
+        fresh_answers.began_before as reply_began_before,
+        fresh_answers.logged_before as reply_before,
         row_number() over (
             partition by failures.host
             order by
@@ -50,11 +60,8 @@ failures_with_reply as (
                 failures.recipient
         ) as failure_number
     from failures
-    asof left join (
-        select * from answered
-        where is_fresh_connection
-    ) as answered
-        on failures.host = answered.host and failures.failing_before <= answered.began_at
+    asof left join fresh_answers
+        on failures.host = fresh_answers.host and failures.failing_before <= fresh_answers.began_at
 ),
 
 followed as (
@@ -106,10 +113,7 @@ run_stops as (
         ) as stop_rank
     from runs
     cross join config.thresholds as thresholds
-    asof left join (
-        select * from answered
-        where is_fresh_connection
-    ) as last_answers
+    asof left join fresh_answers as last_answers
         on runs.host = last_answers.host and runs.failing_from >= last_answers.began_before
     inner join staging.scan_service_stops as stops
         on
@@ -196,40 +200,37 @@ maybe_slow as (
 ),
 
 -- A session in use is as good a sign of life as a new one.
-close_answers as (
-    select
+slow_failures as (
+    select distinct
         maybe_slow.host,
         maybe_slow.outage_number,
-        maybe_slow.failure_number,
-        coalesce(
-            before_it.began_at >= maybe_slow.from_at - to_seconds(thresholds.slow_scanner_seconds)
-            and after_it.logged_before
-            <= maybe_slow.until_at + to_seconds(thresholds.slow_scanner_seconds),
-            false
-        ) as has_close_answers
+        maybe_slow.failure_number
     from maybe_slow
     cross join config.thresholds as thresholds
-    asof left join answered as before_it
+    asof inner join answered as before_it
         on maybe_slow.host = before_it.host and maybe_slow.from_at >= before_it.began_at
-    asof left join answered as after_it
-        on maybe_slow.host = after_it.host and maybe_slow.until_at <= after_it.began_at
+    inner join answered as after_it
+        on
+            maybe_slow.host = after_it.host
+            and maybe_slow.until_at <= after_it.began_at
+            and maybe_slow.until_at + to_seconds(thresholds.slow_scanner_seconds)
+            >= after_it.logged_before
+    where
+        before_it.began_at >= maybe_slow.from_at - to_seconds(thresholds.slow_scanner_seconds)
 ),
 
 slow_scans as (
     select
-        host,
-        outage_number
-    from (
-        select
-            host,
-            outage_number,
-            failure_number,
-            bool_or(has_close_answers) as has_close_answers
-        from close_answers
-        group by host, outage_number, failure_number
-    ) as failures
-    group by host, outage_number
-    having bool_and(has_close_answers)
+        outages.host,
+        outages.outage_number
+    from outages
+    left join slow_failures
+        on
+            outages.host = slow_failures.host
+            and outages.outage_number = slow_failures.outage_number
+            and outages.failure_number = slow_failures.failure_number
+    group by outages.host, outages.outage_number
+    having bool_and(slow_failures.host is not null)
 )
 
 select

@@ -1,0 +1,222 @@
+-- One row per host, log kind and gap: time of which the log does not tell although it tells of before and
+-- after.
+-- A gap is a missing or damaged member of a rotation (up to the file after it), a loss notice of a syslog
+-- daemon (from the notice that it drops lines, else some minutes before the notice), or silence of a maillog
+-- for longer than gap_after_seconds. A day's file of the manager log covers the day, also where the manager
+-- wrote nothing: a gap there is a day, or a numbered part of a day, without its file.
+with members as (
+    select
+        host,
+        log_kind,
+        covered_from,
+        covered_until,
+        first_logged_at,
+        last_logged_at,
+        regexp_extract(
+            path, '^(.*?)\.([0-9]{1,3})(?:\.[a-z0-9]+)?$', ['stem', 'number']
+        ) as rotated,
+        try_cast(regexp_extract(path, '\.([0-9]{4})(?:\.[a-z0-9]+)?$', 1) as integer) as part_number,
+        status,
+        name_date,
+        path
+    from ops.source_files
+    where status is distinct from 'quarantined'
+),
+
+-- maillog, maillog.1, maillog.2.gz: the greater the number, the older the file.
+maillog_members as (
+    select
+        host,
+        first_logged_at,
+        last_logged_at,
+        if(rotated['number'] = '', regexp_replace(path, '\.(gz|bz2|xz|zst)$', ''), rotated['stem'])
+            as stem,
+        coalesce(try_cast(rotated['number'] as integer), 0) as number,
+        status
+    from members
+    where log_kind = 'maillog' and first_logged_at is not null
+),
+
+maillog_neighbours as (
+    select
+        host,
+        number,
+        lag(number) over rotation as older_number,
+        lag(status) over rotation as older_status,
+        lag(last_logged_at) over rotation as older_logged_at,
+        first_logged_at
+    from maillog_members
+    window rotation as (
+        partition by host, stem
+        order by first_logged_at asc, last_logged_at asc, number desc
+    )
+),
+
+lacking_members as (
+    select
+        host,
+        if(older_number - number > 1, 'missing_file', 'damaged_file') as reason,
+        older_logged_at as gap_from,
+        first_logged_at as gap_until
+    from maillog_neighbours
+    where
+        (older_number - number > 1 or older_status = 'damaged') and older_logged_at < first_logged_at
+),
+
+loss_notices as (
+    select
+        notices.host,
+        notices.logged_at,
+        notices.lost_line_count is null as is_beginning,
+        lag(notices.logged_at) over in_time as previous_at,
+        lag(notices.lost_line_count is null) over in_time as is_previous_beginning,
+        lead(notices.logged_at) over in_time as next_at,
+        lead(notices.lost_line_count is null) over in_time as is_next_beginning,
+        to_seconds(thresholds.loss_window_seconds) as loss_window
+    from events.service_events as notices
+    cross join config.thresholds as thresholds
+    where notices.event_kind = 'lines_lost'
+    window in_time as (
+        partition by notices.host, notices.program
+        order by notices.logged_at, notices.lost_line_count nulls first
+    )
+),
+
+losses as (
+    select distinct
+        host,
+        case
+            when is_beginning then logged_at
+            when is_previous_beginning
+                then greatest(previous_at, logged_at - loss_window)
+            else logged_at - loss_window
+        end as gap_from,
+        case
+            when not is_beginning then logged_at + to_seconds(1)
+            when is_next_beginning is false
+                then least(next_at + to_seconds(1), logged_at + loss_window)
+            else logged_at + loss_window
+        end as gap_until
+    from loss_notices
+),
+
+line_spans as (
+    select
+        host,
+        span,
+        min(first_logged_at) as first_logged_at,
+        max(last_logged_at) as last_logged_at
+    from ops.line_counts
+    where log_kind = 'maillog' and first_logged_at is not null
+    group by host, span
+),
+
+silences as (
+    select
+        line_spans.host,
+        lag(line_spans.last_logged_at) over (
+            partition by line_spans.host
+            order by line_spans.span
+        ) as gap_from,
+        line_spans.first_logged_at as gap_until
+    from line_spans
+    cross join config.thresholds as thresholds
+    qualify gap_until > gap_from + to_seconds(thresholds.gap_after_seconds)
+),
+
+manager_days as (
+    select
+        host,
+        covered_from as gap_until,
+        max(covered_until) over (
+            partition by host
+            order by covered_from, covered_until
+            rows between unbounded preceding and 1 preceding
+        ) as gap_from
+    from members
+    where log_kind = 'manager_log' and covered_from is not null
+),
+
+-- imssmgr.20261124.0001, .0002: the parts of one day.
+manager_parts as (
+    select
+        host,
+        part_number,
+        covered_from,
+        first_logged_at,
+        lag(part_number, 1, 0) over parts as earlier_number,
+        lag(last_logged_at) over parts as earlier_logged_at
+    from members
+    where log_kind = 'manager_log' and name_date is not null and part_number is not null
+    window parts as (
+        partition by host, name_date
+        order by part_number, first_logged_at
+    )
+),
+
+gaps as (
+    select
+        host,
+        'maillog' as log_kind,
+        reason,
+        gap_from,
+        gap_until
+    from lacking_members
+
+    union all
+
+    select
+        host,
+        'maillog' as log_kind,
+        'lost_lines' as reason,
+        gap_from,
+        gap_until
+    from losses
+
+    union all
+
+    select
+        silences.host,
+        'maillog' as log_kind,
+        'silence' as reason,
+        silences.gap_from,
+        silences.gap_until
+    from silences
+    anti join lacking_members
+        on
+            silences.host = lacking_members.host
+            and silences.gap_from = lacking_members.gap_from
+            and silences.gap_until = lacking_members.gap_until
+
+    union all
+
+    select
+        host,
+        'manager_log' as log_kind,
+        'missing_file' as reason,
+        gap_from,
+        gap_until
+    from manager_days
+    where gap_from < gap_until
+
+    union all
+
+    select
+        host,
+        'manager_log' as log_kind,
+        'missing_file' as reason,
+        coalesce(earlier_logged_at, covered_from) as gap_from,
+        first_logged_at as gap_until
+    from manager_parts
+    where
+        part_number - earlier_number > 1
+        and coalesce(earlier_logged_at, covered_from) < first_logged_at
+)
+
+select
+    host,
+    log_kind,
+    reason,
+    gap_from,
+    gap_until
+from gaps

@@ -1,0 +1,80 @@
+-- One row per restart that surely began and ended between two polls of the manager.
+-- The manager looks at the services once a minute (KA-0010256), always in the same second: its flush
+-- commands tell in which. The nearest commands before and after the restart count, if they are of one
+-- process and at most a day away, and if both tell the same second where there are both. A restart whose
+-- bounds hold a poll, or are not known, may have been noticed.
+with spans as (
+    select
+        restarts.restart_id,
+        restarts.host,
+        restarts.down_at,
+        if(
+            restarts.stopped_at <= restarts.down_at, restarts.stopped_at, restarts.down_at_earliest
+        ) - to_seconds(thresholds.poll_margin_seconds) as maybe_down_from,
+        coalesce(restarts.started_at, restarts.up_at_latest)
+        + to_seconds(thresholds.poll_margin_seconds) as maybe_down_until,
+        thresholds.poll_seconds,
+        thresholds.poll_margin_seconds,
+        thresholds.poll_phase_seconds
+    from staging.restarts as restarts
+    cross join config.thresholds as thresholds
+),
+
+commands as (
+    select distinct
+        host,
+        pid,
+        logged_at as polled_at
+    from events.manager_log
+    where event_kind = 'flush_commanded'
+),
+
+polls as (
+    select
+        spans.*,
+        before_it.pid as before_pid,
+        after_it.pid as after_pid,
+        before_it.polled_at as before_polled_at,
+        after_it.polled_at as after_polled_at
+    from spans
+    asof left join commands as before_it
+        on spans.host = before_it.host and spans.down_at >= before_it.polled_at
+    asof left join commands as after_it
+        on spans.host = after_it.host and spans.down_at < after_it.polled_at
+),
+
+near_polls as (
+    select
+        *,
+        if(
+            before_polled_at >= down_at - to_seconds(poll_phase_seconds), before_polled_at, null
+        ) as earlier_poll_at,
+        if(
+            after_polled_at <= down_at + to_seconds(poll_phase_seconds), after_polled_at, null
+        ) as later_poll_at
+    from polls
+),
+
+-- How far each end of the restart, and the later known poll, is from a known poll, in polls.
+in_polls as (
+    select
+        *,
+        epoch(maybe_down_from - coalesce(earlier_poll_at, later_poll_at)) / poll_seconds
+            as from_polls,
+        epoch(maybe_down_until - coalesce(earlier_poll_at, later_poll_at)) / poll_seconds
+            as until_polls,
+        epoch(later_poll_at - earlier_poll_at) / poll_seconds as polls_between
+    from near_polls
+)
+
+select restart_id
+from in_polls
+where
+    ceil(from_polls) > floor(until_polls)
+    and (
+        polls_between is null
+        or (
+            before_pid = after_pid
+            and abs(polls_between - round(polls_between)) * poll_seconds <= poll_margin_seconds
+        )
+    )
