@@ -1,5 +1,6 @@
 -- One row per restart after which waiting mail was not flushed, with what a flush would have saved.
--- Avoidable is the delay beyond the later of expected_flush_at and the message's first deferral.
+-- Avoidable is the delay beyond the later of expected_flush_at and the message's first deferral. advice is
+-- the first step for the build at that time. No wrapper helps a restart that the manager did not notice.
 with avoidable as (
     select
         restarts.restart_id,
@@ -38,11 +39,12 @@ select
     restarts.flush_order,
     restarts.missing_reason,
     restarts.build_verdict,
-    if(
-        restarts.build_verdict = 'known_defective' or build_verdicts.advice = 'shorten_queue_interval',
-        build_verdicts.advice,
-        'shorten_retry'
-    ) as advice,
+    case
+        when build_verdicts.mta = 'sendmail' then build_verdicts.advice[1]
+        when restarts.missing_reason = 'not_noticed' and not build_verdicts.is_intermittent
+            then 'flush_after_restart'
+        else coalesce(build_verdicts.advice[1], 'shorten_retry')
+    end as advice,
     restarts.held_message_count,
     totals.avoidable_delay_total_seconds,
     totals.avoidable_delay_max_seconds,
