@@ -11,7 +11,7 @@ with conditions as (
         build_verdict = 'fixed' and current_missing_count > 0 as is_missing_unexpected,
         build_verdict = 'known_defective' or current_missing_count > 0 as is_flush_in_doubt,
         current_not_noticed_count > 0 and not is_intermittent as is_not_noticed,
-        bounce_queue_lifetime_seconds = 0 as is_bounce_lost,
+        coalesce(bounce_queue_lifetime_seconds = 0, lost_bounce_count > 0) as is_bounce_lost,
         current_overlong_count > 0 as is_overlong,
         -- An unknown setting may be shortened as well.
         coalesce(

@@ -130,13 +130,11 @@ select
     held.restart_delay_p95_seconds,
     held.restart_delay_max_seconds,
     hosts.is_intermittent,
-    coalesce(ends_with(hosts.bounce_queue_lifetime_seconds_source, '_default'), false)
+    coalesce(ends_with(hosts.bounce_queue_lifetime_seconds_source, '_default'), true)
         as is_lifetime_assumed,
-    coalesce(
-        ends_with(hosts.queue_run_delay_seconds_source, '_default')
-        or ends_with(hosts.minimal_backoff_seconds_source, '_default'),
-        false
-    ) as is_retry_assumed,
+    coalesce(ends_with(hosts.queue_run_delay_seconds_source, '_default'), true)
+    or coalesce(ends_with(hosts.minimal_backoff_seconds_source, '_default'), true)
+        as is_retry_assumed,
     hosts.current_from
 from hosts
 left join counts
