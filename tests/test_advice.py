@@ -34,6 +34,7 @@ EVERYTHING = {
     "is_intermittent": False,
     "is_lifetime_assumed": True,
     "is_retry_assumed": True,
+    "is_retry_short": False,
     "build_advice": [
         "apply_patch_1",
         "apply_patch_2",

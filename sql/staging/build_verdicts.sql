@@ -2,6 +2,7 @@
 -- document says to do about it (an empty list where there is nothing to do).
 -- A host whose version is not given is taken for a 9.1, the only one that the rules speak of. The product
 -- flushes no other queue than Postfix's: with sendmail all that helps is to run the queue more often.
+-- is_retry_short: whether the retry settings are known and as short already as advice would make them.
 with verdicts as (
     select
         host_history.host,
@@ -16,9 +17,12 @@ with verdicts as (
         build_rules.wrapper_md5 as defective_md5,
         build_rules.advice,
         build_rules.is_intermittent,
+        host_history.queue_run_delay_seconds <= thresholds.advised_retry_seconds
+        and host_history.minimal_backoff_seconds <= thresholds.advised_retry_seconds as is_retry_short,
         host_history.valid_from,
         host_history.valid_until
     from fleet.host_history as host_history
+    cross join config.thresholds as thresholds
     left join staging.build_rules as build_rules
         on
             host_history.product = build_rules.product
@@ -39,6 +43,7 @@ select
         else advice
     end as advice,
     coalesce(is_intermittent, false) as is_intermittent,
+    coalesce(is_retry_short, false) as is_retry_short,
     valid_from,
     valid_until
 from verdicts

@@ -13,12 +13,7 @@ with conditions as (
         current_not_noticed_count > 0 and not is_intermittent as is_not_noticed,
         coalesce(bounce_queue_lifetime_seconds = 0, lost_bounce_count > 0) as is_bounce_lost,
         current_overlong_count > 0 as is_overlong,
-        -- An unknown setting may be shortened as well.
-        coalesce(
-            queue_run_delay_seconds = advised_queue_run_delay_seconds
-            and minimal_backoff_seconds = advised_minimal_backoff_seconds,
-            false
-        ) as is_retry_short,
+        is_retry_short,
         mta = 'sendmail' as is_sendmail
     from staging.host_evidence
 ),

@@ -72,6 +72,7 @@ hosts as (
         build_verdicts.build_verdict,
         build_verdicts.advice as build_advice,
         build_verdicts.is_intermittent,
+        build_verdicts.is_retry_short,
         changed.current_from,
         thresholds.longest_restart_seconds,
         -- least() skips what is unknown, and nobody is told to wait longer.
@@ -130,6 +131,7 @@ select
     held.restart_delay_p95_seconds,
     held.restart_delay_max_seconds,
     hosts.is_intermittent,
+    hosts.is_retry_short,
     coalesce(ends_with(hosts.bounce_queue_lifetime_seconds_source, '_default'), true)
         as is_lifetime_assumed,
     coalesce(ends_with(hosts.queue_run_delay_seconds_source, '_default'), true)
