@@ -493,3 +493,42 @@ select
 from ops.quarantine as quarantine
 left join ops.source_files as source_files on quarantine.source_id = source_files.source_id
 order by quarantine.severity asc, quarantine.place asc, quarantine.rule asc;
+
+
+-- 19. What should be done first, and on how many hosts?
+-- One line per advice, with the restarts since the hosts' last change that lacked a flush. advice_text and
+-- advice_text_ja of marts.host_diagnosis say it in sentences.
+with advised as (
+    select
+        host,
+        unnest(advice) as advice,
+        current_missing_count,
+        missing_wait_max_seconds
+    from marts.host_diagnosis
+)
+
+select
+    advice,
+    count(*) as host_count,
+    sum(current_missing_count) as current_missing_count,
+    max(missing_wait_max_seconds) as missing_wait_max_seconds,
+    list(host order by host) as hosts
+from advised
+group by advice
+order by current_missing_count desc, host_count desc, advice asc;
+
+
+-- 20. Did the patches and the new retry settings help?
+-- Both sides of each change reach to the host's next one. Few restarts on a side prove little.
+select
+    host,
+    changed_at,
+    changes,
+    restart_count_before,
+    restart_count_after,
+    round(missing_share_before, 2) as missing_share_before,
+    round(missing_share_after, 2) as missing_share_after,
+    restart_delay_p95_seconds_before,
+    restart_delay_p95_seconds_after
+from marts.fleet_changes
+order by changed_at asc, host asc;

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from transforms.advice import load_advice
 from transforms.catalog import CATALOG_NAME
 from transforms.clock import Zone
 from transforms.problems import MaillagError
@@ -42,14 +43,6 @@ REASONS = {
 }
 # Names of ignored files that a run prints.
 IGNORED_SHOWN = 5
-ADVICE = {
-    "apply_patch_1": "apply Patch 1 (b1335), then check the wrapper script",
-    "apply_patch_2": "apply Patch 2 (b1830)",
-    "check_wrapper": "check the md5 of script/postfix, then edit it",
-    "edit_wrapper": "edit script/postfix",
-    "shorten_retry": "shorten queue_run_delay and minimal_backoff_time",
-    "shorten_queue_interval": "run sendmail's queue more often (-q)",
-}
 
 # Which restarts a command is about; `$since` and `$until` are days of the host.
 CHOSEN = """
@@ -207,7 +200,7 @@ def show_rows(console: Console, rows: Sequence[Row], columns: Sequence[str] = ()
 
 def show_restarts(console: Console, rows: Sequence[Row], zones: dict[str, str]) -> None:
     """Print restarts, each with the mail it held and the verdict on its flush."""
-    table = _table(
+    table = new_table(
         "Restarts of the scan service",
         ("restart", "down at (host time)", "out for", "held", "median wait", "longest", "flush"),
         right={"out for", "held", "median wait", "longest"},
@@ -217,11 +210,11 @@ def show_restarts(console: Console, rows: Sequence[Row], zones: dict[str, str]) 
         reason = row["verdict_reason"] or row["missing_reason"]
         table.add_row(
             Text(plain(row["restart_id"])),
-            _local(row["down_at"], zones[row["host"]]),
+            local_time(row["down_at"], zones[row["host"]]),
             _estimated(row),
             f"{row['held_message_count']:,}",
-            _duration(row["restart_delay_p50_seconds"]),
-            _duration(row["restart_delay_max_seconds"]),
+            duration(row["restart_delay_p50_seconds"]),
+            duration(row["restart_delay_max_seconds"]),
             verdict + (f" ({REASONS.get(reason, reason)})" if reason else ""),
             style="red" if row["flush_verdict"] in {"missing", "ineffective"} else None,
         )
@@ -233,7 +226,8 @@ def show_missing_flushes(console: Console, rows: Sequence[Row]) -> None:
     if not rows:
         console.print(Text("No flush is missing."))
         return
-    table = _table(
+    titles = {advice.code: advice.title for advice in load_advice()}
+    table = new_table(
         "Missing flushes, and what they cost",
         ("restart", "held", "avoidable wait", "longest", "build", "what to do"),
         right={"held", "avoidable wait", "longest"},
@@ -242,10 +236,10 @@ def show_missing_flushes(console: Console, rows: Sequence[Row]) -> None:
         table.add_row(
             Text(plain(row["restart_id"])),
             f"{row['held_message_count']:,}",
-            _duration(row["avoidable_delay_total_seconds"]),
-            _duration(row["avoidable_delay_max_seconds"]),
+            duration(row["avoidable_delay_total_seconds"]),
+            duration(row["avoidable_delay_max_seconds"]),
             row["build_verdict"].replace("_", " "),
-            ADVICE[row["advice"]],
+            titles[row["advice"]],
         )
     console.print(table)
 
@@ -285,7 +279,8 @@ def output_console() -> Console:
     return Console(width=width, highlight=False)
 
 
-def _table(title: str, columns: Iterable[str], right: set[str]) -> Table:
+def new_table(title: str, columns: Iterable[str], right: set[str]) -> Table:
+    """Return an empty table; the columns in `right` are aligned to the right and never wrapped."""
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
     for name in columns:
         table.add_column(name, justify="right" if name in right else "left", no_wrap=name in right)
@@ -294,14 +289,15 @@ def _table(title: str, columns: Iterable[str], right: set[str]) -> Table:
 
 def _estimated(row: Row) -> str:
     about = "~" if row["is_up_at_estimated"] and row["outage_seconds"] is not None else ""
-    return about + _duration(row["outage_seconds"])
+    return about + duration(row["outage_seconds"])
 
 
-def _local(instant: datetime, zone: str) -> str:
+def local_time(instant: datetime, zone: str) -> str:
+    """Return an instant on the clock of a zone, such as `2026-11-24 12:07:08`."""
     return f"{Zone(zone, '').to_local(instant):%Y-%m-%d %H:%M:%S}"
 
 
-def _duration(seconds: float | None) -> str:
+def duration(seconds: float | None) -> str:
     """Return `1:02:03`, `2:03` (minutes) or `45 s`; a dash if there is none."""
     if seconds is None:
         return "-"

@@ -3,7 +3,7 @@
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -149,6 +149,36 @@ def restarts(
         answer.write_csv(rows, columns)
     else:
         answer.show_restarts(answer.output_console(), rows, zones)
+
+
+@app.command()
+def fleet(
+    lake: Lake = None,
+    host: Hosts = None,
+    changes: Annotated[
+        bool, typer.Option("--changes", help="What each change of settings did, instead.")
+    ] = False,
+    lang: Annotated[Literal["en", "ja"], typer.Option("--lang", help="Language of the advice.")] = "en",
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Print what each host is, how it behaves, and what to do about it."""
+    from flows import answer
+    from flows import fleet as shown
+
+    with answer.open_catalog(_lake(lake)) as catalog:
+        sql = shown.CHANGES if changes else shown.DIAGNOSIS
+        rows = answer.fetch(catalog, sql, {"hosts": list(host or ())})
+        zones = {row["host"]: row["time_zone"] for row in answer.fetch(catalog, answer.ZONES)}
+        columns = answer.columns_of(catalog, "marts.fleet_changes" if changes else "marts.host_diagnosis")
+    if as_json:
+        answer.write_json(rows)
+    elif as_csv:
+        answer.write_csv(rows, columns)
+    elif changes:
+        shown.show_changes(answer.output_console(), rows, zones)
+    else:
+        shown.show_diagnosis(answer.output_console(), rows, zones, lang)
 
 
 @app.command()

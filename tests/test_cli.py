@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -80,6 +81,71 @@ def test_status_counts_lines_and_lists_what_is_open(maillag: Maillag, sample_lak
     assert status["counts"][0]["unparsed_line_count"] == 0
     assert status["findings"] == []
     assert {host["host"] for host in status["hosts"]} == {p.name for p in SAMPLE.iterdir() if p.is_dir()}
+
+
+def test_the_fleet_comes_with_what_to_do_on_each_host(maillag: Maillag, sample_lake: Path) -> None:
+    done = maillag("fleet", "--lake", sample_lake)
+    assert done.returncode == 0
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    (imss12,) = (line.split() for line in lines if line.startswith("imss12 "))
+    assert " ".join(imss12) == "imss12 IMSS 9.1 b1335 known defective as expected 30 s / 90 s 1 1 1:59 min"
+    advised = lines[lines.index("imss12") + 1 :]
+    assert advised[0].startswith("The wrapper script with the md5 5e0eb2ceffbf474480ec2814e85d66ae")
+    assert advised[2] == (
+        r"""    sed -i 's/# IMSS should not use this script\.$/if [ "$1" == "flush" ]; then\n"""
+        r"""\t\techo "postfix flush"\n\t\tpostfix $1\n\t\texit $?\n\tfi/' /opt/trend/imss/script/postfix"""
+    ), "a command is one line, to be copied"
+    assert "imsva11" not in lines, "there is nothing to do on it"
+
+
+def test_advice_comes_in_japanese(maillag: Maillag, sample_lake: Path) -> None:
+    done = maillag("fleet", "--host", "burst14", "--lang", "ja", "--lake", sample_lake)
+    assert "Patch 2 (b1830) 以降の最新の Patch を適用してください。" in done.stdout
+    assert "imss12" not in done.stdout
+    wrong = maillag("fleet", "--lang", "fr", "--lake", sample_lake)
+    assert wrong.returncode == 2
+
+
+def test_the_fleet_comes_as_json_and_csv_for_machines(maillag: Maillag, sample_lake: Path) -> None:
+    (imss13,) = json.loads(maillag("fleet", "--host", "imss13", "--json", "--lake", sample_lake).stdout)
+    assert imss13["behaviour"] == "as_expected"
+    assert imss13["advice"] == ["apply_patch_1", "check_wrapper", "edit_wrapper"]
+    (header, row) = csv.reader(
+        io.StringIO(maillag("fleet", "--host", "imss13", "--csv", "--lake", sample_lake).stdout)
+    )
+    assert header[:3] == ["host", "product", "version"]
+    assert row[:3] == ["imss13", "imss", "9.1"]
+    (header,) = csv.reader(io.StringIO(maillag("fleet", "--changes", "--csv", "--lake", sample_lake).stdout))
+    assert header[:3] == ["host", "changed_at", "changes"]
+
+
+def test_a_change_is_shown_with_the_restarts_on_both_sides(
+    maillag: Maillag, tmp_path: Path, checker: Checker
+) -> None:
+    archive = tmp_path / "archive"
+    shutil.copytree(SAMPLE / "imsva11", archive / "imsva11")
+    (archive / "fleet.toml").write_text(
+        "[hosts.imsva11]\ntime_zone = 'Asia/Tokyo'\nproduct = 'imsva'\nbuild = 1631\n"
+        "queue_run_delay_seconds = 30\nminimal_backoff_seconds = 90\n"
+        '[[hosts.imsva11.changes]]\nfrom = 2026-11-25\nbuild = 1830\npatch = "\\u001b[31mPatch 2"\n'
+    )
+    run_job(Job(archive, tmp_path / "lake"), checker)
+    lines = maillag("fleet", "--changes", "--lake", "lake").stdout.splitlines()
+    assert [" ".join(line.split()) for line in lines] == [
+        "imsva11, 2026-11-25 00:00:00 (host time): build: 1631 -> 1830, "
+        r"patch: unknown -> \x1b[31mPatch 2",
+        "restarts with held mail not flushed median wait 95 % longest",
+        "before 2 2 0 (0%) 12 s 18 s 18 s",
+        "after 0 0 0 - - -",
+        "",
+    ]
+    (change,) = json.loads(maillag("fleet", "--changes", "--json", "--lake", "lake").stdout)
+    assert change["changes"] == ["build: 1631 -> 1830", "patch: unknown -> \x1b[31mPatch 2"]
+    assert change["changed_at"] == "2026-11-24T15:00:00Z"
+    fleet = maillag("fleet", "--lake", "lake").stdout
+    assert "0 (0 since 2026-11-25)" in fleet
+    assert "no evidence" in fleet
 
 
 def test_a_query_answers(maillag: Maillag, sample_lake: Path) -> None:

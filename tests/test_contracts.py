@@ -1,17 +1,15 @@
 """The contracts against what is really made: every table, column, type and value, and rules that trip."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import duckdb
-import polars as pl
 import pytest
 import yaml
 
 from transforms import dictionary
-from transforms.analyze import Thresholds
+from transforms.analyze import Thresholds, config_tables
 from transforms.catalog import CATALOG_NAME, create_tables
 from transforms.contracts import CONTRACT_FOLDER, Checker, Column, Contract, load_contracts
 from transforms.dictionary import render_dictionary
@@ -82,6 +80,13 @@ BROKEN_ROWS: Mapping[str, list[dict[str, Any]]] = {
         {"host": "twice", "date": "2026-11-24", "coverage_share": 1.5, "restart_count": 0},
         {"host": "twice", "date": "2026-11-24", "restart_count": 1, "restarts_with_held_mail_count": 2},
     ],
+    "marts.fleet_changes": [
+        {"host": "twice", "changed_at": "2026-11-24 01:00+00", "changes": []},
+        {"host": "twice", "changed_at": "2026-11-24 01:00+00"},
+        {"host": "sides", "changed_at": "2026-11-24 01:00+00", "restart_count_after": 1},
+        {"host": "sides", "changed_at": "2026-11-24 02:00+00", "restart_count_before": 2},
+        {"restart_count_before": 1, "restarts_with_held_mail_count_before": 2},
+    ],
     "marts.held_messages": [
         {"queue_id": "no_keys"},
         *(
@@ -103,6 +108,12 @@ BROKEN_ROWS: Mapping[str, list[dict[str, Any]]] = {
         },
         {"host": "overlap", "first_deferred_at": "2026-11-24 01:09+00"},
         {"held_recipient_count": 2, "recipient_count": 1, "failed_attempt_count": 2},
+    ],
+    "marts.host_diagnosis": [
+        {"host": "nowhere", "build_verdict": "old", "behaviour": "odd", "restart_count": 3},
+        {"host": "silent", "advice": ["find_build"], "advice_text": "", "advice_text_ja": ""},
+        {"host": "twice", "restart_count": 1, "restarts_with_held_mail_count": 2, "missing_flush_count": 0},
+        {"host": "twice"},
     ],
     "marts.missing_flushes": [
         {"restart_id": "twice"},
@@ -162,7 +173,7 @@ def made_tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str,
     models = load_models()
     marts = [model.name for model in models if model.name.startswith("marts.")]
     with duckdb.connect(":memory:") as connection:
-        create_tables(connection, frames | {"config.thresholds": pl.DataFrame([asdict(Thresholds())])})
+        create_tables(connection, frames | config_tables(Thresholds()))
         run_models(connection, models)
         return {table: described(connection, table) for table in (*frames, *marts)}
 

@@ -21,7 +21,7 @@ import polars as pl
 import pytest
 import yaml
 
-from transforms.analyze import Thresholds
+from transforms.analyze import Thresholds, config_tables
 from transforms.archive import discover
 from transforms.catalog import create_tables, create_views
 from transforms.contracts import load_contracts
@@ -103,7 +103,7 @@ def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     cases = [case for case in CASES if case.log is not None and str(case) in chosen]
     with connect() as connection:
         problems = tell_stories(connection, cases, tmp_path_factory.mktemp("stories"))
-        create_tables(connection, {"config.thresholds": thresholds({})})
+        create_tables(connection, config_tables(Thresholds()))
         run_models(connection, list(MODELS.values()))
         yield Told(connection, problems)
 
@@ -121,7 +121,7 @@ def parameters(form: str) -> list[Any]:
 def test_model_makes_these_rows_of_the_given_ones(case: Case) -> None:
     with connect() as connection:
         create_tables(connection, given_frames(case))
-        create_tables(connection, {"config.thresholds": thresholds(case.thresholds or {})})
+        create_tables(connection, config_tables(replace(Thresholds(), **(case.thresholds or {}))))
         run_models(connection, [MODELS[case.table]])
         assert_rows(connection.sql(f"select * from {case.table}").pl(), case)
 
@@ -157,11 +157,6 @@ def connect() -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def thresholds(overrides: Mapping[str, int]) -> pl.DataFrame:
-    """Return the one row of config.thresholds."""
-    return pl.DataFrame([asdict(replace(Thresholds(), **overrides))])
-
-
 @cache
 def schemas() -> dict[str, pl.Schema]:
     """Return the columns of all tables; those of the models come from running them on nothing."""
@@ -174,7 +169,7 @@ def schemas() -> dict[str, pl.Schema]:
     }
     with connect() as connection:
         create_tables(connection, {name: schema.to_frame() for name, schema in inputs.items()})
-        create_tables(connection, {"config.thresholds": thresholds({})})
+        create_tables(connection, config_tables(Thresholds()))
         run_models(connection, list(MODELS.values()))
         made = {name: connection.sql(f"select * from {name}").pl().schema for name in MODELS}
     return inputs | made
@@ -182,7 +177,7 @@ def schemas() -> dict[str, pl.Schema]:
 
 def given_frames(case: Case) -> dict[str, pl.DataFrame]:
     """Return all input tables of the case's model, empty where it gives no rows."""
-    inputs = MODELS[case.table].inputs - {"config.thresholds"}
+    inputs = {name for name in MODELS[case.table].inputs if not name.startswith("config.")}
     given = case.given or {}
     assert given.keys() <= inputs, f"{case.table} does not read {given.keys() - inputs}"
     return {
@@ -243,7 +238,7 @@ def plain_value(value: Any) -> Any:
         case datetime():
             return value.astimezone(UTC).isoformat(" ")
         case list():
-            return sorted(value)
+            return [plain_value(item) for item in value]
     return value
 
 

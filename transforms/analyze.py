@@ -7,6 +7,7 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
+from transforms.advice import load_advice
 from transforms.catalog import create_tables, create_views
 from transforms.contracts import Contract
 from transforms.ledger import LakeFile
@@ -61,6 +62,14 @@ class Thresholds:
     """A notice of lost lines speaks of at most this long before it (imjournal's interval)."""
     long_delay_seconds: int = 300
     """What delayed_over_5_min_count counts as long."""
+    advised_retry_seconds: int = 300
+    """The queue_run_delay and minimal_backoff_time that advice proposes (KA-0010256)."""
+
+
+def config_tables(thresholds: Thresholds) -> dict[str, pl.DataFrame]:
+    """Return the tables of what is set and not logged: thresholds in one row, advice with its position."""
+    advice = pl.DataFrame([asdict(one) for one in load_advice()]).with_row_index("position")
+    return {"config.thresholds": pl.DataFrame([asdict(thresholds)]), "config.advice": advice}
 
 
 def build_marts(
@@ -86,7 +95,7 @@ def build_marts(
         read = frozenset().union(*(model.inputs for model in models)) - frames.keys()
         inputs = [c for c in contracts if c.table in read and not c.table.startswith("marts.")]
         create_views(connection, lake, contracts=inputs, files=files)
-        create_tables(connection, {**frames, "config.thresholds": pl.DataFrame([asdict(thresholds)])})
+        create_tables(connection, {**frames, **config_tables(thresholds)})
         run_models(connection, models, progress)
         return [
             _write_mart(connection, lake, model.name, run_id)

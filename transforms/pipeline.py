@@ -15,6 +15,7 @@ import duckdb
 import polars as pl
 from sqlalchemy.exc import SQLAlchemyError
 
+from transforms.advice import load_advice
 from transforms.analyze import Thresholds, build_marts
 from transforms.archive import discover
 from transforms.catalog import create_tables, create_views, publish
@@ -264,6 +265,7 @@ def _fingerprint(
             for path in files.get("fleet.host_history", ())
         ],
         "thresholds": asdict(job.thresholds),
+        "advice": [asdict(advice) for advice in load_advice()],
         "models": {model.name: model.sql for model in models},
         "contracts": {name: asdict(contract) for name, contract in contracts.items()},
     }

@@ -1,5 +1,7 @@
 -- One row per restart after which waiting mail was not flushed, with what a flush would have saved.
--- Avoidable is the delay beyond the later of expected_flush_at and the message's first deferral.
+-- Avoidable is the delay beyond the later of expected_flush_at and the message's first deferral. advice is
+-- the first step for the build at that time, else shorter retries, where they are not short already. No
+-- wrapper script helps a restart that the manager did not notice.
 with avoidable as (
     select
         restarts.restart_id,
@@ -38,11 +40,16 @@ select
     restarts.flush_order,
     restarts.missing_reason,
     restarts.build_verdict,
-    if(
-        restarts.build_verdict = 'known_defective' or build_verdicts.advice = 'shorten_queue_interval',
-        build_verdicts.advice,
-        'shorten_retry'
-    ) as advice,
+    case
+        when build_verdicts.mta = 'sendmail' then build_verdicts.advice[1]
+        when restarts.missing_reason = 'not_noticed' and not build_verdicts.is_intermittent
+            then 'flush_after_restart'
+        when len(build_verdicts.advice) > 0 then build_verdicts.advice[1]
+        when not build_verdicts.is_retry_short then 'shorten_retry'
+        when restarts.build_verdict = 'fixed' then 'check_flush'
+        when restarts.build_verdict = 'unspecified' then 'apply_latest_patch'
+        else 'find_build'
+    end as advice,
     restarts.held_message_count,
     totals.avoidable_delay_total_seconds,
     totals.avoidable_delay_max_seconds,

@@ -1,0 +1,98 @@
+"""The published catalog to the fleet: what each host is, how it behaves, what to do, and what changes did."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from flows.answer import Row, duration, local_time, new_table, plain
+
+DIAGNOSIS = """
+select *
+from marts.host_diagnosis
+where len($hosts) = 0 or list_contains($hosts, host)
+order by host
+"""
+CHANGES = """
+select *
+from marts.fleet_changes
+where len($hosts) = 0 or list_contains($hosts, host)
+order by host, changed_at
+"""
+TEXT_COLUMNS = {"en": "advice_text", "ja": "advice_text_ja"}
+
+
+def show_diagnosis(console: Console, rows: Sequence[Row], zones: dict[str, str], language: str) -> None:
+    """Print one line per host, then what to do on each that needs something, `language` being en or ja."""
+    if not rows:
+        console.print(Text("No host was found."))
+        return
+    table = new_table(
+        "The fleet",
+        ("host", "product", "build", "behaviour", "retry", "restarts", "not flushed", "longest wait"),
+        right={"restarts", "not flushed", "longest wait"},
+    )
+    for row in rows:
+        table.add_row(
+            Text(plain(row["host"])),
+            Text(plain(_product(row))),
+            row["build_verdict"].replace("_", " "),
+            row["behaviour"].replace("_", " "),
+            _retry(row),
+            f"{row['restart_count']:,}",
+            _not_flushed(row, zones[row["host"]]),
+            duration(row["restart_delay_max_seconds"]),
+            style="red" if row["current_missing_count"] else None,
+        )
+    console.print(table)
+    for row in rows:
+        if row["advice"]:
+            console.print()
+            console.print(Text(plain(row["host"]), style="bold"))
+            # Commands must come out in one piece: the terminal wraps what is too long.
+            for line in row[TEXT_COLUMNS[language]].split("\n"):
+                console.print(Text(plain(line)), soft_wrap=True)
+
+
+def show_changes(console: Console, rows: Sequence[Row], zones: dict[str, str]) -> None:
+    """Print each change of a host's settings, with its restarts before and after it."""
+    if not rows:
+        console.print(Text("No host's settings changed."))
+    numbers = ("restarts", "with held mail", "not flushed", "median wait", "95 %", "longest")
+    for row in rows:
+        when = f"{row['host']}, {local_time(row['changed_at'], zones[row['host']])} (host time): "
+        console.print(Text(plain(when + ", ".join(row["changes"])), style="bold"), soft_wrap=True)
+        table = new_table("", ("", *numbers), right=set(numbers))
+        table.add_row("before", *_side(row, "before"))
+        table.add_row("after", *_side(row, "after"))
+        console.print(table)
+        console.print()
+
+
+def _product(row: Row) -> str:
+    if row["product"] is None:
+        return "unknown"
+    build = f"b{row['build']}" if row["build"] is not None else "(build unknown)"
+    return " ".join(filter(None, (row["product"].upper(), row["version"], build)))
+
+
+def _retry(row: Row) -> str:
+    settings = (row["queue_run_delay_seconds"], row["minimal_backoff_seconds"])
+    return " / ".join("?" if seconds is None else f"{seconds} s" for seconds in settings)
+
+
+def _not_flushed(row: Row, zone: str) -> str:
+    if row["current_from"] is None:
+        return f"{row['missing_flush_count']:,}"
+    since = local_time(row["current_from"], zone)[:10]
+    return f"{row['missing_flush_count']:,} ({row['current_missing_count']:,} since {since})"
+
+
+def _side(row: Row, side: str) -> tuple[str, ...]:
+    share = row[f"missing_share_{side}"]
+    return (
+        f"{row[f'restart_count_{side}']:,}",
+        f"{row[f'restarts_with_held_mail_count_{side}']:,}",
+        f"{row[f'missing_flush_count_{side}']:,}" + ("" if share is None else f" ({share:.0%})"),
+        *(duration(row[f"restart_delay_{part}_seconds_{side}"]) for part in ("p50", "p95", "max")),
+    )

@@ -1,0 +1,39 @@
+"""advice.yaml to what maillag advises: the codes in their order, with their texts."""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+ADVICE_FILE = Path(__file__).with_name("advice.yaml")
+
+
+@dataclass(frozen=True)
+class Advice:
+    """One thing to do: its code, a title for tables, sentences in English and Japanese, and commands.
+
+    Between braces stand the names of figures, which sql/staging/host_advice.sql fills in for each host.
+    """
+
+    code: str
+    title: str
+    en: tuple[str, ...]
+    ja: tuple[str, ...]
+    commands: tuple[str, ...] = ()
+
+
+@cache
+def load_advice() -> tuple[Advice, ...]:
+    """Return all advice, in the order in which a host is given it."""
+    entries = yaml.safe_load(ADVICE_FILE.read_text(encoding="utf-8"))
+    return tuple(
+        Advice(
+            code=entry["code"],
+            title=entry["title"],
+            en=tuple(entry["en"]),
+            ja=tuple(entry["ja"]),
+            commands=tuple(entry.get("commands", ())),
+        )
+        for entry in entries
+    )
