@@ -15,8 +15,7 @@ from transforms.pipeline import Job
 RECORDING = Path(__file__).parent / "archives" / "rig"
 SCENARIOS: list[dict[str, Any]] = json.loads((RECORDING / "truth.json").read_text())
 # What the models do not tell yet; the test fails once they do.
-OPEN_VERDICTS = {
-}
+OPEN_VERDICTS = {}
 OPEN_RESTARTS = {
     "no_traffic": "a restart that no log shows cannot be found",
 }
