@@ -111,6 +111,8 @@ def show_explanation(console: Console, explanation: Explanation, *, is_all: bool
     lasted = f", {duration(restart['outage_seconds'])}" if restart["outage_seconds"] is not None else ""
     _print(console, f"Down at {local_time(restart['down_at'], zone)}, {until}{about}{lasted}.")
     _show_lines(console, explanation.service, zone)
+    if not explanation.service:
+        _print(console, f"No attempt failed; what tells of it: {', '.join(restart['evidence'])}.")
 
     _heading(console, "What was held")
     _print(console, _held_in_words(restart, explanation.waiting))

@@ -94,17 +94,16 @@ class Why:
         if scan["early_count"]:
             return f"no flush: {early}, but it {left_behind}"
         return (
-            f"no proof of a flush, for its youngest mail had waited {waited}, and a queue run takes mail after "
-            f"{limit}"
+            f"no proof of a flush, for its youngest mail had waited {waited}, and a queue run takes mail "
+            f"after {limit}"
         )
 
     def _ineffective(self) -> str:
         missed, failed = self.restart["flush_missed_count"], self.restart["flush_failed_count"]
         if self.restart["flush_observed_at"]:
-            return (
-                f"{self._flush()} missed {_messages(missed)} that waited, and {_messages(failed)} failed "
-                "again after it"
-            )
+            outcomes = [f"missed {_messages(missed)} that waited"] if missed else []
+            outcomes += [f"took {_messages(failed)} that failed again"] if failed else []
+            return f"{self._flush()} {' and '.join(outcomes)}"
         return f"{self._order()}, but no flush was seen, and {_messages(missed)} waited on"
 
     def _doubt(self) -> str:
@@ -211,11 +210,18 @@ class Why:
         return f"{self._at(window['window_from'])} to {until}"
 
     def _covered_until(self) -> str:
-        spans = [span for span in self.explanation.spans if span["log_kind"] == "maillog"]
-        return self._at(spans[0]["covered_until"]) if spans else "no time"
+        for span in self.explanation.spans:
+            is_around = span["covered_from"] <= self.restart["down_at"] <= span["covered_until"]
+            if span["log_kind"] == "maillog" and is_around:
+                return self._at(span["covered_until"])
+        return "no time"
 
     def _at(self, instant: datetime | None) -> str:
-        return local_time(instant, self.zone)[-8:] if instant else "no time"
+        """Return the host's time, without the day that the service went down."""
+        if instant is None:
+            return "no time"
+        day = local_time(self.restart["down_at"], self.zone)[: len("2026-11-24 ")]
+        return local_time(instant, self.zone).removeprefix(day)
 
 
 def _messages(count: int) -> str:

@@ -271,7 +271,7 @@ select
     waits.queue_id,
     waits.lifetime,
     waits.waited_seconds,
-    waits.reactivated_at,
+    waits.round_number,
     waits.is_backoff_known,
     waits.is_by_sendmail,
     if(
@@ -305,7 +305,7 @@ qualify
 order by scans.began_at, scans.instance
 """
 
-# The line of one re-activation; sendmail has none, so that it is that of the attempt.
+# The line of the re-activation that ended a round; sendmail has none, so that it is that of the attempt.
 REACTIVATION_LINE = f"""
 with maillogs as ({_MAILLOGS})
 
@@ -317,7 +317,7 @@ where
     and events.instance = $instance
     and events.queue_id = $queue_id
     and events.lifetime = $lifetime
-    and events.logged_at = $reactivated_at
+qualify row_number() over (order by events.event_number) = $round_number + 1
 """
 
 QMGR_START_LINES = """

@@ -301,7 +301,7 @@ def _scan_lines(connection: duckdb.DuckDBPyConnection, scan: Row) -> list[Row]:
     def told(sql: str, *names: str) -> list[Row]:
         return _fetch(connection, sql, **{name: scan[name] for name in names})
 
-    rows = told(evidence.REACTIVATION_LINE, "instance", "queue_id", "lifetime", "reactivated_at")
+    rows = told(evidence.REACTIVATION_LINE, "instance", "queue_id", "lifetime", "round_number")
     if scan["is_at_qmgr_start"]:
         rows += told(evidence.QMGR_START_LINES, "instance", "began_at", "ended_at")
     return rows
