@@ -62,7 +62,7 @@ class Why:
             case "not_ordered", _:
                 return f"{self._order()}, and the manager orders one only if it noticed the restart"
             case "wrapper_defect", _:
-                return f"{self._order()}, and {self._build()} has a wrapper known to be defective"
+                return f"{self._order()}, and {self._build()} is known to be defective"
             case "unknown", "ordered":
                 return (
                     f"{self._order()}, and {self._build()} is not known to be defective "
@@ -94,8 +94,8 @@ class Why:
         if scan["early_count"]:
             return f"no flush: {early}, but it {left_behind}"
         return (
-            f"no proof of a flush, for its youngest mail had waited {waited}, and a queue run takes mail "
-            f"after {limit}"
+            f"no proof of a flush, for its youngest mail had waited {waited}, and after {limit} it may have "
+            "been a queue run"
         )
 
     def _ineffective(self) -> str:
@@ -113,6 +113,8 @@ class Why:
                 return f"the maillog ends at {until}, too early to see what became of the mail that waited"
             case "coverage_gap":
                 return f"the maillog has a gap after {until}, where it would show what became of the mail"
+            case "settings_unknown" if self.explanation.host["mta"] == "sendmail":
+                return "no start of sendmail tells when its queue runs were due"
             case "settings_unknown":
                 return f"{self._backoff()}, and these re-activations may be queue runs or flushes"
             case "too_few_messages":
