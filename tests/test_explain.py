@@ -310,8 +310,8 @@ def test_it_prints_path_line_time_and_text_and_the_sentence(told: Told) -> None:
         for line in printed
     )
     assert printed[-6:] == [
-        "The verdict is missing: 2 messages waited after the service was up again (about 10:00:21), no manager "
-        "log covers the window, and no flush was seen.",
+        "The verdict is missing: 2 messages waited after the service was up again (about 10:00:21), no "
+        "manager log covers the window, and no flush was seen.",
         "Why not not_needed: 2 messages waited after the service was up again (about 10:00:21).",
         "Why not effective: no flush was seen in the window of this restart (09:59:58 to 10:02:21).",
         "Why not ineffective: no flush was seen that missed anything, and no manager log covers the window.",
