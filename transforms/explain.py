@@ -211,18 +211,15 @@ def _run_models(connection: duckdb.DuckDBPyConnection, host: str, days: tuple[da
                 files={table: [str(file) for file in own]},
             )
         else:
-            of_host = (
-                "where host = $host" if "host" in contracts[table].columns else "where $host is not null"
-            )
+            of_host = {"host": host} if "host" in contracts[table].columns else {}
+            where = "where host = $host" if of_host else ""
             connection.execute(f"create schema if not exists {table.split('.')[0]}")
-            connection.execute(
-                f"create table {table} as select * from published.{table} {of_host}", {"host": host}
-            )
+            connection.execute(f"create table {table} as select * from published.{table} {where}", of_host)
     run_models(connection, models)
 
 
 def _folder(file: Path, prefix: str) -> str | None:
-    return next((part for part in file.parts if part.startswith(prefix)), None)
+    return next((part for part in reversed(file.parts) if part.startswith(prefix)), None)
 
 
 def _is_of(file: Path, host: str, days: tuple[date, date] | None) -> bool:
