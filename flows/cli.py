@@ -182,6 +182,35 @@ def fleet(
 
 
 @app.command()
+def explain(
+    restart_id: Annotated[str, typer.Argument(help="Its id, or host and any instant inside it (UTC).")],
+    lake: Lake = None,
+    archive: Annotated[
+        Path | None, typer.Option("--archive", help="Where the log lines are read.", show_default="settings")
+    ] = None,
+    show_all: Annotated[bool, typer.Option("--all", help="All messages, not only the worst.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Print the log lines behind one restart, and why its flush got this verdict and no other."""
+    from flows import answer
+    from flows.explain import SHOWN, as_document, difference_in_words, show_explanation
+    from transforms.explain import explain_restart, find_restart
+
+    lake, archive = _lake(lake), _archive(archive)
+    with answer.open_catalog(lake) as catalog:
+        found = find_restart(catalog, restart_id)
+    limit = None if show_all or as_json else SHOWN
+    explanation = explain_restart(lake, found, archive=archive, message_limit=limit)
+    if as_json:
+        answer.write_json(as_document(explanation))
+    else:
+        show_explanation(answer.output_console(), explanation, is_all=show_all)
+    if explanation.differences:
+        print(f"critical: {answer.plain(difference_in_words(explanation))}", file=sys.stderr)
+        raise typer.Exit(BROKEN)
+
+
+@app.command()
 def query(
     sql: Annotated[str, typer.Argument(help="One SELECT over events., fleet., ops. and marts.")],
     lake: Lake = None,
@@ -248,6 +277,16 @@ def _lake(lake: Path | None) -> Path:
     from flows.settings import load_settings
 
     return load_settings().lake
+
+
+def _archive(archive: Path | None) -> Path | None:
+    if archive is None:
+        from flows.settings import load_settings
+
+        return load_settings().archive
+    if not archive.is_dir():
+        raise MaillagError(f"{archive}: is not a folder. Give the archive that the lake was made from.")
+    return archive
 
 
 def _choice(hosts: list[str] | None, since: Day, until: Day) -> dict[str, Any]:

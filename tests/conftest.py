@@ -16,6 +16,7 @@ from transforms.ledger import QuarantineRow, SourceRecord
 from transforms.pipeline import Analyzed, Ingested, Job, NoProgress
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
+RECORDING = Path(__file__).parent / "archives" / "rig"
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,12 @@ def sample_lake(tmp_path_factory: pytest.TempPathFactory, checker: Checker) -> P
     lake = tmp_path_factory.mktemp("sample") / "lake"
     run_job(Job(SAMPLE, lake), checker)
     return lake
+
+
+@pytest.fixture(scope="session")
+def rig_run(tmp_path_factory: pytest.TempPathFactory, checker: Checker) -> Run:
+    """A run over the recorded scenarios of the rig."""
+    return run_job(Job(RECORDING, tmp_path_factory.mktemp("rig") / "lake"), checker)
 
 
 def pytest_unconfigure() -> None:

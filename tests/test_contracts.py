@@ -36,6 +36,7 @@ LEDGER_TABLES = ("source_files", "runs", "quarantine")
 
 # Rows that must trip the rules of their table, every rule by at least one; columns left out are NULL.
 BROKEN_ROWS: Mapping[str, list[dict[str, Any]]] = {
+    "config.thresholds": [{"flush_window_seconds": -120}],
     "events.clients": [{"host": None}],
     "events.delivery_attempts": [
         {"source_id": "a", "line_number": 1, "status": "lost"},
@@ -164,6 +165,7 @@ def made_tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str,
     """Return the type of every column of every public table, made by the code itself from nothing."""
     history = HISTORY_SCHEMA.to_frame()
     frames = {
+        "config.thresholds": config_tables(Thresholds())["config.thresholds"],
         **{f"events.{name}": schema.to_frame() for name, schema in EVENT_TABLES.items()},
         "ops.line_counts": LINE_COUNTS.to_frame(),
         **{f"ops.{name}": Ledger.schema(name).to_frame() for name in LEDGER_TABLES},
@@ -343,7 +345,7 @@ def test_the_catalog_carries_the_meanings(sample_lake: Path) -> None:
     with duckdb.connect(str(sample_lake / CATALOG_NAME), read_only=True) as connection:
         rows = connection.execute(
             "select schema_name || '.' || table_name, column_name, comment from duckdb_columns() "
-            "where schema_name in ('events', 'fleet', 'ops', 'marts')"
+            "where schema_name in ('config', 'events', 'fleet', 'ops', 'marts')"
         ).fetchall()
     commented = {(table, column): comment for table, column, comment in rows}
     assert commented == {

@@ -2,20 +2,16 @@
 
 import json
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from flows import answer
-from tests.conftest import Run, restarts_by_host, run_job
-from transforms.contracts import Checker
-from transforms.pipeline import Job
+from tests.conftest import RECORDING, Run, restarts_by_host
 
-RECORDING = Path(__file__).parent / "archives" / "rig"
 SCENARIOS: list[dict[str, Any]] = json.loads((RECORDING / "truth.json").read_text())
 # What the models do not tell yet; the test fails once they do.
-OPEN_VERDICTS = {}
+OPEN_VERDICTS: dict[str, str] = {}
 OPEN_RESTARTS = {
     "no_traffic": "a restart that no log shows cannot be found",
 }
@@ -26,13 +22,8 @@ Restarts = dict[str, list[answer.Row]]
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, checker: Checker) -> Run:
-    return run_job(Job(RECORDING, tmp_path_factory.mktemp("rig") / "lake"), checker)
-
-
-@pytest.fixture(scope="module")
-def restarts(run: Run) -> Restarts:
-    return restarts_by_host(run.job.lake)
+def restarts(rig_run: Run) -> Restarts:
+    return restarts_by_host(rig_run.job.lake)
 
 
 def scenarios(still_open: dict[str, str]) -> list[Any]:
@@ -64,9 +55,9 @@ def test_bounds_hold_the_true_stop_and_start(scenario: dict[str, Any], restarts:
             assert_between(found["up_at_earliest"], made["up_at"], found["up_at_latest"])
 
 
-def test_every_line_is_understood_and_every_promise_kept(run: Run) -> None:
-    assert sum(source.unparsed_line_count for source in run.sources.values()) == 0
-    assert run.findings == []
+def test_every_line_is_understood_and_every_promise_kept(rig_run: Run) -> None:
+    assert sum(source.unparsed_line_count for source in rig_run.sources.values()) == 0
+    assert rig_run.findings == []
 
 
 def assert_between(earliest: datetime | None, instant: float, latest: datetime | None) -> None:

@@ -85,26 +85,25 @@ def build_marts(
 ) -> list[LakeFile]:
     """Run the models over the lake's files and the ledger's tables; return the new mart files.
 
-    They stay unseen until the ledger lists them.
+    The thresholds that the marts were made with are written beside them. All stay unseen until the ledger
+    lists them.
     """
     with duckdb.connect(":memory:") as connection:
         connection.execute("set timezone = 'UTC'")
         connection.execute("set preserve_insertion_order = false")
         # What does not fit into memory spills into the lake's own folder.
         connection.execute("set temp_directory = $folder", {"folder": str(lake / "spill")})
-        read = frozenset().union(*(model.inputs for model in models)) - frames.keys()
+        given = {**frames, **config_tables(thresholds)}
+        read = frozenset().union(*(model.inputs for model in models)) - given.keys()
         inputs = [c for c in contracts if c.table in read and not c.table.startswith("marts.")]
         create_views(connection, lake, contracts=inputs, files=files)
-        create_tables(connection, {**frames, **config_tables(thresholds)})
+        create_tables(connection, given)
         run_models(connection, models, progress)
-        return [
-            _write_mart(connection, lake, model.name, run_id)
-            for model in models
-            if model.name.startswith("marts.")
-        ]
+        marts = [model.name for model in models if model.name.startswith("marts.")]
+        return [_write_table(connection, lake, table, run_id) for table in ("config.thresholds", *marts)]
 
 
-def _write_mart(connection: duckdb.DuckDBPyConnection, lake: Path, table: str, run_id: str) -> LakeFile:
+def _write_table(connection: duckdb.DuckDBPyConnection, lake: Path, table: str, run_id: str) -> LakeFile:
     path = Path(*table.split("."), f"{run_id}.parquet")
     (lake / path).parent.mkdir(parents=True, exist_ok=True)
     target = str(lake / path).replace("'", "''")

@@ -1,7 +1,9 @@
 """The lake's current files to one DuckDB catalog that analysts open: views, comments, one rename."""
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from urllib.parse import quote
 
 import duckdb
 import polars as pl
@@ -85,6 +87,38 @@ def publish(
     published = lake / CATALOG_NAME
     aside.replace(published)
     return published
+
+
+def attach_published(lake: Path) -> duckdb.DuckDBPyConnection:
+    """Open an empty database in memory, the catalog as `published` beside it, and only the lake in reach."""
+    connection = duckdb.connect(":memory:")
+    connection.execute("set timezone = 'UTC'")
+    connection.execute(f"attach {_literal(str(lake / CATALOG_NAME))} as published (read_only)")
+    connection.execute("set allowed_directories = [?]", [str(lake.resolve())])
+    connection.execute("set enable_external_access = false")
+    connection.execute("set lock_configuration = true")
+    return connection
+
+
+def host_folder(host: str) -> str:
+    """Return the name of the lake's folders for a host, which may be called anything."""
+    return f"host={quote(host, safe='')}"
+
+
+def published_files(connection: duckdb.DuckDBPyConnection, table: str) -> list[Path]:
+    """Return the files that a table of the attached catalog shows; none if it is no view over files."""
+    schema, name = table.split(".")
+    views = connection.execute(
+        "select sql from duckdb_views() "
+        "where database_name = 'published' and schema_name = ? and view_name = ?",
+        [schema, name],
+    ).fetchall()
+    return [
+        Path(literal.replace("''", "'"))
+        for (sql,) in views
+        if "read_parquet(" in sql
+        for literal in re.findall(r"'((?:[^']|'')*\.parquet)'", sql)
+    ]
 
 
 def _create_schema_of(connection: duckdb.DuckDBPyConnection, table: str) -> None:

@@ -1,10 +1,10 @@
 """Event frames to immutable Parquet files, partitioned by table, host and UTC date."""
 
 from pathlib import Path
-from urllib.parse import quote
 
 import polars as pl
 
+from transforms.catalog import host_folder
 from transforms.events import ParsedBlock, merge_line_counts
 from transforms.ledger import LakeFile
 
@@ -17,8 +17,7 @@ class EventWriter:
 
     def __init__(self, lake: Path, host: str, run_id: str) -> None:
         self.lake = lake
-        # A host's name is a folder's name, but it may hold anything that a file system allows.
-        self.host_folder = f"host={quote(host, safe='')}"
+        self.host_folder = host_folder(host)
         self.run_id = run_id
         self.files: list[LakeFile] = []
         self._line_counts: list[pl.DataFrame] = []

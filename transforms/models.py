@@ -1,7 +1,7 @@
 """SQL files to tables: finds the models, derives their order from the SQL, and runs them."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -47,6 +47,15 @@ def load_models(folder: Path = SQL_FOLDER) -> list[Model]:
     except CycleError as error:
         raise MaillagError(f"sql: these models need each other: {', '.join(error.args[1])}.") from None
     return [models[name] for name in order]
+
+
+def needed_models(models: list[Model], tables: Iterable[str]) -> list[Model]:
+    """Return the models that make these tables, and all that they rest on, in the given order."""
+    needed = set(tables)
+    for model in reversed(models):
+        if model.name in needed:
+            needed |= model.inputs
+    return [model for model in models if model.name in needed]
 
 
 def run_models(

@@ -67,7 +67,10 @@ in_polls as (
     from near_polls
 )
 
-select restart_id
+select
+    restart_id,
+    earlier_poll_at,
+    later_poll_at
 from in_polls
 where
     ceil(from_polls) > floor(until_polls)

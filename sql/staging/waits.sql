@@ -9,18 +9,25 @@ with timed as (
         waits.*,
         host_history.minimal_backoff_seconds_source in ('fleet_file', 'inventory', 'fleet_defaults')
             as is_backoff_known,
-        host_history.minimal_backoff_seconds - thresholds.backoff_margin_seconds as due_seconds,
-        coalesce(
-            estimates.backoff_above_seconds - thresholds.backoff_margin_seconds,
-            least(
-                host_history.minimal_backoff_seconds - thresholds.backoff_margin_seconds,
-                thresholds.assumed_backoff_seconds
+        if(
+            is_backoff_known,
+            host_history.minimal_backoff_seconds - thresholds.backoff_margin_seconds,
+            coalesce(
+                estimates.backoff_above_seconds - thresholds.backoff_margin_seconds,
+                least(
+                    host_history.minimal_backoff_seconds - thresholds.backoff_margin_seconds,
+                    thresholds.assumed_backoff_seconds
+                )
             )
-        ) as surely_early_seconds,
-        coalesce(
-            estimates.backoff_up_to_seconds,
-            host_history.minimal_backoff_seconds - thresholds.backoff_margin_seconds
-        ) as surely_due_seconds
+        ) as earliest_run_seconds,
+        if(
+            is_backoff_known,
+            earliest_run_seconds,
+            coalesce(
+                estimates.backoff_up_to_seconds,
+                host_history.minimal_backoff_seconds - thresholds.backoff_margin_seconds
+            )
+        ) as due_seconds
     from staging.deferred_waits as waits
     inner join fleet.host_history as host_history
         on
@@ -40,17 +47,12 @@ select
     round_number,
     scan_number,
     waited_seconds,
+    earliest_run_seconds,
     is_backoff_known,
     is_skipped,
     is_by_sendmail,
-    if(
-        is_by_sendmail,
-        null,
-        waited_seconds < if(is_backoff_known, due_seconds, surely_early_seconds)
-    ) as is_early,
-    not is_backoff_known
-    and waited_seconds >= surely_early_seconds
-    and waited_seconds < surely_due_seconds as is_unsettled,
+    if(is_by_sendmail, null, waited_seconds < earliest_run_seconds) as is_early,
+    waited_seconds >= earliest_run_seconds and waited_seconds < due_seconds as is_unsettled,
     deferred_at,
     reactivated_at,
     waited_until

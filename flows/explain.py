@@ -1,0 +1,235 @@
+"""An explanation to what a person reads, line by line, or to the same as JSON."""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from flows.answer import VERDICTS, duration, local_time, plain
+from flows.why import SOURCES, Why
+from transforms.explain import Evidence, Explanation, Line, Row
+
+# Messages and scans that are shown unless all are asked for.
+SHOWN = 5
+ROLES = {
+    "last_answer": "last answer before",
+    "scan_stopped": "stopped",
+    "scan_started": "started",
+    "qmgr_start": "Postfix started",
+}
+SETTINGS = (
+    "product",
+    "version",
+    "build",
+    "wrapper_md5",
+    "mta",
+    "time_zone",
+    "scan_port",
+    "queue_run_delay_seconds",
+    "minimal_backoff_seconds",
+    "maximal_backoff_seconds",
+)
+# Those that a verdict rests on; the JSON has all.
+THRESHOLDS = (
+    "flush_window_seconds",
+    "backoff_margin_seconds",
+    "assumed_backoff_seconds",
+    "left_behind_seconds",
+    "order_effect_seconds",
+    "gap_after_seconds",
+)
+
+
+def as_document(explanation: Explanation) -> dict[str, Any]:
+    """Return the explanation as JSON is to hold it: every line with path, line_number and role."""
+    why = Why(explanation) if is_derived(explanation) else None
+    return {
+        "restart": explanation.restart,
+        "differences": {
+            name: {"published": published, "derived": derived}
+            for name, (published, derived) in explanation.differences.items()
+        },
+        "verdict": why
+        and {
+            "sentence": why.verdict(),
+            "not": why.others(),
+            "missing_reason": why.missing_reason(),
+        },
+        "service": [asdict(line) for line in explanation.service],
+        "held": {
+            **explanation.waiting,
+            "messages": [_with_lines(message) for message in explanation.messages],
+        },
+        "orders": [asdict(line) for line in explanation.orders],
+        "scans": [
+            _with_lines(scan) | {"sentence": why.scan(scan.facts)} for scan in explanation.scans if why
+        ],
+        "coverage": {
+            "spans": explanation.spans,
+            "files": explanation.sources,
+            "losses": [asdict(line) for line in explanation.losses],
+        },
+        "settings": host_settings(explanation.host),
+        "thresholds": explanation.thresholds,
+    }
+
+
+def difference_in_words(explanation: Explanation) -> str:
+    """Return what is wrong with a verdict that the lake's events do not give."""
+    restart_id = explanation.restart["restart_id"]
+    if not is_derived(explanation):
+        return (
+            f"{restart_id}: the lake's events give no such restart any more. If its days were removed on "
+            "purpose the published row is all that is left; if not, report this as a defect."
+        )
+    changed = ", ".join(
+        f"{name} is {derived}, published is {published}"
+        for name, (published, derived) in explanation.differences.items()
+    )
+    return (
+        f"{restart_id}: the lake's events give something else than what is published ({changed}). If days "
+        "were removed on purpose the published row is right; if not, report this as a defect."
+    )
+
+
+def show_explanation(console: Console, explanation: Explanation, *, is_all: bool) -> None:
+    """Print an explanation, its lines grouped under headings and in the order of time."""
+    restart, host = explanation.restart, explanation.host
+    if not is_derived(explanation):
+        _print(console, f"{restart['restart_id']}: {VERDICTS[restart['flush_verdict']]}", style="bold")
+        return
+    zone = host["time_zone"]
+    why = Why(explanation)
+    _print(console, f"{restart['restart_id']}: {VERDICTS[restart['flush_verdict']]}", style="bold")
+    _print(console, f"Times are those of the host ({zone}).")
+
+    _heading(console, "What the service did")
+    until = f"up at {local_time(restart['up_at'], zone)}" if restart["up_at"] else "not seen to be up again"
+    about = " (estimated)" if restart["is_up_at_estimated"] else ""
+    lasted = f", {duration(restart['outage_seconds'])}" if restart["outage_seconds"] is not None else ""
+    _print(console, f"Down at {local_time(restart['down_at'], zone)}, {until}{about}{lasted}.")
+    _show_lines(console, explanation.service, zone)
+    if not explanation.service:
+        _print(console, f"No attempt failed; what tells of it: {', '.join(restart['evidence'])}.")
+
+    _heading(console, "What was held")
+    _print(console, _held_in_words(restart, explanation.waiting))
+    shown = explanation.messages if is_all else explanation.messages[:SHOWN]
+    for message in shown:
+        _print(console, _message_in_words(message.facts))
+        _show_lines(console, message.lines, zone)
+    _show_rest(console, restart["held_message_count"] - len(shown), "messages")
+
+    _heading(console, "Orders and flushes")
+    if not explanation.orders:
+        _print(console, "No order to flush.")
+    _show_lines(console, explanation.orders, zone)
+    scans = explanation.scans if is_all else _telling(explanation.scans)
+    for scan in scans:
+        _print(console, f"{_scan_in_words(scan.facts, zone)}: {why.scan(scan.facts)}.")
+        _show_lines(console, scan.lines, zone)
+    _show_rest(console, len(explanation.scans) - len(scans), "scans of the queue")
+
+    _heading(console, "Coverage")
+    for span in explanation.spans:
+        _print(
+            console,
+            f"{span['log_kind'].replace('_', ' ')}: {local_time(span['covered_from'], zone)} to "
+            f"{local_time(span['covered_until'], zone)} without a gap",
+        )
+    for source in explanation.sources:
+        _print(console, f"{source['path']}: {source['line_count']:,} lines, {source['status']}")
+    _show_lines(console, explanation.losses, zone)
+
+    _heading(console, "Settings")
+    for setting in host_settings(host):
+        origin = SOURCES.get(setting["source"], setting["source"])
+        _print(console, f"{setting['name']} = {setting['value']} ({origin})")
+    for name in THRESHOLDS:
+        _print(console, f"{name} = {explanation.thresholds[name]} (config.thresholds of this lake)")
+
+    _heading(console, "Why")
+    _print(console, why.verdict())
+    for verdict, reason in why.others().items():
+        _print(console, f"Why not {verdict}: {reason}.")
+    if missing_reason := why.missing_reason():
+        _print(
+            console, f"Why it is {restart['flush_verdict']} ({restart['missing_reason']}): {missing_reason}."
+        )
+
+
+def is_derived(explanation: Explanation) -> bool:
+    """Tell whether the lake's events still give the restart, so that there is evidence."""
+    return "restart_id" not in explanation.differences
+
+
+def host_settings(host: Row) -> list[Row]:
+    """Return the settings that the rules read, each with where it came from; unknown ones are left out."""
+    return [
+        {"name": name, "value": host[name], "source": host[f"{name}_source"]}
+        for name in SETTINGS
+        if host.get(name) is not None
+    ]
+
+
+def _with_lines(evidence: Evidence) -> dict[str, Any]:
+    return evidence.facts | {"lines": [asdict(line) for line in evidence.lines]}
+
+
+def _telling(scans: list[Evidence]) -> list[Evidence]:
+    """Return the first few scans, flushes before others."""
+    first = sorted(scans, key=lambda scan: (not scan.facts["is_flush"], scan.facts["began_at"]))[:SHOWN]
+    return [scan for scan in scans if scan in first]
+
+
+def _held_in_words(restart: Row, waiting: Row) -> str:
+    return (
+        f"{restart['held_message_count']:,} messages were held, {restart['never_tried_count']:,} of them "
+        f"never tried; {waiting['waiting_count']:,} waited after the service was up again. They waited "
+        f"{duration(restart['restart_delay_p50_seconds'])} (median), at most "
+        f"{duration(restart['restart_delay_max_seconds'])}; {restart['pending_count']:,} were still in the "
+        f"queue at the end of the log, {restart['lost_message_count']:,} were lost."
+    )
+
+
+def _message_in_words(message: Row) -> str:
+    if message["released_at"] is None:
+        end = f"was not released ({message['outcome']})"
+    else:
+        by = {"flush": "a flush", "queue_run": "a queue run"}.get(message["released_by"], "unknown means")
+        end = f"waited {duration(message['restart_delay_seconds'])}, released by {by}"
+    failed = ", failed again after a flush" if message["is_failed_after_flush"] else ""
+    return f"{message['queue_id']} {end}{failed}"
+
+
+def _scan_in_words(scan: Row, zone: str) -> str:
+    outside = "" if scan["is_in_window"] else ", outside the window of this restart"
+    return (
+        f"At {local_time(scan['began_at'], zone)} {scan['reactivated_count']:,} deferred messages were "
+        f"re-activated, {scan['held_message_count']:,} of them held by this restart{outside}"
+    )
+
+
+def _show_lines(console: Console, lines: Iterable[Line], zone: str) -> None:
+    for line in lines:
+        role = ROLES.get(line.role, line.role.replace("_", " "))
+        rebuilt = "" if line.is_quoted else " (put together from its event)"
+        at = local_time(line.logged_at, zone)
+        _print(console, f"  {line.path}:{line.line_number}  {at}  {role}{rebuilt}: {line.text}")
+
+
+def _show_rest(console: Console, count: int, what: str) -> None:
+    if count > 0:
+        _print(console, f"... and {count:,} more {what} (--all shows them).")
+
+
+def _heading(console: Console, text: str) -> None:
+    console.print()
+    _print(console, text, style="bold")
+
+
+def _print(console: Console, text: str, *, style: str = "") -> None:
+    # Never folded: a line of a log is one line.
+    console.print(Text(plain(text), style=style), soft_wrap=True)

@@ -1,0 +1,239 @@
+"""An explanation to sentences: why this verdict, why no other, and what each scan of the queue proves."""
+
+from datetime import datetime
+
+from flows.answer import duration, local_time
+from transforms.explain import Explanation, Row
+
+# Where a host's setting comes from, as in fleet.host_history.
+SOURCES = {
+    "fleet_file": "the host's entry in the fleet file",
+    "inventory": "an inventory file",
+    "fleet_defaults": "the defaults of the fleet file",
+    "postfix_default": "assumed: the default of Postfix",
+    "sendmail_default": "assumed: the default of sendmail",
+    "product_default": "assumed: the product's default",
+    "manager_log": "the offset that the manager log writes",
+    "default": "assumed: the default",
+}
+
+
+class Why:
+    """The words for one restart, in its host's time."""
+
+    def __init__(self, explanation: Explanation) -> None:
+        self.explanation = explanation
+        self.restart = explanation.restart
+        self.zone = explanation.host["time_zone"]
+
+    def verdict(self) -> str:
+        """Return the verdict with what it rests on, as a sentence."""
+        verdict = self.restart["flush_verdict"]
+        match verdict:
+            case "not_needed":
+                because = f"no held mail waited after the service was up again ({self._up()})"
+            case "effective":
+                because = f"{self._flush()} took all mail that waited, and none of it failed again"
+            case "ineffective":
+                because = self._ineffective()
+            case "missing":
+                because = f"{self._waited()}, {self._order()}, and no flush was seen"
+            case _:
+                because = self._doubt()
+        return f"The verdict is {verdict}: {because}."
+
+    def others(self) -> dict[str, str]:
+        """Return for each other verdict why the log does not give it."""
+        reasons = {
+            "not_needed": self._not_not_needed,
+            "effective": self._not_effective,
+            "ineffective": self._not_ineffective,
+            "missing": self._not_missing,
+            "unknown": self._not_unknown,
+        }
+        del reasons[self.restart["flush_verdict"]]
+        return {verdict: reason() for verdict, reason in reasons.items()}
+
+    def missing_reason(self) -> str | None:
+        """Return what the reason for a missing flush rests on; None if none is missing."""
+        match self.restart["missing_reason"], self.restart["flush_order"]:
+            case "not_noticed", _:
+                return (
+                    f"the manager polls every {self.explanation.thresholds['poll_seconds']} s, as at "
+                    f"{self._at(self.explanation.window['polled_at'])}, and no poll fell into the outage"
+                )
+            case "not_ordered", _:
+                return f"{self._order()}, and the manager orders one only if it noticed the restart"
+            case "wrapper_defect", _:
+                return f"{self._order()}, and {self._build()} is known to be defective"
+            case "unknown", "ordered":
+                return (
+                    f"{self._order()}, and {self._build()} is not known to be defective "
+                    f"(build verdict: {self.restart['build_verdict']})"
+                )
+            case "unknown", _:
+                return f"{self._order()}, so that the manager may have ordered one or not"
+        return None
+
+    def scan(self, scan: Row) -> str:
+        """Return what a scan of the deferred queue proves."""
+        waited, limit = duration(scan["waited_seconds"]), duration(scan["earliest_run_seconds"])
+        left_behind = f"left {scan['left_behind_count']:,} deferred messages behind"
+        if scan["is_queue_run"]:
+            return f"a queue run, in the rhythm of the others; its youngest mail had waited {waited}"
+        if scan["is_at_qmgr_start"]:
+            return "it proves nothing, for Postfix had just been started or reloaded"
+        if scan["is_by_sendmail"]:
+            if scan["is_flush"]:
+                return "a flush, for none of sendmail's queue runs was due"
+            if scan["is_flush"] is None:
+                return "not known, for no start of sendmail tells when its queue runs were due"
+            return (
+                f"no flush, for it {left_behind}" if scan["left_behind_count"] else "a queue run of sendmail"
+            )
+        early = f"it took mail that had waited {waited}, while a queue run takes none before {limit}"
+        if scan["is_flush"]:
+            return f"a flush, for {early}, and left no deferred mail behind"
+        if scan["is_flush"] is None:
+            return f"not known: {early}, but that limit is assumed, and other scans speak against it"
+        if scan["early_count"]:
+            return f"no flush: {early}, but it {left_behind}"
+        return (
+            f"no proof of a flush, for its youngest mail had waited {waited}, and after {limit} it may have "
+            "been a queue run"
+        )
+
+    def _ineffective(self) -> str:
+        missed, failed = self.restart["flush_missed_count"], self.restart["flush_failed_count"]
+        if self.restart["flush_observed_at"]:
+            outcomes = [f"missed {_messages(missed)} that waited"] if missed else []
+            outcomes += [f"took {_messages(failed)} that failed again"] if failed else []
+            return f"{self._flush()} {' and '.join(outcomes)}"
+        return f"{self._order()}, but no flush was seen, and {_messages(missed)} waited on"
+
+    def _doubt(self) -> str:
+        match self.restart["verdict_reason"]:
+            case "log_end":
+                until = self._at(self.explanation.window["covered_until"])
+                return f"the maillog ends at {until}, too early to see what became of the mail that waited"
+            case "coverage_gap":
+                return self._gap()
+            case "settings_unknown" if self.explanation.host["mta"] == "sendmail":
+                return "no start of sendmail tells when its queue runs were due"
+            case "settings_unknown":
+                return f"{self._backoff()}, and these re-activations may be queue runs or flushes"
+            case "too_few_messages":
+                return (
+                    "what was re-activated was old enough for a queue run, and no deferred mail was left "
+                    "behind: a flush and a queue run look the same"
+                )
+            case "qmgr_restart":
+                return "Postfix was started or reloaded, and tries its queue then, which proves no flush"
+            case "still_down":
+                return "no attempt got a reply after the last failure, so that the service was still down"
+            case "no_maillog":
+                return "no maillog covers the outage"
+            case reason:
+                return f"the log leaves it open ({reason})"
+
+    def _gap(self) -> str:
+        window = self.explanation.window
+        if window["has_hiding_gap"]:
+            return "the maillog has a gap in which mail may have waited, or been flushed"
+        if not window["is_start_covered"]:
+            return "the maillog begins too late: mail may have waited of which it does not tell"
+        until = self._at(window["covered_until"])
+        return f"the maillog is silent after {until}, where it would show what became of the mail"
+
+    def _not_not_needed(self) -> str:
+        if self.restart["verdict_reason"] in {"still_down", "no_maillog"}:
+            return "it takes a maillog that shows the end of the outage"
+        if self.explanation.waiting["waiting_count"]:
+            return self._waited()
+        return "mail waited when the flush or the order came, before the estimated end of the outage"
+
+    def _not_effective(self) -> str:
+        match self.restart["flush_verdict"]:
+            case "not_needed":
+                return "there was nothing to release"
+            case "unknown":
+                return "it takes a flush that is seen to take all mail that waited, and none failing again"
+        if self.restart["flush_observed_at"]:
+            return self._ineffective()
+        return f"no flush was seen in the window of this restart ({self._window()})"
+
+    def _not_ineffective(self) -> str:
+        match self.restart["flush_verdict"]:
+            case "not_needed":
+                return "there was nothing that a flush or an order could have failed to release"
+            case "unknown":
+                return "it takes a flush or an order, and mail that is seen to have waited on or failed again"
+            case "missing":
+                return f"no flush was seen that missed anything, and {self._order()}"
+        return "the flush missed no mail that waited, and none failed again after it"
+
+    def _not_missing(self) -> str:
+        if self.restart["flush_verdict"] == "not_needed":
+            return "there was nothing to flush"
+        if self.restart["flush_observed_at"]:
+            return f"a flush was seen at {self._at(self.restart['flush_observed_at'])}"
+        if self.restart["flush_order"] == "ordered":
+            return self._order()
+        return "it takes mail that is seen to have waited for queue runs, and no order or flush"
+
+    def _not_unknown(self) -> str:
+        covered = (
+            f"the maillog goes on without a gap until {self._at(self.explanation.window['covered_until'])}"
+        )
+        if self.restart["flush_verdict"] == "not_needed":
+            return f"{covered}, and shows that no mail waited"
+        return f"{covered}, and {self._backoff()}"
+
+    def _flush(self) -> str:
+        return f"the flush at {self._at(self.restart['flush_observed_at'])}"
+
+    def _build(self) -> str:
+        host = self.explanation.host
+        known = [str(host[name]) for name in ("product", "version", "build") if host[name] is not None]
+        return f"the build ({' '.join(known)})" if host["build"] is not None else "the build (not known)"
+
+    def _backoff(self) -> str:
+        host = self.explanation.host
+        source = SOURCES.get(host["minimal_backoff_seconds_source"], "not known")
+        return f"minimal_backoff_time is {host['minimal_backoff_seconds']} s ({source})"
+
+    def _waited(self) -> str:
+        return (
+            f"{_messages(self.explanation.waiting['waiting_count'])} waited after the service was up again "
+            f"({self._up()})"
+        )
+
+    def _order(self) -> str:
+        restart = self.restart
+        if restart["flush_order"] == "ordered":
+            by = "the manager" if restart["flush_commanded_at"] else "the wrapper script"
+            at = restart["flush_commanded_at"] or restart["flush_marked_at"]
+            return f"a flush was ordered at {self._at(at)} (by {by})"
+        if restart["flush_order"] == "not_ordered":
+            return f"the manager log covers the window ({self._window()}) and has no order"
+        return "no manager log covers the window"
+
+    def _up(self) -> str:
+        about = "about " if self.restart["is_up_at_estimated"] else ""
+        return about + self._at(self.restart["up_at"])
+
+    def _window(self) -> str:
+        window = self.explanation.window
+        until = self._at(window["window_until"]) if window["window_until"] else "the end of the log"
+        return f"{self._at(window['window_from'])} to {until}"
+
+    def _at(self, instant: datetime | None) -> str:
+        """Return the host's time, without the day that the service went down."""
+        if instant is None:
+            return "no time"
+        day = local_time(self.restart["down_at"], self.zone)[: len("2026-11-24 ")]
+        return local_time(instant, self.zone).removeprefix(day)
+
+
+def _messages(count: int) -> str:
+    return f"{count:,} message{'' if count == 1 else 's'}"
