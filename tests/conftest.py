@@ -65,7 +65,7 @@ def install_debian_package(name: str) -> None:
         pytest.skip(f"needs Debian, for its package {name}")
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     for command in (["update"], ["install", "--yes", "--no-install-recommends", name]):
-        subprocess.run(["apt-get", "-qq", *command], env=environment, capture_output=True, check=True)
+        subprocess.run(["apt-get", "-qq", *command], env=environment, check=True)
 
 
 @pytest.fixture(scope="session")
