@@ -35,6 +35,7 @@ bench: $(INSTALLED)
 
 docs: $(INSTALLED)
 	@$(BIN)/python -m transforms.dictionary
+	@$(BIN)/python -m tests.rig.results
 
 # Records all scenarios of tests/rig on a real Postfix, in ten minutes; needs root.
 rig: $(INSTALLED)

@@ -2,6 +2,8 @@
 
 import atexit
 import os
+import shutil
+import subprocess
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from transforms.contracts import Checker
 from transforms.ledger import QuarantineRow, SourceRecord
 from transforms.pipeline import Analyzed, Ingested, Job, NoProgress
 
+pytest.register_assert_rewrite("tests.rig.checks")
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
 RECORDING = Path(__file__).parent / "archives" / "rig"
 
@@ -50,6 +53,20 @@ def restarts_by_host(lake: Path) -> dict[str, list[answer.Row]]:
         for row in answer.fetch(catalog, answer.RESTARTS, answer.EVERYTHING):
             found[row["host"]].append(row)
     return found
+
+
+def install_debian_package(name: str) -> None:
+    """Install a Debian package unless its program is there; skip the test where that is not possible."""
+    programs = "/usr/sbin:" + os.environ["PATH"]
+    if os.geteuid() != 0:
+        pytest.skip(f"needs root, to run {name}")
+    if shutil.which(name, path=programs):
+        return
+    if not Path("/etc/debian_version").exists():
+        pytest.skip(f"needs Debian, for its package {name}")
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    for command in (["update"], ["install", "--yes", "--no-install-recommends", name]):
+        subprocess.run(["apt-get", "-qq", *command], env=environment, check=True)
 
 
 @pytest.fixture(scope="session")

@@ -23,9 +23,8 @@ class Manager:
 
     def order(self, now: float) -> None:
         """Log that the wrapper script is called: all that is seen of a broken one."""
-        moment = datetime.fromtimestamp(now, _ZONE)
         with self._log(now).open("a") as log:
-            log.write(f"{moment:%Y/%m/%d %H:%M:%S} GMT+09:00 {_ORDER}\n")
+            log.write(f"{stamp(now)} {_ORDER}\n")
 
     def flush(self, now: float, instances: list[Instance]) -> None:
         """Order a flush, with a wrapper script that works: it logs its marker, then flushes."""
@@ -35,4 +34,14 @@ class Manager:
             instance.flush()
 
     def _log(self, now: float) -> Path:
-        return self._directory / f"imssmgr.{datetime.fromtimestamp(now, _ZONE):%Y%m%d}.0001"
+        return self._directory / f"imssmgr.{day_of(now)}.0001"
+
+
+def stamp(now: float) -> str:
+    """Return an instant as Trend Micro's logs write it."""
+    return f"{datetime.fromtimestamp(now, _ZONE):%Y/%m/%d %H:%M:%S} GMT+09:00"
+
+
+def day_of(now: float) -> str:
+    """Return the day of an instant as the names of Trend Micro's logs write it."""
+    return f"{datetime.fromtimestamp(now, _ZONE):%Y%m%d}"

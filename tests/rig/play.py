@@ -4,7 +4,8 @@ The truth comes from those who acted: the driver (what was done when), the clien
 the scan service (what it got and answered) and the sink (what came out). Nothing is read from
 the logs. Of each message: `sent_at` is when Postfix took it; `scan` has every transaction with the
 scan service, also those that Postfix had given up; `wait_seconds` is from sent_at to the service's
-last answer; `delivered` is what reached the sink.
+last answer; `delivered` is what reached the sink. Of each restart: `held` is what it held by queue id,
+[first deferred, released], see held.py.
 """
 
 import shutil
@@ -12,17 +13,21 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from .deferrals import Watcher
+from .held import Held, find_held
 from .load import Client, Sent
 from .manager import Manager
 from .postfix import Instance, collect_maillog
 from .scanner import Scanned, ScanService
 from .scenarios import Action, Scenario
 from .smtp import Received, Server
+from .system_events import SystemEvents
 
 SCAN_PORT = 10025
 
@@ -67,9 +72,11 @@ class _Stage:
         stack.callback(self.scanner.kill)
         for instance in self.instances.values():
             stack.callback(instance.stop)
-        self.manager_log = self.directory / "manager"
-        self.manager_log.mkdir()
-        self.manager = Manager(self.manager_log, now=time.time())
+        self.watcher = Watcher()
+        self.product_logs = self.directory / "imss"
+        self.product_logs.mkdir()
+        self.manager = Manager(self.product_logs, now=time.time())
+        self.system_events = SystemEvents(self.product_logs) if scenario.has_system_events else None
         self.client = Client(
             scenario.host, {name: instance.smtp_port for name, instance in self.instances.items()}
         )
@@ -82,6 +89,7 @@ class _Stage:
         self.scanner.start()
         for instance in self.instances.values():
             instance.start()
+            self.watcher.add(instance.queue)
         started_at = time.time()
         self.client.begin(list(self.scenario.load), started_at=started_at)
         for action in self.scenario.actions:
@@ -104,6 +112,10 @@ class _Stage:
         at = time.time()
         instances = [self.instances[name] for name in action.instances]
         match action.do:
+            case "stop":
+                self._went_down(self.scanner.kill(), action)
+                if self.system_events:
+                    self.system_events.stopped(time.time())
             case "kill":
                 self._went_down(self.scanner.kill(), action)
             case "close":
@@ -121,6 +133,8 @@ class _Stage:
                 self.scanner.tune(greeting="220 localhost ESMTP imss")
                 at = self.scanner.start()
                 self.restarts[-1]["up_at"] = at
+                if self.system_events:
+                    self.system_events.started(at)
             case "tune":
                 self.scanner.tune(**action.set)
             case "flush":
@@ -162,12 +176,14 @@ class _Stage:
         folder.mkdir(parents=True)
         maillog = collect_maillog(self.directory, self.instances.values())
         (folder / "maillog").write_bytes(maillog)
-        for log in self.manager_log.iterdir():
+        for log in self.product_logs.iterdir():
             shutil.copyfile(log, folder / log.name)
 
     def _truth(self, started_at: float, ended_at: float) -> Truth:
         if len(self.restarts) != len(self.scenario.expected):
             raise ValueError(f"{self.scenario.name}: give one `expected` per restart")
+        messages = self._messages()
+        held = find_held(self.restarts, messages, self.watcher.deferrals)
         return {
             "scenario": self.scenario.name,
             "host": self.scenario.host,
@@ -177,13 +193,15 @@ class _Stage:
             "settings": self.scenario.settings,
             "instances": list(self.scenario.instances),
             "restarts": [
-                restart | {"expected": asdict(expected)}
-                for restart, expected in zip(self.restarts, self.scenario.expected, strict=True)
+                restart | {"expected": asdict(expected), "held": _by_queue_id(messages_held)}
+                for restart, expected, messages_held in zip(
+                    self.restarts, self.scenario.expected, held, strict=True
+                )
             ],
             "flushes": self.flushes,
             "actions": self.done,
             "turned_away_count": self.client.turned_away_count,
-            "messages": self._messages(),
+            "messages": messages,
         }
 
     def _messages(self) -> list[Truth]:
@@ -200,6 +218,13 @@ class _Stage:
             _message(sent, list(scans[sent.message_id].values()), arrivals[sent.message_id])
             for sent in sorted(self.client.sent, key=lambda sent: sent.at)
         ]
+
+
+def _by_queue_id(held: Mapping[str, Held]) -> Truth:
+    return {
+        queue_id: [round(message.first_deferred_at, 2), message.released_at and round(message.released_at, 2)]
+        for queue_id, message in held.items()
+    }
 
 
 def _scan(mail: Scanned) -> Truth:

@@ -68,14 +68,15 @@ class Instance:
         self.reinjection_port = free_port()
         self._config = directory / name
         self._maillog = directory / "maillog"
-        queue, data = directory / f"{name}-queue", directory / f"{name}-data"
-        for folder in (self._config, queue, data):
+        self.queue, data = directory / f"{name}-queue", directory / f"{name}-data"
+        for folder in (self._config, self.queue, data):
             folder.mkdir(parents=True)
         subprocess.run(["chown", "postfix", data], check=True)
         self.settings = {
             "compatibility_level": "3.6",
-            "queue_directory": str(queue),
+            "queue_directory": str(self.queue),
             "data_directory": str(data),
+            "hash_queue_names": "deferred",
             "maillog_file": str(self._maillog),
             "maillog_file_prefixes": str(directory),
             "syslog_name": name,

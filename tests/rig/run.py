@@ -1,4 +1,4 @@
-"""Turns `python -m tests.rig --out DIR` into DIR/HOST/ (logs) and DIR/truth.json, several at a time.
+"""Turns `python -m tests.rig --out DIR` into an archive with its truth, several scenarios at a time.
 
 Each scenario is played in network and process namespaces of its own (util-linux `unshare`), so
 that the scan port is always free and nothing outlives it. Where namespaces are not allowed, the
@@ -7,8 +7,10 @@ scenarios are played here, one after another. Needs root and the Debian package 
 
 import argparse
 import fcntl
+import gzip
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -21,10 +23,17 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+from .manager import day_of
 from .play import Truth, play
+from .postfix import TIME_ZONE
 from .scenarios import Scenario, read_scenarios
 
 _NAMESPACES = ("unshare", "--net", "--pid", "--fork", "--kill-child")
+_FLEET_KEYS = {
+    "queue_run_delay": "queue_run_delay_seconds",
+    "minimal_backoff_time": "minimal_backoff_seconds",
+    "maximal_backoff_time": "maximal_backoff_seconds",
+}
 _SET_INTERFACE_FLAGS, _IS_UP = 0x8914, 1  # linux/sockios.h SIOCSIFFLAGS, net/if.h IFF_UP
 
 
@@ -35,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("rig-out"), metavar="DIR")
     parser.add_argument("--scenario", nargs="+", choices=scenarios, metavar="NAME")
     parser.add_argument("--short", action="store_true", help="the quick selection only")
-    parser.add_argument("--jobs", type=int, default=5, help="scenarios at a time (default 5)")
+    parser.add_argument("--jobs", type=int, default=6, help="scenarios at a time (default 6)")
+    parser.add_argument("--compact", action="store_true", help="compress, and leave messages out, to be kept")
     parser.add_argument("--list", action="store_true", help="name the scenarios and stop")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -56,24 +66,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if os.geteuid() != 0 or not shutil.which("postfix", path="/usr/sbin:" + os.environ["PATH"]):
         print("The rig needs root and Postfix: apt-get install postfix", file=sys.stderr)
         return 2
-    return record(chosen, options.out, jobs=options.jobs)
+    return record(chosen, options.out, jobs=options.jobs, is_compact=options.compact)
 
 
-def record(scenarios: Sequence[Scenario], out: Path, *, jobs: int) -> int:
-    """Play the scenarios and write the truth; 1 if one of them failed, else 0."""
+def record(scenarios: Sequence[Scenario], out: Path, *, jobs: int, is_compact: bool = False) -> int:
+    """Play the scenarios and write hosts, fleet file and truth; 1 if one of them failed, else 0."""
     out.mkdir(parents=True, exist_ok=True)
-    is_apart = _can_unshare()
+    is_apart = can_unshare()
     one = partial(_play_apart if is_apart else _play_here, out=out)
     longest_first = sorted(scenarios, key=lambda scenario: -scenario.end_seconds)
     with ThreadPoolExecutor(jobs if is_apart else 1) as players:
         played = [truth for truth in players.map(one, longest_first) if truth]
-    write_truth(played, out / "truth.json")
+    if is_compact:
+        for truth in played:
+            _compress(out / truth["host"], truth["ended_at"])
+            truth["messages"] = []
+    write_fleet(write_truth(played, out / "truth.json"), out / "fleet.toml")
     print(f"{len(played)} of {len(scenarios)} scenarios played, in {out}", file=sys.stderr)
     return 0 if len(played) == len(scenarios) else 1
 
 
-def write_truth(truths: Sequence[Truth], path: Path) -> None:
-    """Write a JSON list by host, one message a line, so that differences can be read.
+def write_truth(truths: Sequence[Truth], path: Path) -> list[Truth]:
+    """Write a JSON list by host, one message a line, so that differences can be read; return what is in it.
 
     Hosts that are in the file already and were not played again stay as they are.
     """
@@ -81,14 +95,34 @@ def write_truth(truths: Sequence[Truth], path: Path) -> None:
     if path.exists():
         by_host = {truth["host"]: truth for truth in json.loads(path.read_text("utf-8"))}
     by_host |= {truth["host"]: truth for truth in truths}
-    texts = [_host_text(by_host[host]) for host in sorted(by_host)]
-    path.write_text("[" + ",\n".join(texts) + "]\n", "utf-8")
+    ordered = [by_host[host] for host in sorted(by_host)]
+    path.write_text("[" + ",\n".join(_host_text(truth) for truth in ordered) + "]\n", "utf-8")
+    return ordered
+
+
+def write_fleet(truths: Sequence[Truth], path: Path) -> None:
+    """Write the retry settings of each host, as maillag reads them."""
+    lines = ["# The settings that each Postfix ran with.", "[defaults]", f'time_zone = "{TIME_ZONE}"']
+    for truth in truths:
+        lines += ["", f'[hosts."{truth["host"]}"]']
+        lines += [f"{key} = {truth['settings'][name].removesuffix('s')}" for name, key in _FLEET_KEYS.items()]
+    path.write_text("\n".join([*lines, ""]), "ascii")
+
+
+def _compress(folder: Path, ended_at: float) -> None:
+    maillog = folder / "maillog"
+    packed = folder / f"maillog-{day_of(ended_at)}.gz"
+    packed.write_bytes(gzip.compress(maillog.read_bytes(), mtime=0))
+    maillog.unlink()
 
 
 def _host_text(truth: Truth) -> str:
-    head = json.dumps(truth | {"messages": []}, indent=1)
+    text = json.dumps(truth | {"messages": []}, indent=1)
     messages = ",\n  ".join(map(json.dumps, truth["messages"]))
-    return head.replace('"messages": []', f'"messages": [\n  {messages}\n ]')
+    text = text.replace(
+        '"messages": []', f'"messages": [\n  {messages}\n ]' if messages else '"messages": []'
+    )
+    return re.sub(r"\[\s+([0-9.]+|null),\s+([0-9.]+|null)\s+\]", r"[\1, \2]", text)
 
 
 def _play_apart(scenario: Scenario, *, out: Path) -> Truth | None:
@@ -114,7 +148,8 @@ def _report(scenario: Scenario, truth: Truth | None) -> Truth | None:
     return truth
 
 
-def _can_unshare() -> bool:
+def can_unshare() -> bool:
+    """Whether namespaces are allowed here."""
     if not shutil.which("unshare"):
         return False
     return subprocess.run([*_NAMESPACES, "true"], capture_output=True, check=False).returncode == 0

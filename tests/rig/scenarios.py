@@ -11,7 +11,8 @@ from .load import Load
 _FILE = Path(__file__).with_name("scenarios.yaml")
 
 Deed = Literal[
-    "kill",  # the scan service and its sessions die at once (SIGKILL)
+    "stop",  # the scan service and its sessions end at once, as an operator's stop does it
+    "kill",  # they die at once (SIGKILL): no system event tells
     "close",  # it refuses new connections; the messages under way still end well
     "freeze",  # it hangs (SIGSTOP): connections succeed, and nothing is said
     "hang_up",  # it accepts connections and closes them without a greeting
@@ -48,6 +49,8 @@ class Expected:
     flush_order: str = "unknown"
     verdict_reason: str | None = None
     missing_reason: str | None = None
+    confidence: str | None = None
+    """None: whatever it is."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,8 @@ class Scenario:
     expected: tuple[Expected, ...]
     settings: dict[str, str] = field(default_factory=dict)
     instances: tuple[str, ...] = ("postfix",)
+    has_system_events: bool = False
+    """The host writes sysevt.imss."""
     is_short: bool = False
     """Belongs to the quick selection that ordinary test runs play."""
 
