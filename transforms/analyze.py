@@ -45,6 +45,8 @@ class Thresholds:
     """An order or flush must show its effect within this."""
     gap_after_seconds: int = 21600
     """A maillog that is silent for longer has a gap."""
+    reinjection_seconds: int = 60
+    """What the scan service took comes back at most this long after its reply, else not at all."""
     long_delay_seconds: int = 300
     """What delayed_over_5_min_count counts as long."""
 
