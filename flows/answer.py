@@ -217,11 +217,11 @@ def show_restarts(console: Console, rows: Sequence[Row], zones: dict[str, str]) 
         reason = row["verdict_reason"] or row["missing_reason"]
         table.add_row(
             Text(plain(row["restart_id"])),
-            _local(row["down_at"], zones[row["host"]]),
+            local_time(row["down_at"], zones[row["host"]]),
             _estimated(row),
             f"{row['held_message_count']:,}",
-            _duration(row["restart_delay_p50_seconds"]),
-            _duration(row["restart_delay_max_seconds"]),
+            duration(row["restart_delay_p50_seconds"]),
+            duration(row["restart_delay_max_seconds"]),
             verdict + (f" ({REASONS.get(reason, reason)})" if reason else ""),
             style="red" if row["flush_verdict"] in {"missing", "ineffective"} else None,
         )
@@ -242,8 +242,8 @@ def show_missing_flushes(console: Console, rows: Sequence[Row]) -> None:
         table.add_row(
             Text(plain(row["restart_id"])),
             f"{row['held_message_count']:,}",
-            _duration(row["avoidable_delay_total_seconds"]),
-            _duration(row["avoidable_delay_max_seconds"]),
+            duration(row["avoidable_delay_total_seconds"]),
+            duration(row["avoidable_delay_max_seconds"]),
             row["build_verdict"].replace("_", " "),
             ADVICE[row["advice"]],
         )
@@ -294,14 +294,15 @@ def _table(title: str, columns: Iterable[str], right: set[str]) -> Table:
 
 def _estimated(row: Row) -> str:
     about = "~" if row["is_up_at_estimated"] and row["outage_seconds"] is not None else ""
-    return about + _duration(row["outage_seconds"])
+    return about + duration(row["outage_seconds"])
 
 
-def _local(instant: datetime, zone: str) -> str:
+def local_time(instant: datetime, zone: str) -> str:
+    """Return an instant as the host's clock shows it, to the second."""
     return f"{Zone(zone, '').to_local(instant):%Y-%m-%d %H:%M:%S}"
 
 
-def _duration(seconds: float | None) -> str:
+def duration(seconds: float | None) -> str:
     """Return `1:02:03`, `2:03` (minutes) or `45 s`; a dash if there is none."""
     if seconds is None:
         return "-"

@@ -28,8 +28,9 @@ with interrupted as (
 came_back as (
     select
         interrupted.*,
-        children.entry_number,
-        children.arrived_at
+        children.arrived_at >= interrupted.began_at - to_seconds(1)
+        and children.arrived_at <= interrupted.logged_at + to_seconds(thresholds.reinjection_seconds)
+            as is_about_interruption
     from interrupted
     inner join staging.queue_entries as entries
         on
@@ -41,6 +42,7 @@ came_back as (
         on entries.entry_number = links.parent_number and links.is_scan_hop
     inner join staging.queue_entries as children
         on links.child_number = children.entry_number
+    cross join config.thresholds as thresholds
     -- One delivery of several may be interrupted: what became of the others is no duplicate.
     where
         children.first_recipient = coalesce(interrupted.recipient, '')
@@ -63,7 +65,7 @@ came_back_twice as (
     group by restart_id, host, instance, queue_id, lifetime, recipient, began_at, logged_at
     having
         count(*) > 1
-        and bool_or(arrived_at >= began_at - to_seconds(1) and arrived_at <= logged_at + to_seconds(1))
+        and bool_or(is_about_interruption)
 ),
 
 unseen as (
