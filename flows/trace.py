@@ -130,17 +130,20 @@ def show_hops(console: Console, rows: Sequence[Row], zones: dict[str, str], want
         text = f"No mail of the lake has {wanted} as its queue id, message id, sender or recipient."
         console.print(Text(answer.plain(text)))
     for hops in traces[:TRACES_SHOWN]:
+        console.print(Text(answer.plain(_title(hops[0])), style="bold"), soft_wrap=True)
         console.print(_table(hops, zones))
         console.print()
     if len(traces) > TRACES_SHOWN:
         console.print(f"{len(traces) - TRACES_SHOWN:,} more (all with --json or --csv).")
 
 
-def _table(hops: Sequence[Row], zones: dict[str, str]) -> Table:
-    first = hops[0]
+def _title(first: Row) -> str:
     sender = "sender unknown" if first["sender"] is None else f"from <{first['sender']}>"
-    title = f"{first['trace_id']}  {sender}  {first['message_id'] or 'without a message id'}"
-    table = Table(title=Text(answer.plain(title)), title_justify="left", box=None, pad_edge=False)
+    return f"{first['trace_id']}  {sender}  {first['message_id'] or 'without a message id'}"
+
+
+def _table(hops: Sequence[Row], zones: dict[str, str]) -> Table:
+    table = Table(box=None, pad_edge=False)
     for name in ("hop", "arrived (host time)", "queue id", "to", "relay", "what became of it", "held"):
         table.add_column(name, overflow="fold")
     for row in hops:
