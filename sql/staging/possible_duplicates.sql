@@ -83,6 +83,20 @@ unseen as (
             and interrupted.logged_at <= spans.covered_until
 )
 
-select * from came_back_twice
+select
+    restart_id,
+    host,
+    instance,
+    queue_id,
+    lifetime
+from came_back_twice
+
 union
-select * from unseen
+
+select
+    restart_id,
+    host,
+    instance,
+    queue_id,
+    lifetime
+from unseen
