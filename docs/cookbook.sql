@@ -532,3 +532,21 @@ select
     restart_delay_p95_seconds_after
 from marts.fleet_changes
 order by changed_at asc, host asc;
+
+
+-- 21. What became of the mail of each host?
+-- Each mail counts once in a column; one that was split may count in several. ended_at_scan is mail that the
+-- scan service kept, for sure; not_seen_again where the log cannot tell.
+select
+    host,
+    count(distinct trace_id) as mail_count,
+    count(distinct trace_id) filter (where is_scan_hop) as offered_to_scan_count,
+    count(distinct trace_id) filter (where status = 'delivered') as delivered_count,
+    count(distinct trace_id) filter (where status = 'ended_at_scan') as ended_at_scan_count,
+    count(distinct trace_id) filter (where status = 'scanned') as not_seen_again_count,
+    count(distinct trace_id) filter (where status in ('bounced', 'expired')) as returned_count,
+    count(distinct trace_id) filter (where status = 'pending') as pending_count
+from marts.message_trace
+where status <> 'abandoned'
+group by host
+order by mail_count desc, host asc;

@@ -152,6 +152,31 @@ def restarts(
 
 
 @app.command()
+def trace(
+    wanted: Annotated[
+        str, typer.Argument(metavar="QUEUE_ID|MESSAGE_ID|ADDRESS", help="What the mail is known by.")
+    ],
+    lake: Lake = None,
+    host: Hosts = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Print the way of mail through all hops, with the restarts that held it."""
+    from flows import answer
+    from flows.trace import fetch_hops, show_hops
+
+    with answer.open_catalog(_lake(lake)) as catalog:
+        rows, columns = fetch_hops(catalog, wanted, host or ())
+        zones = {row["host"]: row["time_zone"] for row in answer.fetch(catalog, answer.ZONES)}
+    if as_json:
+        answer.write_json(rows)
+    elif as_csv:
+        answer.write_csv(rows, columns)
+    else:
+        show_hops(answer.output_console(), rows, zones, wanted)
+
+
+@app.command()
 def fleet(
     lake: Lake = None,
     host: Hosts = None,

@@ -155,6 +155,45 @@ def test_a_query_answers(maillag: Maillag, sample_lake: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "wanted", ["001C819609E", "473c.0003.0000@vm", "<473c.0003.0000@vm>", "SENDER96@example.co.jp"]
+)
+def test_mail_is_traced_by_queue_id_message_id_or_address(
+    wanted: str, maillag: Maillag, sample_lake: Path
+) -> None:
+    done = maillag("trace", wanted, "--host", "imsva11", "--json", "--lake", sample_lake)
+    assert done.returncode == 0
+    rows = [row for row in json.loads(done.stdout) if row["message_id"] == "<473c.0003.0000@vm>"]
+    columns = ("hop_number", "queue_id", "status", "restart_id", "restart_delay_seconds")
+    assert [tuple(row[name] for name in columns) for row in rows] == [
+        (1, "001C819609E", "passed_on", "imsva11-20261124T030708Z", 13),
+        (2, "35611196089", "delivered", None, None),
+    ]
+
+
+def test_a_trace_shows_people_each_hop_and_its_hold(maillag: Maillag, sample_lake: Path) -> None:
+    done = maillag("trace", "35611196089", "--host", "imsva11", "--lake", sample_lake)
+    assert done.stderr == ""
+    title, _, first, *_ = done.stdout.splitlines()
+    assert title.startswith("imsva11-postfix-001C819609E-20261124T030712Z  from <sender96@example.co.jp>")
+    assert first.startswith("1    2026-11-24 12:07:12  001C819609E  john@example.co.jp")
+    assert "passed on          13 s by" in first
+
+
+def test_a_recipient_finds_the_mail_that_was_tried_for_it(maillag: Maillag, sample_lake: Path) -> None:
+    done = maillag("trace", "john@example.co.jp", "--csv", "--lake", sample_lake)
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert {"001C819609E", "35611196089"} <= {row["queue_id"] for row in rows}
+    assert all("'john@example.co.jp'" in row["recipients"] for row in rows)
+
+
+def test_a_trace_of_nothing_says_so(maillag: Maillag, sample_lake: Path) -> None:
+    done = maillag("trace", "\x1b[31mnobody", "--lake", sample_lake)
+    assert done.returncode == 0
+    assert r"No mail of the lake has \x1b[31mnobody as its queue id" in done.stdout
+    assert maillag("trace", "nobody", "--json", "--lake", sample_lake).stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
     ("sql", "says"),
     [
         ("drop view marts.restarts", "is not one SELECT"),
@@ -185,6 +224,9 @@ def test_what_a_sender_wrote_does_not_steer_the_terminal(
     run_job(Job(tmp_path / "archive", tmp_path / "lake"), checker)
     done = maillag("query", "select sender from events.queue_activations", "--lake", "lake")
     assert r'"\x1b[31m<script>\u202e[bold]"@example.com' in done.stdout
+    assert "\x1b" not in done.stdout
+    done = maillag("trace", "892A0205B6", "--lake", "lake")
+    assert r'from <"\x1b[31m<script>\u202e[bold]"@example.com>' in done.stdout
     assert "\x1b" not in done.stdout
 
 

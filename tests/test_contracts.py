@@ -116,6 +116,19 @@ BROKEN_ROWS: Mapping[str, list[dict[str, Any]]] = {
         {"host": "twice", "restart_count": 1, "restarts_with_held_mail_count": 2, "missing_flush_count": 0},
         {"host": "twice"},
     ],
+    "marts.message_trace": [
+        {"queue_id": "no_trace", "hop_number": 1},
+        *({"queue_id": "twice", "trace_id": "a", "hop_number": 1} for _ in range(2)),
+        {"queue_id": "no_previous", "trace_id": "b", "hop_number": 2, "status": "eaten", "link": "guess"},
+        {"queue_id": "no_next", "trace_id": "c", "hop_number": 1, "status": "ended_at_scan"},
+        {
+            "queue_id": "too_early",
+            "trace_id": "d",
+            "hop_number": 1,
+            "arrived_at": "2026-11-24 01:00+00",
+            "left_at": "2026-11-24 00:59+00",
+        },
+    ],
     "marts.missing_flushes": [
         {"restart_id": "twice"},
         {"restart_id": "twice", "flush_verdict": "effective", "advice": "pray"},

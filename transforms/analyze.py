@@ -60,6 +60,8 @@ class Thresholds:
     """A maillog that is silent for longer has a gap."""
     loss_window_seconds: int = 600
     """A notice of lost lines speaks of at most this long before it (imjournal's interval)."""
+    reinjection_seconds: int = 60
+    """What the scan service took comes back at most this long after its reply, else not at all."""
     long_delay_seconds: int = 300
     """What delayed_over_5_min_count counts as long."""
     advised_retry_seconds: int = 300

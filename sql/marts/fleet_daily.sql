@@ -1,6 +1,6 @@
 -- One row per host and local day of the host, for every day on which any host of the fleet logged.
 -- A restart belongs to the day of its down_at, a message to the day on which it left the queue (a pending
--- one to the day it arrived). Mail in front of the scan service is counted, its re-injected copy is not.
+-- one to the day it arrived). What counts is mail that was offered to the scan service.
 with local_counts as (
     select
         line_counts.host,
@@ -58,45 +58,15 @@ covered as (
     group by days.host, days.date
 ),
 
-removals as (
+-- Each mail once, however often it came to the scan service and under which queue ids.
+offered as (
     select
         host,
-        instance,
-        queue_id,
-        logged_at
-    from events.queue_removals
-    where removal_kind in ('removed', 'deleted', 'requeued')
-),
-
--- The end of every message that was tried at the scan service: the next removal of its queue id.
-finished as (
-    select distinct
-        attempts.host,
-        attempts.instance,
-        attempts.queue_id,
-        removals.logged_at
-    from staging.scan_attempts as attempts
-    asof inner join removals
-        on
-            attempts.host = removals.host
-            and attempts.instance = removals.instance
-            and attempts.queue_id = removals.queue_id
-            and attempts.logged_at <= removals.logged_at
-
-    union all
-
-    select
-        messages.host,
-        messages.instance,
-        messages.queue_id,
-        messages.arrived_at as logged_at
-    from staging.messages as messages
-    semi join staging.scan_attempts as attempts
-        on
-            messages.host = attempts.host
-            and messages.instance = attempts.instance
-            and messages.queue_id = attempts.queue_id
-    where messages.removed_at is null
+        trace_id,
+        min(coalesce(left_at, arrived_at)) as counted_at
+    from marts.message_trace
+    where is_scan_hop
+    group by host, trace_id
 ),
 
 messages as (
@@ -105,11 +75,11 @@ messages as (
         days.date,
         count(*) as message_count
     from days
-    inner join finished
+    inner join offered
         on
-            days.host = finished.host
-            and days.day_from <= finished.logged_at
-            and days.day_until > finished.logged_at
+            days.host = offered.host
+            and days.day_from <= offered.counted_at
+            and days.day_until > offered.counted_at
     group by days.host, days.date
 ),
 

@@ -29,6 +29,14 @@ held as (
     group by restart_id
 ),
 
+duplicates as (
+    select
+        restart_id,
+        count(*) as possible_duplicate_count
+    from staging.possible_duplicates
+    group by restart_id
+),
+
 restarts as (
     select
         restarts.*,
@@ -98,7 +106,7 @@ select
     coalesce(held.held_recipient_count, 0) as held_recipient_count,
     coalesce(held.never_tried_count, 0) as never_tried_count,
     coalesce(held.interrupted_count, 0) as interrupted_count,
-    cast(null as bigint) as possible_duplicate_count,
+    coalesce(duplicates.possible_duplicate_count, 0) as possible_duplicate_count,
     coalesce(held.pending_count, 0) as pending_count,
     coalesce(held.lost_message_count, 0) as lost_message_count,
     coalesce(held.delayed_over_5_min_count, 0) as delayed_over_5_min_count,
@@ -129,5 +137,7 @@ left join held
     on restarts.restart_id = held.restart_id
 left join staging.unnoticed_restarts as unnoticed_restarts
     on restarts.restart_id = unnoticed_restarts.restart_id
+left join duplicates
+    on restarts.restart_id = duplicates.restart_id
 left join staging.restart_triggers as restart_triggers
     on restarts.restart_id = restart_triggers.restart_id

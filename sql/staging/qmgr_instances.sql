@@ -1,6 +1,7 @@
--- One row per host and syslog_name that writes delivery attempts, with the qmgr that they belong to.
--- A transport may log under a name of its own (master.cf: -o syslog_name=...): where no qmgr uses that
--- name and the host has a single qmgr, its attempts belong to that one. sendmail's queues have their own.
+-- One row per host and syslog_name that writes of messages, with the qmgr that they belong to.
+-- A service may log under a name of its own (master.cf: -o syslog_name=...), such as the transport to the
+-- scan service or the port behind it: where no qmgr uses that name and the host has a single qmgr, its
+-- messages belong to that one. sendmail's queues have their own.
 with qmgrs as (
     select
         host,
@@ -12,12 +13,49 @@ with qmgrs as (
     from events.queue_activations) as activating
 ),
 
-loggers as (
-    select distinct
+lines as (
+    select
         host,
-        instance as logging_instance,
+        instance,
         mailer is not null as is_by_sendmail
     from events.delivery_attempts
+
+    union all by name
+
+    select
+        host,
+        instance
+    from events.clients
+
+    union all by name
+
+    select
+        host,
+        instance
+    from events.message_ids
+
+    union all by name
+
+    select
+        host,
+        instance
+    from events.queue_activations
+
+    union all by name
+
+    select
+        host,
+        instance
+    from events.queue_removals
+),
+
+loggers as (
+    select
+        host,
+        instance as logging_instance,
+        coalesce(bool_or(is_by_sendmail), false) as is_by_sendmail
+    from lines
+    group by host, instance
 )
 
 select
