@@ -134,7 +134,7 @@ with_release as (
     select
         described.*,
         waits.is_early,
-        waits.reactivated_at
+        waits.scan_number
     from described
     asof left join (
         select *
@@ -187,8 +187,8 @@ select
     with_release.released_at,
     with_release.removed_at
 from with_release
-asof left join staging.queue_scans as scans
+left join staging.queue_scans as scans
     on
         with_release.host = scans.host
         and with_release.instance = scans.instance
-        and with_release.reactivated_at >= scans.began_at
+        and with_release.scan_number = scans.scan_number

@@ -59,11 +59,15 @@ restarts as (
         ) as outage_seconds,
         date_diff('millisecond', restarts.up_at_earliest, restarts.up_at_latest) / 1000
             as up_at_span_seconds,
-        date_diff(
-            'millisecond',
-            restarts.down_at_latest,
-            least(greatest(restarts.up_at_earliest, restarts.started_at), restarts.up_at_latest)
-        ) / 1000 as certain_outage_seconds,
+        if(
+            restarts.up_at_earliest is not null or restarts.started_at is not null,
+            date_diff(
+                'millisecond',
+                restarts.down_at_latest,
+                least(greatest(restarts.up_at_earliest, restarts.started_at), restarts.up_at_latest)
+            ) / 1000,
+            null
+        ) as certain_outage_seconds,
         if(restarts.failure_count > 0, ['maillog'], [])
         || if(restarts.stopped_at is not null or restarts.started_at is not null, ['system_event'], [])
         || if(flush_verdicts.flush_commanded_at is not null, ['manager_log'], []) as evidence

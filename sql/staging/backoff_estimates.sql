@@ -61,6 +61,7 @@ left_behind as (
             and queue_runs.instance = waits.instance
             and queue_runs.began_at - to_seconds(thresholds.left_behind_seconds) > waits.deferred_at
             and queue_runs.ended_at < coalesce(waits.waited_until, 'infinity')
+            and queue_runs.ended_at <= coalesce(waits.seen_until, 'infinity')
     group by queue_runs.host, queue_runs.instance, queue_runs.scan_number
 ),
 

@@ -5,6 +5,7 @@
 -- message that a restarting qmgr found still being delivered (is_skipped) comes back after 60 s, whatever
 -- the settings say, and is part of no scan.
 -- waited_until: re-activation, or the end of the waiting by hold or removal; NULL if not seen.
+-- seen_until: from here on a gap of the log may hide what became of the message; NULL if there is none.
 with numbered as (
     select
         *,
@@ -60,7 +61,8 @@ waits as (
             as age_seconds,
         date_diff('millisecond', followed.last_attempted_at, followed.reactivated_at) / 1000
             as waited_seconds,
-        followed.reactivated_at is not null and followed.is_skipped is not true as is_in_scan
+        followed.reactivated_at is not null and followed.is_skipped is not true as is_in_scan,
+        gaps.gap_from as seen_until
     from followed
     inner join staging.messages as messages
         on
@@ -68,6 +70,11 @@ waits as (
             and followed.instance = messages.instance
             and followed.queue_id = messages.queue_id
             and followed.lifetime = messages.lifetime
+    asof left join (
+        select * from marts.coverage
+        where log_kind = 'maillog' and reason <> 'silence'
+    ) as gaps
+        on followed.host = gaps.host and followed.last_attempted_at < gaps.gap_until
     where followed.deferral_count > 0
 ),
 
@@ -110,5 +117,6 @@ select
     is_by_sendmail,
     deferred_at,
     reactivated_at,
-    waited_until
+    waited_until,
+    seen_until
 from marked

@@ -9,7 +9,7 @@ with outages as (
         restarts.restart_id,
         restarts.outage_number,
         restarts.down_at,
-        min(failures.logged_at) as failed_from
+        min(failures.failed_at) as failed_from
     from staging.restarts as restarts
     inner join staging.scan_failures as failures
         on restarts.host = failures.host and restarts.outage_number = failures.outage_number

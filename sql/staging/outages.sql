@@ -8,9 +8,9 @@ with failing as (
         outage_number,
         any_value(stop_number) as stop_number,
         count(*) as failure_count,
-        min(logged_at) as first_failed_at,
-        min(logged_before) as first_failed_before,
-        max(failing_until) as last_failed_at,
+        min(failed_at) as first_failed_at,
+        min(failed_before) as first_failed_before,
+        max(failed_at) as last_failed_at,
         -- The last failure's, also where no reply came after it.
         arg_max_null(reply_before, (failing_from, source_number, line_number)) as reply_before
     from staging.scan_failures

@@ -39,6 +39,7 @@ left_behind as (
             and scans.instance = waits.instance
             and scans.began_at - to_seconds(thresholds.left_behind_seconds) > waits.deferred_at
             and scans.ended_at < coalesce(waits.waited_until, 'infinity')
+            and scans.ended_at <= coalesce(waits.seen_until, 'infinity')
     group by scans.host, scans.instance, scans.scan_number
 ),
 

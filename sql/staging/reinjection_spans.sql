@@ -9,9 +9,10 @@ select
 from staging.entry_links as links
 inner join staging.queue_entries as entries
     on links.child_number = entries.entry_number
-inner join staging.maillog_spans as spans
+inner join staging.covered_spans as spans
     on
         entries.host = spans.host
+        and spans.log_kind = 'maillog'
         and entries.arrived_at >= spans.covered_from
         and entries.arrived_at <= spans.covered_until
 where links.is_scan_hop

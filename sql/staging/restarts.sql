@@ -8,10 +8,7 @@ with stamped as (
     select
         outages.*,
         greatest(
-            least(
-                outages.first_failed_at,
-                coalesce(outages.stopped_at, if(outages.failure_count = 0, outages.started_at, null))
-            ),
+            least(outages.first_failed_at, coalesce(outages.stopped_at, outages.started_at)),
             outages.down_at_earliest
         ) as down_at
     from staging.outages as outages
@@ -52,16 +49,23 @@ commanded as (
 outage_bounds as (
     select
         commanded.* replace (
-            -- An attempt begun in between may get its reply only after the next outage opened.
+            least(commanded.up_at_earliest, commanded.next_down_at) as up_at_earliest,
+            -- An attempt begun in between may get its reply only after the next outage opened. Where no
+            -- reply came, the command, the start, or that it could go down again tells that it was up.
             case
                 when commanded.up_at_latest is not null
                     then least(commanded.up_at_latest, commanded.next_down_at)
-                when commanded.commanded_at < coalesce(commanded.next_down_at, 'infinity')
-                    then commanded.commanded_at
-                when
-                    commanded.started_at + to_seconds(thresholds.witness_margin_seconds)
-                    >= coalesce(commanded.up_at_earliest, '-infinity')
-                    then greatest(commanded.started_at + to_seconds(1), commanded.up_at_earliest)
+                else
+                    least(
+                        commanded.commanded_at,
+                        if(
+                            commanded.started_at + to_seconds(thresholds.witness_margin_seconds)
+                            >= coalesce(commanded.up_at_earliest, '-infinity'),
+                            greatest(commanded.started_at + to_seconds(1), commanded.up_at_earliest),
+                            null
+                        ),
+                        commanded.next_down_at
+                    )
             end as up_at_latest
         ),
         commanded.down_at + to_seconds(thresholds.longest_restart_seconds) as up_at_if_usual,

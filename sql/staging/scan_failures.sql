@@ -1,9 +1,10 @@
 -- One row per real failure of an attempt at the scan service, with the outage that it is part of.
--- A failure shows that the service was down when it was logged; a time-out shows it from its start on, up to
--- the first answer to an attempt begun after that (an old session may time out long after the service
--- is back). Failures are of one outage as long as no attempt begun after one of them, on a fresh connection,
--- was answered before the next. Sessions that were under way when the service stopped may still succeed:
--- they do not split it. Suspensions are no failures here: nothing was tried.
+-- A failure shows that the service was down when it was logged, failed_at. A time-out, which may end long
+-- after the service is back, has its place among the others by its start; where an attempt begun after that
+-- and before its end was answered, it shows no more than that the service was down at its start.
+-- Failures are of one outage as long as no attempt begun after one of them, on a fresh connection, was
+-- answered before the next. Sessions that were under way when the service stopped may still succeed: they do
+-- not split it. Suspensions are no failures here: nothing was tried.
 -- A stop that the system events tell makes one outage of the failures within it, and each further stop within
 -- one outage begins another. The failures of a slow scanner are of none (outage_number is NULL): a lone
 -- time-out or lost session, or time-outs alone, each with attempts begun and answered close by on both sides.
@@ -243,10 +244,14 @@ select
     outages.stop_number,
     outages.failing_from,
     -- The service may have been back when an old session timed out.
-    if(outages.reply_before <= outages.logged_at, outages.failing_from, outages.logged_at)
-        as failing_until,
+    if(outages.reply_began_before <= outages.logged_at, outages.failing_from, outages.logged_at)
+        as failed_at,
+    if(
+        outages.reply_began_before <= outages.logged_at,
+        outages.failing_before,
+        outages.logged_before
+    ) as failed_before,
     outages.logged_at,
-    outages.logged_before,
     outages.reply_before
 from outages
 left join slow_scans

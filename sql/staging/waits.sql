@@ -52,8 +52,10 @@ select
     is_skipped,
     is_by_sendmail,
     if(is_by_sendmail, null, waited_seconds < earliest_run_seconds) as is_early,
-    waited_seconds >= earliest_run_seconds and waited_seconds < due_seconds as is_unsettled,
+    coalesce(waited_seconds >= earliest_run_seconds and waited_seconds < due_seconds, false)
+        as is_unsettled,
     deferred_at,
     reactivated_at,
-    waited_until
+    waited_until,
+    seen_until
 from timed
