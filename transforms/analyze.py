@@ -62,6 +62,8 @@ class Thresholds:
     """A notice of lost lines speaks of at most this long before it (imjournal's interval)."""
     reinjection_seconds: int = 60
     """What the scan service took comes back at most this long after its reply, else not at all."""
+    arrival_margin_seconds: int = 2
+    """The arrival that a queue snapshot tells is this close to the one that the log tells."""
     long_delay_seconds: int = 300
     """What delayed_over_5_min_count counts as long."""
     advised_retry_seconds: int = 300

@@ -181,6 +181,7 @@ select
     with_release.first_cause = 'suspended' as is_never_tried,
     with_release.is_interrupted,
     with_release.is_hop_inferred,
+    if(with_release.outcome = 'pending', pending_proofs.is_listed, null) as is_pending_proved,
     with_release.arrived_at,
     with_release.first_deferred_at,
     with_release.last_deferred_at,
@@ -192,3 +193,9 @@ left join staging.queue_scans as scans
         with_release.host = scans.host
         and with_release.instance = scans.instance
         and with_release.scan_number = scans.scan_number
+left join staging.pending_proofs as pending_proofs
+    on
+        with_release.host = pending_proofs.host
+        and with_release.instance = pending_proofs.instance
+        and with_release.queue_id = pending_proofs.queue_id
+        and with_release.lifetime = pending_proofs.lifetime

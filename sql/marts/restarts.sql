@@ -15,7 +15,10 @@ held as (
         cast(sum(held_recipient_count) as bigint) as held_recipient_count,
         count(*) filter (where is_never_tried) as never_tried_count,
         count(*) filter (where is_interrupted) as interrupted_count,
-        count(*) filter (where released_at is null and outcome = 'pending') as pending_count,
+        -- What a queue snapshot does not list has left the queue, though no line tells how.
+        count(*) filter (
+            where released_at is null and outcome = 'pending' and is_pending_proved is distinct from false
+        ) as pending_count,
         count(*) filter (where released_at is null and outcome in ('expired', 'bounced'))
             as lost_message_count,
         count(*) filter (where is_delayed_long) as delayed_over_5_min_count,

@@ -20,6 +20,7 @@ with messages as (
         min(logged_at) filter (where event_kind = 'arrival') as client_at,
         min(logged_at - to_milliseconds(cast(1000 * delay_seconds as bigint))) as attempted_from,
         min(logged_at) as first_logged_at,
+        max(logged_at) as last_logged_at,
         bool_or(event_kind = 'expired') as is_expired,
         bool_or(event_kind = 'deleted') as is_deleted,
         bool_or(event_kind = 'requeued') as is_requeued,
@@ -49,5 +50,6 @@ select
         else 'pending'
     end as outcome,
     coalesce(client_at, attempted_from, first_logged_at) as arrived_at,
+    last_logged_at,
     removed_at
 from messages
