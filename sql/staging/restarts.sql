@@ -49,7 +49,12 @@ commanded as (
 outage_bounds as (
     select
         commanded.* replace (
-            least(commanded.up_at_earliest, commanded.next_down_at) as up_at_earliest,
+            -- least() skips a NULL, which stands for a bound that nobody saw.
+            if(
+                commanded.up_at_earliest is null,
+                null,
+                least(commanded.up_at_earliest, commanded.next_down_at)
+            ) as up_at_earliest,
             -- An attempt begun in between may get its reply only after the next outage opened. Where no
             -- reply came, the command, the start, or that it could go down again tells that it was up.
             case
