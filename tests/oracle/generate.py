@@ -3,8 +3,9 @@
 import random
 from datetime import datetime, timedelta
 
-from tests.oracle.history import EPOCH, HOUR, MINUTE, SECOND, History, Settings
-from tests.oracle.simulate import Host, Line, Plan
+from tests.oracle.history import DAY, EPOCH, HOUR, MINUTE, SECOND, History, Settings
+from tests.oracle.wild import Wild
+from tests.oracle.simulate import Episode, Host, Line, Plan
 
 FLUSH = (
     '[8954:4061145968] [NORMAL]SysMonitor: Control postfix by cmd /opt/trend/imss/bin/close_handle_sh '
@@ -21,77 +22,117 @@ BUILDS: list[Settings] = [
 ]
 
 
-def generate(seed: int, *, host: str | None = None) -> History:
+def generate(seed: int, *, episode_count: int = 5) -> History:
     """Return the history of a seed: the same one each time."""
     chance = random.Random(seed)
-    plan = draw_plan(chance, seed)
+    plan = draw_plan(chance, seed, episode_count=episode_count)
     happened = Host(plan).run()
     settings: Settings = dict(chance.choice(BUILDS))
     if chance.random() < 0.9:
         settings["minimal_backoff_seconds"] = plan.minimal_backoff // SECOND
         settings["queue_run_delay_seconds"] = plan.queue_run_delay // SECOND
-    name = host or f"h{seed}"
+    name = f"h{seed}"
     files = _files(chance, plan, happened, name, has_fractions=chance.random() < 0.4)
     return History(name, files, settings, label=f"seed {seed}")
 
 
-def draw_plan(chance: random.Random, seed: int) -> Plan:
+def draw_plan(chance: random.Random, seed: int, *, episode_count: int) -> Plan:
     """Draw what is to happen on a host."""
     backoff = chance.choice((20, 30, 60, 120, 300, 300, 300, 900)) * SECOND
-    run_delay = chance.choice((backoff // 3, backoff, backoff))
-    quiet_before = chance.randint(5, 120) * SECOND
-    outages = []
-    at = quiet_before
-    for _ in range(chance.choice((0, 1, 1, 1, 1, 2, 2, 3))):
-        down_for = chance.choice((2, 5, 10, 20, 30, 45, 70, 150, 400)) * SECOND + chance.randint(0, SECOND)
-        outages.append((at, at + down_for))
-        at += down_for + chance.choice((3, 10, 30, 60, 100, 200, 700, 2000)) * SECOND + chance.randint(0, SECOND)
-    after = chance.choice((0, 3, 15, 60, 130, 2 * backoff // SECOND, 3 * backoff // SECOND)) * SECOND
-    last_up_at = outages[-1][1] if outages else at
-    until = last_up_at + after + chance.randint(0, 60 * SECOND)
-    if chance.random() < 0.05:
-        until = max(outages[-1][0] + 5 * SECOND if outages else 0, last_up_at - 3 * SECOND)
-    quiet = (0, 0)
-    if chance.random() < 0.25:
-        start = chance.randint(0, until)
-        quiet = (start, start + chance.randint(10, 300) * SECOND)
-    if chance.random() < 0.04:
-        start = chance.randint(0, until)
-        quiet, until = (start, start + 7 * HOUR), until + 8 * HOUR
-    mail_gap = max(until // chance.randint(8, 45), SECOND // 5)
-
-    def some(share: float) -> tuple[int, ...]:
-        count = chance.randint(1, 2) if chance.random() < share else 0
-        return tuple(chance.randint(0, until) for _ in range(count))
-
-    near_ends = [up_at + chance.randint(-10, 100) * SECOND for _, up_at in outages]
+    run_delay = max(chance.choice((backoff // 3, backoff, backoff)), 5 * SECOND)
+    episodes = []
+    start = SECOND
+    for number in range(episode_count):
+        episodes.append(_draw_episode(chance, start, backoff, is_last=number == episode_count - 1))
+        between = chance.choice((5 * MINUTE, 20 * MINUTE, 20 * MINUTE, HOUR, HOUR, 7 * HOUR))
+        start = episodes[-1].end + between + 2 * backoff
+    until = episodes[-1].end
+    if chance.random() < 0.05 and episodes[-1].outages:
+        # The log ends with the service still down.
+        down_at, up_at = episodes[-1].outages[-1]
+        until = down_at + (up_at - down_at) * 2 // 3
     return Plan(
         seed=seed,
         until=until,
-        outages=outages,
-        queue_run_delay=max(run_delay, 5 * SECOND),
+        episodes=tuple(episodes),
+        queue_run_delay=run_delay,
         minimal_backoff=backoff,
         maximal_backoff=chance.choice((backoff * 4, 4000 * SECOND)),
         lifetime=chance.choice((60 * SECOND, 10 * MINUTE, 120 * HOUR, 120 * HOUR, 120 * HOUR)),
         instances=("postfix", "postfix-in") if chance.random() < 0.12 else ("postfix",),
         has_long_ids=chance.random() < 0.25,
-        mail_gap=mail_gap,
+        poll_phase=chance.choice((None, chance.randint(0, 59) * SECOND, chance.randint(0, 59) * SECOND)),
+        event_jitter=chance.choice((None, None, 0, 3 * SECOND)),
+    )
+
+
+def _draw_episode(chance: random.Random, start: int, backoff: int, *, is_last: bool) -> Episode:
+    """Draw a busy time with some outages; the last one of a log may end anyhow."""
+    outages = []
+    at = start + chance.randint(5, 120) * SECOND
+    for _ in range(chance.choice((0, 1, 1, 1, 1, 2, 2, 3))):
+        down_for = chance.choice((2, 5, 10, 20, 30, 45, 70, 150, 400)) * SECOND + chance.randint(0, SECOND)
+        outages.append((at, at + down_for))
+        at += down_for + chance.choice((3, 10, 30, 60, 100, 200, 700, 2000)) * SECOND + chance.randint(0, SECOND)
+    last_up_at = outages[-1][1] if outages else at
+    after = [3 * SECOND, 15 * SECOND, 60 * SECOND, 130 * SECOND, 2 * backoff, 3 * backoff]
+    if is_last:
+        after.append(0)
+    end = last_up_at + chance.choice(after) + chance.randint(0, 60 * SECOND)
+    quiet = (0, 0)
+    if chance.random() < 0.25:
+        quiet_from = chance.randint(start, end)
+        quiet = (quiet_from, quiet_from + chance.randint(10, 300) * SECOND)
+
+    def some(share: float) -> tuple[int, ...]:
+        count = chance.randint(1, 2) if chance.random() < share else 0
+        return tuple(chance.randint(start, end) for _ in range(count))
+
+    near_ends = [up_at + chance.randint(-10, 100) * SECOND for _, up_at in outages]
+    return Episode(
+        start=start,
+        end=end,
+        outages=tuple(outages),
+        mail_gap=max((end - start) // chance.randint(8, 45), SECOND // 5),
         quiet=quiet,
         stop=chance.choice(("at_once", "at_once", "sessions_finish", "greeting_lost", "turned_away", "hangs")),
         slow_share=chance.choice((0, 0, 0, 0.02, 0.1)),
         reuse_share=chance.choice((0, 0.2, 0.6)),
-        poll_phase=chance.choice((None, chance.randint(0, 59) * SECOND, chance.randint(0, 59) * SECOND)),
         does_wrapper_flush=chance.random() < 0.7,
         does_wrapper_mark=chance.random() < 0.7,
         does_manager_flush_while_down=chance.random() < 0.15,
-        operator_flushes=tuple(
-            at for at in near_ends if at > 0 and chance.random() < 0.15
-        ) + some(0.05),
-        single_flushes=tuple(at for at in near_ends if at > 0 and chance.random() < 0.1),
+        operator_flushes=tuple(at for at in near_ends if chance.random() < 0.15) + some(0.05),
+        single_flushes=tuple(at for at in near_ends if chance.random() < 0.1),
         qmgr_starts=tuple((at, chance.choice(("reload", "start", "table"))) for at in some(0.15)),
         deletions=some(0.12),
-        event_jitter=chance.choice((None, None, 0, 3 * SECOND)),
     )
+
+
+def generate_wild(seed: int, *, episode_count: int = 8) -> History:
+    """Return a history whose lines do not follow from each other, near the bounds of all rules."""
+    chance = random.Random(seed)
+    settings: Settings = dict(chance.choice(BUILDS))
+    backoff = chance.choice((30, 60, 300))
+    if chance.random() < 0.85:
+        settings["minimal_backoff_seconds"] = backoff
+    name = f"w{seed}"
+    instances = ("postfix", "postfix-in") if chance.random() < 0.25 else ("postfix",)
+    has_fractions = chance.random() < 0.3
+    told = Wild(chance, backoff, instances, is_fine=has_fractions)
+    for _ in range(episode_count):
+        told.episode()
+    lines = sorted(told.lines)
+    files = {"maillog": [maillog_line(at, name, tag, text, has_fractions=has_fractions) for at, _, tag, text in lines]}
+    days = sorted({f"{instant(at):%Y%m%d}" for at in range(0, told.now + DAY, DAY)})
+    if chance.random() < 0.7:
+        for day in days:
+            of_day = sorted(at for at in told.commands if f"{instant(at):%Y%m%d}" == day)
+            files[f"imssmgr.{day}.0001"] = [manager_line(at) for at in of_day]
+    if chance.random() < 0.5:
+        for day in days:
+            events = sorted(event for event in told.system_events if f"{instant(event[0]):%Y%m%d}" == day)
+            files[f"sysevt.imss.{day}.0001"] = [system_line(at, kind) for at, kind in events]
+    return History(name, files, settings, label=f"wild seed {seed}")
 
 
 def _files(

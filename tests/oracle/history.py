@@ -29,6 +29,11 @@ class History:
     settings: Settings = field(default_factory=dict)
     label: str = ""
 
+    @property
+    def line_count(self) -> int:
+        """All lines of all files."""
+        return sum(map(len, self.files.values()))
+
     def __str__(self) -> str:
         told = [f"history {self.label} of host {self.host}, {json.dumps(self.settings)}"]
         for name, lines in self.files.items():

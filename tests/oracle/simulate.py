@@ -22,18 +22,13 @@ Line = tuple[int, int, str, str]
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is to happen on one host; all instants and spans are microseconds."""
+class Episode:
+    """A busy time of a host, and how its parts behave until the next one; instants are microseconds."""
 
-    seed: int
-    until: int
-    outages: list[tuple[int, int]]
-    queue_run_delay: int = 300 * SECOND
-    minimal_backoff: int = 300 * SECOND
-    maximal_backoff: int = 4000 * SECOND
-    lifetime: int = 5 * 24 * HOUR
-    instances: tuple[str, ...] = ("postfix",)
-    has_long_ids: bool = False
+    start: int
+    end: int
+    """When no more mail comes."""
+    outages: tuple[tuple[int, int], ...] = ()
     mail_gap: int = 5 * SECOND
     quiet: tuple[int, int] = (0, 0)
     stop: Literal["at_once", "sessions_finish", "greeting_lost", "turned_away", "hangs"] = "at_once"
@@ -41,7 +36,6 @@ class Plan:
     reject_share: float = 0.02
     reuse_share: float = 0.2
     null_sender_share: float = 0.1
-    poll_phase: int | None = 0
     does_wrapper_flush: bool = True
     does_wrapper_mark: bool = True
     does_manager_flush_while_down: bool = False
@@ -49,6 +43,22 @@ class Plan:
     single_flushes: tuple[int, ...] = ()
     qmgr_starts: tuple[tuple[int, str], ...] = ()
     deletions: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to happen on one host."""
+
+    seed: int
+    until: int
+    episodes: tuple[Episode, ...]
+    queue_run_delay: int = 300 * SECOND
+    minimal_backoff: int = 300 * SECOND
+    maximal_backoff: int = 4000 * SECOND
+    lifetime: int = 5 * 24 * HOUR
+    instances: tuple[str, ...] = ("postfix",)
+    has_long_ids: bool = False
+    poll_phase: int | None = 0
     event_jitter: int | None = None
     """How late the system events may be; None is a host without them."""
 
@@ -98,6 +108,8 @@ class Host:
         self.used_ids: set[str] = set()
         self.queues = [Queue(name) for name in plan.instances]
         self.saw_it_down = False
+        self.episode = plan.episodes[0]
+        self.outages = [outage for episode in plan.episodes for outage in episode.outages]
 
     def run(self) -> "Host":
         """Let it all happen; the log ends with the plan, whatever is still under way."""
@@ -106,19 +118,12 @@ class Host:
             self._log(0, queue, "postfix-script[41]", "starting the Postfix mail system")
             self._log(0, queue, "master[42]", "daemon started -- version 3.7.11, configuration /etc/postfix")
             self._at(plan.queue_run_delay, lambda now, q=queue: self._queue_run(q, now, 0))
-        self._at(SECOND, self._mail_comes)
+        for episode in plan.episodes:
+            self._at(episode.start, lambda now, episode=episode: self._begin(episode, now))
         if plan.poll_phase is not None:
             self._at(plan.poll_phase, self._poll)
-        for at in plan.operator_flushes:
-            self._at(at, lambda now: [self._flush(queue, now) for queue in self.queues])
-        for at in plan.single_flushes:
-            self._at(at, self._flush_one)
-        for at in plan.deletions:
-            self._at(at, self._take_out)
-        for at, how in plan.qmgr_starts:
-            self._at(at, lambda now, how=how: self._restart_qmgr(now, how))
         if plan.event_jitter is not None:
-            for down_at, up_at in plan.outages:
+            for down_at, up_at in self.outages:
                 jitter = self.random.randint(0, plan.event_jitter)
                 self.system_events.append((down_at - self.random.randint(0, SECOND), "stop"))
                 self.system_events.append((max(down_at, up_at - jitter), "start"))
@@ -128,6 +133,18 @@ class Host:
         self._log(plan.until, self.queues[0], "smtpd[11]", "connect from mx.example.com[192.0.2.7]")
         self.lines = sorted(line for line in self.lines if line[0] <= plan.until)
         return self
+
+    def _begin(self, episode: Episode, now: int) -> None:
+        self.episode = episode
+        self._at(now, self._mail_comes)
+        for at in episode.operator_flushes:
+            self._at(at, lambda now: [self._flush(queue, now) for queue in self.queues])
+        for at in episode.single_flushes:
+            self._at(at, self._flush_one)
+        for at in episode.deletions:
+            self._at(at, self._take_out)
+        for at, how in episode.qmgr_starts:
+            self._at(at, lambda now, how=how: self._restart_qmgr(now, how))
 
     def _at(self, at: int, act: Callable[[int], object]) -> None:
         self.count += 1
@@ -141,18 +158,20 @@ class Host:
         return self.random.randint(1, most)
 
     def _is_down(self, at: int) -> bool:
-        return any(down_at <= at < up_at for down_at, up_at in self.plan.outages)
+        return any(down_at <= at < up_at for down_at, up_at in self.outages)
 
     def _next_stop(self, at: int) -> int | None:
-        return min((down_at for down_at, _ in self.plan.outages if down_at > at), default=None)
+        return min((down_at for down_at, _ in self.outages if down_at > at), default=None)
 
     # Mail comes in.
 
     def _mail_comes(self, now: int) -> None:
-        plan, chance = self.plan, self.random
-        start, end = plan.quiet
+        episode, chance = self.episode, self.random
+        if now > episode.end:
+            return
+        start, end = episode.quiet
         queue = chance.choice(self.queues)
-        sender = "" if chance.random() < plan.null_sender_share else "sender@example.com"
+        sender = "" if chance.random() < episode.null_sender_share else "sender@example.com"
         count = chance.choice((1, 1, 1, 1, 2, 3))
         mail = Mail(
             self._new_id(now), sender, now, [f"reader{n}@example.com" for n in range(count)], count,
@@ -166,7 +185,7 @@ class Host:
             self._log(now, queue, came_by[0], f"{mail.queue_id}: {came_by[1]}")
             self._log(now, queue, "cleanup[12]", f"{mail.queue_id}: message-id=<{now}@example.com>")
         self._at(now + self._soon(), lambda at: self._activate(queue, mail, at))
-        gap = round(chance.expovariate(1 / plan.mail_gap)) + 1
+        gap = round(chance.expovariate(1 / episode.mail_gap)) + 1
         # Bursts.
         following = now + (self._soon() if chance.random() < 0.15 else gap)
         self._at(end if start <= following < end else following, self._mail_comes)
@@ -211,28 +230,28 @@ class Host:
 
     def _try(self, queue: Queue, mail: Mail, recipients: list[str], now: int) -> int:
         """Start one attempt; its lines come when it ends. Returns when that is."""
-        plan, chance = self.plan, self.random
+        episode, chance = self.episode, self.random
         if now < queue.dead_until:
             relay_and_reason = ("none", f"delivery temporarily suspended: {queue.dead_reason[1]}")
             end = now + self._soon()
             self._ends(end, queue, mail, recipients, ("error[23]", *relay_and_reason, queue.dead_reason[0]), 0)
             return end
-        is_reused = chance.random() < plan.reuse_share
-        if self._is_down(now) and not (plan.stop == "sessions_finish" and is_reused and chance.random() < 0.5):
+        is_reused = chance.random() < episode.reuse_share
+        if self._is_down(now) and not (episode.stop == "sessions_finish" and is_reused and chance.random() < 0.5):
             return self._fails(queue, mail, recipients, now)
         took = round(chance.lognormvariate(-1.2, 1.0) * SECOND)
-        if chance.random() < plan.slow_share:
+        if chance.random() < episode.slow_share:
             took = chance.randint(5, 200) * SECOND
             self._ends(now + took, queue, mail, recipients, self._timed_out(), took)
             return now + took
         stop = self._next_stop(now)
-        if stop is not None and stop < now + took and plan.stop != "sessions_finish":
+        if stop is not None and stop < now + took and episode.stop != "sessions_finish":
             end = stop + self._soon()
             lost = f"lost connection with {PEER} while sending end of data -- message may be sent more than once"
             self._ends(end, queue, mail, recipients, ("smtp[22]", f"{PEER}:10025", lost, "4.4.2"), end - now)
             return end
         end = now + took
-        if chance.random() < plan.reject_share:
+        if chance.random() < episode.reject_share:
             hard = chance.random() < 0.3
             said = "550 Not wanted" if hard else "451 Transaction failed"
             reason = f"host {PEER} said: {said} (in reply to end of DATA command)"
@@ -243,16 +262,16 @@ class Host:
         return end
 
     def _fails(self, queue: Queue, mail: Mail, recipients: list[str], now: int) -> int:
-        plan, chance = self.plan, self.random
+        episode, chance = self.episode, self.random
         took = self._soon(SECOND // 50)
         relay = f"{PEER}:10025"
-        if plan.stop == "hangs":
+        if episode.stop == "hangs":
             took = chance.choice((10, 20, 30)) * SECOND
             told = self._timed_out()
-        elif plan.stop == "greeting_lost" and chance.random() < 0.5:
+        elif episode.stop == "greeting_lost" and chance.random() < 0.5:
             reason = f"lost connection with {PEER} while receiving the initial server greeting"
             told = ("smtp[22]", relay, reason, "4.4.2")
-        elif plan.stop == "turned_away" and chance.random() < 0.5:
+        elif episode.stop == "turned_away" and chance.random() < 0.5:
             told = ("smtp[22]", relay, f"host {PEER} refused to talk to me: 421 Service unavailable", "4.3.2")
         else:
             told = ("smtp[22]", "none", f"connect to {PEER}:10025: Connection refused", "4.4.1")
@@ -407,12 +426,12 @@ class Host:
         is_down = self._is_down(now)
         if is_down:
             self.saw_it_down = True
-        if self.saw_it_down and (not is_down or plan.does_manager_flush_while_down):
+        if self.saw_it_down and (not is_down or self.episode.does_manager_flush_while_down):
             self.commands.append(now)
-            if plan.does_wrapper_mark:
+            if self.episode.does_wrapper_mark:
                 text = "FLUSH: Checking if IMSS is running."
                 self._log(now + self._soon(SECOND), self.queues[0], "postlog[43]", text)
-            if plan.does_wrapper_flush:
+            if self.episode.does_wrapper_flush:
                 for queue in self.queues:
                     self._at(now + self._soon(SECOND), lambda at, q=queue: self._flush(q, at))
             if not is_down:

@@ -63,8 +63,10 @@ def judge(restart: Restart, held: list[Held], evidence: Evidence) -> Verdict:
     waiting = [(row, w) for row, w in waits if restart.up_at is not None and not _ended(w, restart.up_at)]
 
     flush_order = _flush_order(restart, bool(commands or markers), evidence)
-    missed = sum(not is_taken for *_, is_taken in judged)
-    failed = sum(is_taken and _is_failed_again(row, wait) for row, wait, _, is_taken in judged)
+    # A flush and its repetition within a moment are one scan: the last time that it took a message counts.
+    last = {id(row): (row, wait, is_taken) for row, wait, _, is_taken in judged}
+    missed = sum(not is_taken for *_, is_taken in last.values())
+    failed = sum(is_taken and _is_failed_again(row, wait) for row, wait, is_taken in last.values())
     reason = _doubt(
         restart, evidence, judged=judged, waiting=waiting, flush=last_flush, judged_by=judged_by, order=flush_order
     )
