@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import zip_longest
 
+from tests.oracle.coverage import Coverage
 from tests.oracle.history import SECOND
 from tests.oracle.outages import Attempt, Restart
 from tests.oracle.read import Event, Told
@@ -121,7 +122,7 @@ class Held:
         ]
         if not before:
             return "unknown"
-        last = max(before, key=lambda wait: wait.reactivated_at or 0)
+        last = before[-1]
         if last.scan and last.scan.is_flush:
             return "flush"
         return "unknown" if last.is_early else "queue_run"
@@ -158,7 +159,7 @@ def find_messages(told: Told, instances: dict[str, str], attempts: list[Attempt]
 
 
 def find_waits(
-    messages: Iterable[Message], spans: list[tuple[int, int]], *, backoff: int, is_backoff_known: bool
+    messages: Iterable[Message], *, backoff: int, is_backoff_known: bool
 ) -> None:
     """Give each message its waits: after each round of deliveries that left something deferred."""
     earliest_run = backoff - BACKOFF_MARGIN
@@ -190,7 +191,7 @@ def find_waits(
 
 
 def find_scans(
-    messages: Iterable[Message], told: Told, spans: list[tuple[int, int]], *, is_backoff_known: bool
+    messages: Iterable[Message], told: Told, coverage: Coverage, *, is_backoff_known: bool
 ) -> list[Scan]:
     """Return the scans of all deferred queues, and whether each was a flush."""
     waits = [wait for message in messages for wait in message.waits]
@@ -216,16 +217,12 @@ def find_scans(
             scan.left_behind_count = sum(
                 wait.deferred_at < began - LEFT_BEHIND
                 and (wait.until is None or wait.until > ended)
-                and _is_in_one_span(spans, wait.deferred_at, began)
+                and coverage.tells_in_one_span(wait.deferred_at, ended)
                 for wait in own
             )
         _judge_scans(of_instance, is_backoff_known)
         scans += of_instance
     return scans
-
-
-def _is_in_one_span(spans: list[tuple[int, int]], start: int, end: int) -> bool:
-    return any(since <= start and end <= until for since, until in spans)
 
 
 def _judge_scans(scans: list[Scan], is_backoff_known: bool) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from tests.oracle.coverage import maillog_spans
+from tests.oracle.coverage import find_coverage
 from tests.oracle.history import SECOND, History, Settings
 from tests.oracle.mail import Held, find_held, find_messages, find_scans, find_waits, qmgr_instances
 from tests.oracle.outages import Restart, find_restarts, is_overlong, is_up_at_estimated, scan_attempts
@@ -24,15 +24,15 @@ def judge_history(history: History) -> tuple[list[Row], list[Row]]:
     attempts = scan_attempts(told, instances)
     restarts = find_restarts(attempts, told.system, told.orders)
     messages = find_messages(told, instances, attempts)
-    spans = maillog_spans(told)
+    coverage = find_coverage(told)
     known = history.settings.get("minimal_backoff_seconds")
     default = DEFAULT_BACKOFF_SECONDS.get(str(history.settings.get("product")), 300)
     backoff = int(default if known is None else known) * SECOND
-    find_waits(messages, spans, backoff=backoff, is_backoff_known=known is not None)
-    find_scans(messages, told, spans, is_backoff_known=known is not None)
+    find_waits(messages, backoff=backoff, is_backoff_known=known is not None)
+    find_scans(messages, told, coverage, is_backoff_known=known is not None)
     held = find_held(messages)
     evidence = Evidence(
-        spans=spans,
+        coverage=coverage,
         manager_spans=told.manager_spans,
         commands=sorted({order.at for order in told.orders}),
         markers=[event.at for event in told.maillog if event.kind == "marker"],
@@ -55,7 +55,7 @@ def _restart_row(
         for name, is_there in {
             "maillog": bool(restart.failures),
             "manager_log": verdict.flush_commanded_at is not None,
-            "system_event": restart.pair is not None,
+            "system_event": restart.stop is not None,
         }.items()
         if is_there
     ]
@@ -70,7 +70,7 @@ def _restart_row(
         "build_verdict": build_verdict,
         "confidence": _confidence(restart, evidence),
         "evidence": evidence,
-        "outage_seconds": _seconds(restart.down_at, restart.up_at) if not restart.is_command else None,
+        "outage_seconds": _seconds(restart.down_at, restart.up_at) if _is_length_known(restart) else None,
         "held_message_count": len(held),
         "held_recipient_count": sum(len(row.recipients) for row in held),
         "never_tried_count": sum(row.failures[0].cause == "suspended" for row in held),
@@ -165,10 +165,15 @@ def _missing_reason(restart: Restart, verdict: Verdict, build_verdict: str, told
     return "not_ordered"
 
 
+def _is_length_known(restart: Restart) -> bool:
+    """A restart that only a command or the service's start tells of has no known length."""
+    return bool(restart.failures) or (restart.stop is not None and restart.stop.stopped_at is not None)
+
+
 def _confidence(restart: Restart, evidence: list[str]) -> str:
     if len(evidence) > 1:
         return "certain"
-    return "likely" if len(restart.failures) > 1 or restart.pair else "possible"
+    return "likely" if len(restart.failures) > 1 or restart.stop else "possible"
 
 
 def _is_interrupted(row: Held) -> bool:

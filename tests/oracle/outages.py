@@ -48,6 +48,10 @@ class Attempt:
         return self.event.before - self.event.at
 
     @property
+    def began_before(self) -> int:
+        return self.began_at + self.blur
+
+    @property
     def placed_at(self) -> int:
         """Where a failure counts: what timed out was down when the attempt began."""
         return self.began_at if self.cause == "timed_out" else self.event.at
@@ -58,8 +62,8 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """A stop and a start of the scan service that follow each other in the system events."""
+class Stop:
+    """A stop of the scan service that the system events tell, and its next start; one may be missing."""
 
     stopped_at: int | None
     started_at: int | None
@@ -84,17 +88,18 @@ class Restart:
     up_at_earliest: int | None
     up_at_latest: int | None
     failures: list[Attempt] = field(default_factory=list)
-    pair: Pair | None = None
+    stop: Stop | None = None
     is_command: bool = False
     window_from: int = 0
     window_until: int | None = None
 
     @property
-    def evidence_from(self) -> int | None:
+    def needed_from(self) -> int | None:
+        """From when on the maillog must tell what waited; None where no sign of the service is known."""
         if self.is_command:
-            return self.down_at - 180 * SECOND
-        if self.pair and self.pair.stopped_at is not None:
-            return self.pair.stopped_at
+            return self.down_at - FLUSH_WINDOW - LONGEST
+        if self.stop and self.stop.stopped_at is not None and self.stop.stopped_at <= self.down_at:
+            return max(self.stop.stopped_at, self.down_at_earliest or 0)
         return self.down_at_earliest
 
     def has_in_window(self, instant: int) -> bool:
@@ -141,49 +146,52 @@ def _cause(event: Event, verb: str | None, reason: str) -> str | None:
     return "timed_out" if verb == "conversation with" else None
 
 
-def find_pairs(system: list[tuple[int, str]]) -> list[Pair]:
+def find_stops(system: list[tuple[int, str]]) -> list[Stop]:
     """Pair each stop with the start that follows it; what has no partner stands alone."""
-    pairs = []
+    stops = []
     stopped_at = None
-    for at, kind in system:
+    # A restart within one second stops before it starts.
+    for at, kind in sorted(set(system), key=lambda told: (told[0], told[1] == "start")):
         if kind == "stop":
             if stopped_at is not None:
-                pairs.append(Pair(stopped_at, None))
+                stops.append(Stop(stopped_at, None))
             stopped_at = at
         else:
-            pairs.append(Pair(stopped_at, at))
+            stops.append(Stop(stopped_at, at))
             stopped_at = None
     if stopped_at is not None:
-        pairs.append(Pair(stopped_at, None))
-    return pairs
+        stops.append(Stop(stopped_at, None))
+    return sorted(stops, key=lambda stop: stop.first)
 
 
 def find_restarts(attempts: list[Attempt], system: list[tuple[int, str]], orders: list[Order]) -> list[Restart]:
-    """Return the restarts of a host in the order of down_at, each failure marked with its own."""
+    """Return the restarts of a host in the order of down_at, each failed attempt marked with its own."""
     failures = sorted(
         (attempt for attempt in attempts if attempt.is_failure),
         key=lambda failure: (failure.placed_at, failure.event.source, failure.event.line),
     )
     replies = [attempt for attempt in attempts if attempt.is_answered and attempt.event.is_fresh]
-    groups: list[list[Attempt]] = []
+    runs: list[list[Attempt]] = []
     for failure in failures:
-        if groups and not _are_apart(groups[-1], failure, replies):
-            groups[-1].append(failure)
+        if runs and not _are_apart(runs[-1], failure, replies):
+            runs[-1].append(failure)
         else:
-            groups.append([failure])
-    pairs = find_pairs(system)
+            runs.append([failure])
+    stops = find_stops(system)
+    of_stop: dict[Stop, list[Attempt]] = {stop: [] for stop in stops}
     restarts = []
-    for group in groups:
-        near = [pair for pair in pairs if _is_near(pair, group)]
-        if not near and _is_slow_scanner(group, attempts):
-            continue
-        pairs = [pair for pair in pairs if pair not in near]
-        for pair, part in _cut(group, near):
-            if part:
-                restarts.append(_of_failures(part, pair, replies))
-            elif pair:
-                restarts.append(_of_events(pair, replies))
-    restarts += [_of_events(pair, replies) for pair in pairs]
+    slow = []
+    for run in runs:
+        met = [stop for stop in stops if _meets(stop, run, replies)]
+        if met:
+            for failure in run:
+                later = [stop for stop in met[1:] if stop.first <= failure.placed_at]
+                of_stop[later[-1] if later else met[0]].append(failure)
+        elif _is_slow_scanner(run, attempts):
+            slow += run
+        else:
+            restarts.append(_shown(run, None, replies))
+    restarts += [_shown(its_failures, stop, replies) for stop, its_failures in of_stop.items()]
     restarts.sort(key=lambda restart: restart.down_at)
     commands = sorted({order.at for order in orders})
     _bound(restarts, commands)
@@ -192,29 +200,46 @@ def find_restarts(attempts: list[Attempt], system: list[tuple[int, str]], orders
     for restart in restarts:
         for failure in restart.failures:
             failure.restart = restart
-    _blame_suspensions(attempts, restarts)
+    _blame(attempts, slow, restarts)
     return sorted(restarts, key=lambda restart: restart.down_at)
 
 
 def _are_apart(group: list[Attempt], failure: Attempt, replies: list[Attempt]) -> bool:
     """Whether an attempt surely began after all of the group, and before the failure, and got a reply."""
     after = max(member.placed_before for member in group)
-    return any(
-        after <= reply.began_at and reply.began_at + reply.blur <= failure.placed_at for reply in replies
-    )
+    return any(after <= reply.began_at and reply.began_before <= failure.placed_at for reply in replies)
 
 
-def _is_near(pair: Pair, group: list[Attempt]) -> bool:
-    first = min(failure.placed_at for failure in group)
-    last = max(failure.placed_at for failure in group)
-    return pair.first - NEAR_EVENT <= last and first <= pair.last + NEAR_EVENT
+def _meets(stop: Stop, run: list[Attempt], replies: list[Attempt]) -> bool:
+    """Whether a stop and a run of failures are of one outage.
+
+    They are close in time, or have no answer between them where the other event is missing or the service
+    was started less than a minute before it still failed.
+    """
+    first = min(failure.placed_at for failure in run)
+    last = max(failure.placed_at for failure in run)
+    is_before_end = stop.first <= last + NEAR_EVENT
+    if stop.stopped_at is None and stop.started_at is not None:
+        reply = _first_reply(replies, max(failure.placed_before for failure in run))
+        is_before_end |= reply is None or stop.started_at < reply
+    is_after_begin = stop.last >= first - NEAR_EVENT
+    if stop.started_at is None or stop.started_at >= first - LONGEST:
+        answer = max((r.began_at for r in replies if r.began_before <= first), default=None)
+        is_after_begin |= answer is None or answer < stop.last
+    return is_before_end and is_after_begin
+
+
+def _first_reply(replies: list[Attempt], after: int) -> int | None:
+    """Return when the first attempt begun after an instant surely had its reply."""
+    later = [(reply.began_at, reply.event.before) for reply in replies if reply.began_at >= after]
+    return min(later)[1] if later else None
 
 
 def _is_slow_scanner(group: list[Attempt], attempts: list[Attempt]) -> bool:
     causes = {failure.cause for failure in group}
     if not (causes == {"timed_out"} or (len(group) == 1 and causes == {"session_lost"})):
         return False
-    if all(_is_alive_around(f.placed_at, f.placed_before, attempts) for f in group):
+    if all(_is_alive_around(f.began_at, f.began_before, attempts) for f in group):
         return True
     return len(group) == 1 and _is_alive_around(group[0].event.at, group[0].event.before, attempts)
 
@@ -226,87 +251,79 @@ def _is_alive_around(at: int, before: int, attempts: list[Attempt]) -> bool:
     )
 
 
-def _cut(group: list[Attempt], near: list[Pair]) -> list[tuple[Pair | None, list[Attempt]]]:
-    """Cut an outage where a further pair begins: two pairs are two restarts."""
-    if not near:
-        return [(None, group)]
-    parts: list[tuple[Pair | None, list[Attempt]]] = []
-    for number, pair in enumerate(near):
-        begin = pair.first - NEAR_EVENT if number else None
-        end = near[number + 1].first - NEAR_EVENT if number + 1 < len(near) else None
-        part = [
-            failure
-            for failure in group
-            if (begin is None or failure.placed_at >= begin) and (end is None or failure.placed_at < end)
-        ]
-        parts.append((pair, part))
-    return parts
+def _shown(failures: list[Attempt], stop: Stop | None, replies: list[Attempt]) -> Restart:
+    """Return what failures and a stop, or one of them, show of an outage."""
 
+    def last_answer(before: int) -> int | None:
+        return max((r.began_at for r in replies if r.began_before <= before), default=None)
 
-def _of_failures(group: list[Attempt], pair: Pair | None, replies: list[Attempt]) -> Restart:
-    first = min(failure.placed_at for failure in group)
-    before = [reply.began_at for reply in replies if reply.began_at + reply.blur <= first]
-    after = max(failure.placed_before for failure in group)
-    later = [(reply.began_at, reply.event.before) for reply in replies if reply.began_at >= after]
-    restart = Restart(
-        down_at=min(failure.event.at for failure in group),
-        down_at_earliest=max(before, default=None),
-        down_at_latest=min(failure.event.before for failure in group),
-        up_at=None,
-        up_at_earliest=max(failure.placed_at for failure in group),
-        up_at_latest=min(later)[1] if later else None,
-        failures=group,
-        pair=pair,
+    # The first failure counts when it was sure, but for a session that timed out after the service was back.
+    failed_at = min((_failing_until(failure, replies) for failure in failures), default=None)
+    failed_before = min((_failing_until(f, replies) + f.blur for f in failures), default=None)
+    stopped_at = stop.stopped_at if stop else None
+    event_at = stop.first if stop else None
+    shown_from = min(at for at in (failed_at, event_at) if at is not None)
+    answered_from = last_answer(shown_from if failed_at is None else failed_at)
+    is_stop_early = (
+        answered_from is not None and stopped_at is not None and answered_from > stopped_at + SECOND
     )
-    if pair and pair.stopped_at is not None:
-        restart.down_at_latest = min(restart.down_at_latest, pair.stopped_at + SECOND)
-        restart.down_at = _clip(pair.stopped_at, restart.down_at_earliest, restart.down_at_latest)
-    return restart
-
-
-def _of_events(pair: Pair, replies: list[Attempt]) -> Restart:
-    down_at = pair.first
-    before = [reply.began_at for reply in replies if reply.began_at + reply.blur <= down_at]
-    later = [
-        (reply.began_at, reply.event.before) for reply in replies if reply.began_at >= pair.last + SECOND
-    ]
-    up_at_latest = min(later)[1] if later else None
-    if up_at_latest is None and pair.started_at is not None:
-        up_at_latest = pair.started_at + SECOND
+    earliest = answered_from if is_stop_early else last_answer(shown_from)
+    latest = [at for at in (failed_before,) if at is not None]
+    if event_at is not None and not is_stop_early:
+        latest.append(event_at + SECOND)
+    marks = [at for at in (failed_at, stopped_at if failures else event_at) if at is not None]
+    down_at = min(*marks, *latest)
+    if earliest is not None:
+        down_at = max(down_at, earliest)
+    if failures:
+        up_at_latest = _first_reply(replies, max(failure.placed_before for failure in failures))
+    else:
+        up_at_latest = _first_reply(replies, stop.last if stop else 0)
     return Restart(
         down_at=down_at,
-        down_at_earliest=max(before, default=None),
-        down_at_latest=down_at + SECOND,
+        down_at_earliest=earliest,
+        down_at_latest=min(latest),
         up_at=None,
-        up_at_earliest=None,
+        up_at_earliest=max((_failing_until(failure, replies) for failure in failures), default=None),
         up_at_latest=up_at_latest,
-        pair=pair,
+        failures=failures,
+        stop=stop,
     )
 
 
-def _clip(instant: int, earliest: int | None, latest: int | None) -> int:
-    if earliest is not None and instant < earliest:
-        return earliest
-    if latest is not None and instant > latest:
-        return latest
-    return instant
+def _failing_until(failure: Attempt, replies: list[Attempt]) -> int:
+    """Return up to when a failure shows that the service was down.
+
+    An old session may time out long after the service is back.
+    """
+    reply = _first_reply(replies, failure.placed_before)
+    return failure.placed_at if reply is not None and reply <= failure.event.at else failure.event.at
 
 
 def _bound(restarts: list[Restart], commands: list[int]) -> None:
-    """Bound when the service was up again, by the next restart and by the manager, and estimate it."""
+    """Bound when the service was up again, by what else tells of it, and estimate it."""
     for restart, following in zip_longest(restarts, restarts[1:]):
         next_down_at = following.down_at if following else None
-        if restart.up_at_latest is not None and next_down_at is not None:
-            restart.up_at_latest = min(restart.up_at_latest, next_down_at)
-        if restart.up_at_latest is None and restart.up_at_earliest is not None:
-            ordered = [at for at in commands if at >= restart.up_at_earliest]
-            if ordered and (next_down_at is None or ordered[0] < next_down_at):
-                restart.up_at_latest = ordered[0]
-        if restart.pair and restart.pair.started_at is not None:
-            restart.up_at = _clip(restart.pair.started_at, restart.up_at_earliest, restart.up_at_latest)
-        elif restart.up_at_latest is not None:
-            usual = restart.down_at + LONGEST
-            restart.up_at = min(restart.up_at_latest, max(restart.up_at_earliest or usual, usual))
+        started_at = restart.stop.started_at if restart.stop else None
+        since = restart.down_at if started_at is None else started_at
+        if restart.up_at_earliest is not None:
+            since = restart.up_at_earliest
+        ordered = next((at for at in commands if at >= since), None)
+        if restart.up_at_latest is not None:
+            if next_down_at is not None:
+                restart.up_at_latest = min(restart.up_at_latest, next_down_at)
+        elif ordered is not None and (next_down_at is None or ordered < next_down_at):
+            restart.up_at_latest = ordered
+        elif started_at is not None and (
+            restart.up_at_earliest is None or started_at + NEAR_EVENT >= restart.up_at_earliest
+        ):
+            restart.up_at_latest = max(started_at + SECOND, restart.up_at_earliest or 0)
+        if restart.up_at_latest is not None and restart.up_at_earliest is not None:
+            restart.up_at_earliest = min(restart.up_at_earliest, restart.up_at_latest)
+        if restart.up_at_latest is not None:
+            told = restart.down_at + LONGEST if started_at is None else started_at
+            at_least = max(restart.down_at, told, restart.up_at_earliest or 0)
+            restart.up_at = min(restart.up_at_latest, at_least)
 
 
 def _open_windows(restarts: list[Restart]) -> None:
@@ -334,16 +351,27 @@ def _lone_commands(restarts: list[Restart], commands: list[int]) -> list[Restart
     return found
 
 
-def _blame_suspensions(attempts: list[Attempt], restarts: list[Restart]) -> None:
+def _blame(attempts: list[Attempt], slow: list[Attempt], restarts: list[Restart]) -> None:
+    """Find the restart of what was never tried, and of sessions that hung since before an outage."""
+    failing = [restart for restart in restarts if restart.failures]
     for attempt in attempts:
         if attempt.cause == "suspended":
-            earlier = [r for r in restarts if r.failures and r.down_at <= attempt.event.at]
+            earlier = [restart for restart in failing if restart.down_at <= attempt.event.at]
             attempt.restart = max(earlier, key=lambda restart: restart.down_at, default=None)
+    for failure in slow:
+        meanwhile = [
+            (failed_at, restart)
+            for restart in failing
+            for failed_at in [min(other.event.at for other in restart.failures)]
+            if failure.placed_at <= failed_at <= failure.event.at
+        ]
+        if meanwhile:
+            failure.restart = min(meanwhile, key=lambda found: found[0])[1]
 
 
 def is_up_at_estimated(restart: Restart) -> bool:
     """Whether up_at is known to no better than a few seconds."""
-    if restart.up_at is None or (restart.pair and restart.pair.started_at is not None):
+    if restart.up_at is None or (restart.stop and restart.stop.started_at is not None):
         return False
     if restart.up_at_earliest is None or restart.up_at_latest is None:
         return True
@@ -352,4 +380,11 @@ def is_up_at_estimated(restart: Restart) -> bool:
 
 def is_overlong(restart: Restart) -> bool:
     """Whether the service was surely down for more than a minute."""
-    return restart.up_at_earliest is not None and restart.up_at_earliest - restart.down_at_latest > MINUTE
+    down_until = [restart.up_at_earliest] if restart.up_at_earliest is not None else []
+    if restart.stop and restart.stop.started_at is not None:
+        down_until.append(restart.stop.started_at)
+    if not down_until:
+        return False
+    latest = restart.up_at_latest
+    surely = max(down_until) if latest is None else min(max(down_until), latest)
+    return surely - restart.down_at_latest > MINUTE

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 
-from tests.oracle.coverage import Spans
+from tests.oracle.coverage import Coverage, known_of
 from tests.oracle.history import DAY, MINUTE, SECOND
 from tests.oracle.mail import LEFT_BEHIND, Held, Wait
 from tests.oracle.outages import Restart
 from tests.oracle.read import Order
 
 ORDER_EFFECT = 10 * SECOND
+LONGEST_ATTEMPT = 600 * SECOND
 POLL = MINUTE
 POLL_MARGIN = 2 * SECOND
 
@@ -31,8 +32,8 @@ class Verdict:
 class Evidence:
     """What the logs of a host hold for its verdicts."""
 
-    spans: Spans
-    manager_spans: Spans
+    coverage: Coverage
+    manager_spans: list[tuple[int, int]]
     commands: list[int]
     markers: list[int]
 
@@ -67,9 +68,7 @@ def judge(restart: Restart, held: list[Held], evidence: Evidence) -> Verdict:
     last = {id(row): (row, wait, is_taken) for row, wait, _, is_taken in judged}
     missed = sum(not is_taken for *_, is_taken in last.values())
     failed = sum(is_taken and _is_failed_again(row, wait) for row, wait, is_taken in last.values())
-    reason = _doubt(
-        restart, evidence, judged=judged, waiting=waiting, flush=last_flush, judged_by=judged_by, order=flush_order
-    )
+    reason = _doubt(restart, evidence, judged=judged, waiting=waiting, flush=last_flush, order=flush_order)
     if reason:
         verdict = "unknown"
     elif not waiting and not judged:
@@ -122,38 +121,32 @@ def _doubt(
     judged: list[tuple[Held, Wait, int, bool]],
     waiting: list[tuple[Held, Wait]],
     flush: int | None,
-    judged_by: int | None,
     order: str,
 ) -> str | None:
     """Return why the verdict stays open: first what the log lacks, then what it cannot tell."""
-    spans = evidence.spans
-    start = restart.evidence_from
-    end = judged_by + ORDER_EFFECT if judged_by is not None else restart.window_until
-    if not _meets(spans, restart.down_at if start is None else start, restart.down_at if end is None else end):
+    known = known_of(restart, evidence.coverage)
+    if not known.has_maillog:
         return "no_maillog"
     if restart.up_at is None:
         return "still_down"
-    span = next((span for span in spans if start is not None and span[0] <= start <= span[1]), None)
-    if span is None:
+    if known.has_hiding_gap:
         return "coverage_gap"
-    end_reason = "log_end" if span == spans[-1] else "coverage_gap"
-    is_cut = end is not None and span[1] < end
-    if not waiting and not judged:
-        return None
-    if flush is not None:
-        is_open = any(row.released_at is None and not _is_failed_again(row, wait) for row, wait, *_ in judged)
-        return end_reason if is_cut and is_open else None
-    if order == "ordered":
-        if is_cut:
-            return end_reason
-        return _doubt_about_order(judged)
-    if is_cut and any(not _ended(wait, span[1]) for _, wait in waiting):
+    until = known.until or 0
+    end_reason = "log_end" if known.is_log_end else "coverage_gap"
+    is_window_cut = restart.window_until is None or until < restart.window_until
+    if is_window_cut and any(not _ended(wait, until) for _, wait in waiting):
         return end_reason
+    if not known.is_start_covered:
+        return "coverage_gap"
+    if not waiting and not judged:
+        return end_reason if until < restart.up_at else None
+    if flush is not None:
+        last = {id(row): (row, wait) for row, wait, *_ in judged}
+        is_open = any(row.released_at is None and not _is_failed_again(row, wait) for row, wait in last.values())
+        return end_reason if is_open and until < flush + LONGEST_ATTEMPT else None
+    if order == "ordered":
+        return _doubt_about_order(judged)
     return _doubt_about_silence(restart, [wait for _, wait in waiting])
-
-
-def _meets(spans: Spans, start: int, end: int) -> bool:
-    return any(since <= end and start <= until for since, until in spans)
 
 
 def _doubt_about_order(judged: list[tuple[Held, Wait, int, bool]]) -> str | None:
@@ -192,13 +185,15 @@ def _is_ambiguous(wait: Wait) -> bool:
 
 def is_not_noticed(restart: Restart, orders: list[Order]) -> bool:
     """Whether surely no poll of the manager fell into the outage, by the second of its flush commands."""
-    pair = restart.pair
-    start = pair.stopped_at if pair and pair.stopped_at is not None else restart.down_at_earliest
-    end = pair.started_at if pair and pair.started_at is not None else restart.up_at_latest
+    stop = restart.stop
+    start = restart.down_at_earliest
+    if stop and stop.stopped_at is not None and stop.stopped_at <= restart.down_at:
+        start = stop.stopped_at
+    end = stop.started_at if stop and stop.started_at is not None else restart.up_at_latest
     if start is None or end is None:
         return False
-    before = [order for order in orders if start - DAY <= order.at <= start]
-    after = [order for order in orders if end <= order.at <= end + DAY]
+    before = [order for order in orders if restart.down_at - DAY <= order.at <= restart.down_at]
+    after = [order for order in orders if restart.down_at < order.at <= restart.down_at + DAY]
     near = [*before[-1:], *after[:1]]
     if not near:
         return False

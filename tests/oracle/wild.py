@@ -65,7 +65,7 @@ class Wild:
         self.backoff = backoff
         self.instances = instances
         self.is_fine = is_fine
-        self.now = SECOND
+        self.now = SECOND + SECOND // 1000 if is_fine else SECOND
         self.episode_number = 0
         self.lines: list[Line] = []
         self.commands: list[int] = []
@@ -94,7 +94,8 @@ class Wild:
         steps = (*STEPS, self.backoff - 3, self.backoff - 2, self.backoff - 1, self.backoff, self.backoff + 1)
         self.now += self.random.choice(steps) * SECOND
         if self.is_fine:
-            self.now += self.random.choice((0, 1, 500, 999)) * (SECOND // 1000)
+            fraction = self.random.choice((1, 500, 999)) * (SECOND // 1000)
+            self.now = max(self.now, self.now // SECOND * SECOND + fraction)
 
     def _log(self, instance: str, program: str, text: str) -> None:
         self.lines.append((self.now, len(self.lines), f"{instance}/{program}", text))
