@@ -14,6 +14,7 @@ ASSUMED_BACKOFF = 60 * SECOND
 LEFT_BEHIND = 2 * SECOND
 SCAN_GAP = 2 * SECOND
 QMGR_START = 5 * SECOND
+QUEUE_RUN_MARGIN = 2 * SECOND
 LEAVES = ("removed", "deleted", "requeued")
 
 
@@ -26,6 +27,7 @@ class Scan:
     is_at_qmgr_start: bool = False
     left_behind_count: int = 0
     is_flush: bool | None = None
+    is_queue_run: bool = False
 
     @property
     def began_at(self) -> int:
@@ -191,7 +193,12 @@ def find_waits(
 
 
 def find_scans(
-    messages: Iterable[Message], told: Told, coverage: Coverage, *, is_backoff_known: bool
+    messages: Iterable[Message],
+    told: Told,
+    coverage: Coverage,
+    *,
+    is_backoff_known: bool,
+    queue_run_delay: int | None,
 ) -> list[Scan]:
     """Return the scans of all deferred queues, and whether each was a flush."""
     waits = [wait for message in messages for wait in message.waits]
@@ -221,8 +228,31 @@ def find_scans(
                 for wait in own
             )
         _judge_scans(of_instance, is_backoff_known)
+        if queue_run_delay is not None:
+            _find_queue_runs(of_instance, starts, queue_run_delay)
         scans += of_instance
     return scans
+
+
+def _find_queue_runs(scans: list[Scan], starts: list[int], queue_run_delay: int) -> None:
+    """Find the scans in the rhythm of the last qmgr start, or of the last scan that left younger mail."""
+
+    def takes_due_mail_only(scan: Scan) -> bool:
+        return not any(wait.is_early for wait in scan.waits)
+
+    for scan in scans:
+        marks = [at for at in starts if at <= scan.ended_at]
+        marks += [
+            other.began_at
+            for other in scans
+            if other.began_at < scan.began_at
+            and takes_due_mail_only(other)
+            and other.left_behind_count
+            and not other.is_at_qmgr_start
+        ]
+        if marks and takes_due_mail_only(scan):
+            off = (scan.began_at - max(marks)) % queue_run_delay
+            scan.is_queue_run = min(off, queue_run_delay - off) <= QUEUE_RUN_MARGIN
 
 
 def _judge_scans(scans: list[Scan], is_backoff_known: bool) -> None:

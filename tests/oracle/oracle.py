@@ -29,20 +29,30 @@ def judge_history(history: History) -> tuple[list[Row], list[Row]]:
     default = DEFAULT_BACKOFF_SECONDS.get(str(history.settings.get("product")), 300)
     backoff = int(default if known is None else known) * SECOND
     find_waits(messages, backoff=backoff, is_backoff_known=known is not None)
-    find_scans(messages, told, coverage, is_backoff_known=known is not None)
+    run_delay = history.settings.get("queue_run_delay_seconds")
+    find_scans(
+        messages,
+        told,
+        coverage,
+        is_backoff_known=known is not None,
+        queue_run_delay=None if run_delay is None else int(run_delay) * SECOND,
+    )
     held = find_held(messages)
     evidence = Evidence(
         coverage=coverage,
         manager_spans=told.manager_spans,
-        commands=sorted({order.at for order in told.orders}),
-        markers=[event.at for event in told.maillog if event.kind == "marker"],
+        commands=[(order.at, order.at + SECOND) for order in told.orders],
+        markers=[(event.at, event.before) for event in told.maillog if event.kind == "marker"],
     )
+    ids = name_restarts(history.host, restarts)
     restart_rows = []
     for restart in restarts:
         own = [row for row in held if row.restart is restart]
-        verdict = judge(restart, own, evidence)
-        restart_rows.append(_restart_row(restart, verdict, own, told, history))
-    return restart_rows, [_held_row(row, history.host) for row in held]
+        verdict = judge(restart, restarts, own, evidence)
+        restart_rows.append({"restart_id": ids[restart]} | _restart_row(restart, verdict, own, told, history))
+    return restart_rows, [
+        {"restart_id": ids[row.restart]} | _held_row(row, history.host) for row in held
+    ]
 
 
 def _restart_row(
@@ -61,7 +71,6 @@ def _restart_row(
     ]
     build_verdict = judge_build(history.settings)
     return {
-        "restart_id": restart_id(history.host, restart),
         "host": history.host,
         "flush_verdict": verdict.flush_verdict,
         "verdict_reason": verdict.verdict_reason,
@@ -108,7 +117,6 @@ def _held_row(row: Held, host: str) -> Row:
     message_ids = message.of_kind("message_id")
     recipients = {event.recipient for event in message.of_kind("attempt")}
     return {
-        "restart_id": restart_id(host, row.restart),
         "host": host,
         "instance": message.instance,
         "queue_id": message.queue_id,
@@ -133,9 +141,14 @@ def _held_row(row: Held, host: str) -> Row:
     }
 
 
-def restart_id(host: str, restart: Restart) -> str:
-    """Name a restart by its host and the second of its down_at."""
-    return f"{host}-{datetime.fromtimestamp(restart.down_at // SECOND, UTC):%Y%m%dT%H%M%SZ}"
+def name_restarts(host: str, restarts: list[Restart]) -> dict[Restart, str]:
+    """Name each restart by its host and the second of its down_at, and later ones of a second by a number."""
+    names: dict[Restart, str] = {}
+    for restart in restarts:
+        name = f"{host}-{datetime.fromtimestamp(restart.down_at // SECOND, UTC):%Y%m%dT%H%M%SZ}"
+        number = sum(other == name or other.startswith(f"{name}-") for other in names.values()) + 1
+        names[restart] = name if number == 1 else f"{name}-{number}"
+    return names
 
 
 def judge_build(settings: Settings) -> str:

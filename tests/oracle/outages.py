@@ -102,8 +102,10 @@ class Restart:
             return max(self.stop.stopped_at, self.down_at_earliest or 0)
         return self.down_at_earliest
 
-    def has_in_window(self, instant: int) -> bool:
-        return self.window_from <= instant and (self.window_until is None or instant < self.window_until)
+    def has_in_window(self, instant: int, before: int | None = None) -> bool:
+        """Whether an instant, or one that ends at `before`, may lie in the window."""
+        is_after_begin = self.window_from <= instant if before is None else self.window_from < before
+        return is_after_begin and (self.window_until is None or instant < self.window_until)
 
 
 def scan_attempts(told: Told, instances: dict[str, str]) -> list[Attempt]:
@@ -258,8 +260,8 @@ def _shown(failures: list[Attempt], stop: Stop | None, replies: list[Attempt]) -
         return max((r.began_at for r in replies if r.began_before <= before), default=None)
 
     # The first failure counts when it was sure, but for a session that timed out after the service was back.
-    failed_at = min((_failing_until(failure, replies) for failure in failures), default=None)
-    failed_before = min((_failing_until(f, replies) + f.blur for f in failures), default=None)
+    failed_at = min((_failed_at(failure, replies) for failure in failures), default=None)
+    failed_before = min((_failed_at(f, replies) + f.blur for f in failures), default=None)
     stopped_at = stop.stopped_at if stop else None
     event_at = stop.first if stop else None
     shown_from = min(at for at in (failed_at, event_at) if at is not None)
@@ -289,6 +291,10 @@ def _shown(failures: list[Attempt], stop: Stop | None, replies: list[Attempt]) -
         failures=failures,
         stop=stop,
     )
+
+
+def _failed_at(failure: Attempt, replies: list[Attempt]) -> int:
+    return _failing_until(failure, replies)
 
 
 def _failing_until(failure: Attempt, replies: list[Attempt]) -> int:
@@ -339,7 +345,7 @@ def _open_windows(restarts: list[Restart]) -> None:
 
 def _lone_commands(restarts: list[Restart], commands: list[int]) -> list[Restart]:
     """Return the commands near no outage: each tells of a restart that nothing else saw."""
-    lone = [at for at in commands if not any(restart.has_in_window(at) for restart in restarts)]
+    lone = [at for at in commands if not any(restart.has_in_window(at, at + SECOND) for restart in restarts)]
     found = []
     for number, at in enumerate(lone):
         ends = [at + FLUSH_WINDOW]

@@ -34,15 +34,26 @@ class Evidence:
 
     coverage: Coverage
     manager_spans: list[tuple[int, int]]
-    commands: list[int]
-    markers: list[int]
+    commands: list[tuple[int, int]]
+    markers: list[tuple[int, int]]
+    """Orders, with where their stamps end."""
 
 
-def judge(restart: Restart, held: list[Held], evidence: Evidence) -> Verdict:
+def own_orders(restart: Restart, restarts: list[Restart], orders: list[tuple[int, int]]) -> list[int]:
+    """Return the orders that belong to a restart: of two windows that an order may lie in, the first one's."""
+    own = []
+    for at, before in orders:
+        holding = [other for other in restarts if other.has_in_window(at, before)]
+        if holding and min(holding, key=lambda other: other.window_from) is restart:
+            own.append(at)
+    return own
+
+
+def judge(restart: Restart, restarts: list[Restart], held: list[Held], evidence: Evidence) -> Verdict:
     """Judge a restart's flush by the mail that it held."""
     waits = [(row, wait) for row in held for wait in row.waits]
-    commands = [at for at in evidence.commands if restart.has_in_window(at)]
-    markers = [at for at in evidence.markers if restart.has_in_window(at)]
+    commands = own_orders(restart, restarts, evidence.commands)
+    markers = own_orders(restart, restarts, evidence.markers)
     last_order = _judging_order(commands + markers, [wait for _, wait in waits])
     flushes: dict[str, list[int]] = {}
     for _, wait in waits:
@@ -171,9 +182,11 @@ def _doubt_about_silence(restart: Restart, waits: list[Wait]) -> str | None:
     ]
     if any(wait.is_unsettled or (wait.scan and wait.scan.is_flush is None) for wait in in_window):
         return "settings_unknown"
-    if all(wait in in_window and wait.scan and wait.scan.is_at_qmgr_start for wait in waits):
+    # What is known to be a queue run is no doubt.
+    unclear = [wait for wait in in_window if wait.scan and not wait.scan.is_queue_run]
+    if all(wait in unclear and wait.scan and wait.scan.is_at_qmgr_start for wait in waits):
         return "qmgr_restart"
-    if all(wait in in_window and _is_ambiguous(wait) for wait in waits):
+    if all(wait in unclear and _is_ambiguous(wait) for wait in waits):
         return "too_few_messages"
     return None
 
