@@ -260,8 +260,8 @@ def _shown(failures: list[Attempt], stop: Stop | None, replies: list[Attempt]) -
         return max((r.began_at for r in replies if r.began_before <= before), default=None)
 
     # The first failure counts when it was sure, but for a session that timed out after the service was back.
-    failed_at = min((_failed_at(failure, replies) for failure in failures), default=None)
-    failed_before = min((_failed_at(f, replies) + f.blur for f in failures), default=None)
+    failed_at = min((_failing_until(failure, replies) for failure in failures), default=None)
+    failed_before = min((_failing_until(f, replies) + f.blur for f in failures), default=None)
     stopped_at = stop.stopped_at if stop else None
     event_at = stop.first if stop else None
     shown_from = min(at for at in (failed_at, event_at) if at is not None)
@@ -293,17 +293,16 @@ def _shown(failures: list[Attempt], stop: Stop | None, replies: list[Attempt]) -
     )
 
 
-def _failed_at(failure: Attempt, replies: list[Attempt]) -> int:
-    return _failing_until(failure, replies)
-
-
 def _failing_until(failure: Attempt, replies: list[Attempt]) -> int:
     """Return up to when a failure shows that the service was down.
 
-    An old session may time out long after the service is back.
+    An old session may time out long after the service is back: an attempt begun meanwhile was answered.
     """
-    reply = _first_reply(replies, failure.placed_before)
-    return failure.placed_at if reply is not None and reply <= failure.event.at else failure.event.at
+    is_back = any(
+        failure.placed_before <= reply.began_at and reply.began_before <= failure.event.at
+        for reply in replies
+    )
+    return failure.placed_at if is_back else failure.event.at
 
 
 def _bound(restarts: list[Restart], commands: list[int]) -> None:
