@@ -1,4 +1,4 @@
-"""Histories through the pipeline, their rows beside the oracle's, and the smallest history that still differs."""
+"""Histories through the pipeline, their rows beside the oracle's, and the least history that differs."""
 
 import shutil
 from collections import defaultdict
@@ -24,9 +24,16 @@ CLOSE = 0.02
 # A history is split into this many parts at most, to see which of them matter.
 MOST_PARTS = 64
 
-# What rests on minimal_backoff_time. Where no setting tells it, the models estimate it, and the oracle does not.
+# What rests on minimal_backoff_time. Where no setting tells it, the models estimate it; the oracle does not.
 BACKOFF_COLUMNS = frozenset(
-    ("released_by", "verdict_reason", "missing_reason", "flush_missed_count", "flush_failed_count", "flush_observed_at")
+    (
+        "released_by",
+        "verdict_reason",
+        "missing_reason",
+        "flush_missed_count",
+        "flush_failed_count",
+        "flush_observed_at",
+    )
 )
 
 Rows = dict[str, list[Row]]
@@ -73,7 +80,7 @@ def compare(histories: Sequence[History], lake: Path) -> list[Comparison]:
 
 
 def shrink(failing: Comparison, folder: Path, checker: Checker) -> Comparison:
-    """Leave out lines for as long as something differs: all candidates of a round are hosts of one archive."""
+    """Leave out lines as long as something differs: all candidates of a round are hosts of one archive."""
     part_count = 12
     while True:
         lines = [(name, number) for name, its in failing.history.files.items() for number in range(len(its))]
@@ -152,13 +159,14 @@ def differences(
             told.append(f"{key}: {len(ours)} rows by the oracle, {len(theirs)} in {table}")
             continue
         # A queue id may be used twice within one second; such rows are compared in an order of their own.
-        in_order = (sorted(rows, key=lambda row: [str(row[name]) for name in ours[0]]) for rows in (ours, theirs))
+        in_order = (
+            sorted(rows, key=lambda row: [str(row[name]) for name in ours[0]]) for rows in (ours, theirs)
+        )
         told += [
             f"{key}: {name} is {_shown(row[name])} by the oracle, {_shown(other[name])} in {table}"
             for row, other in zip(*in_order, strict=True)
             for name in row
-            if not _is_equal(row[name], other[name])
-            and (is_backoff_known or not _is_open(name, row, other))
+            if not _is_equal(row[name], other[name]) and (is_backoff_known or not _is_open(name, row, other))
         ]
     return told
 
@@ -184,6 +192,4 @@ def _shown(value: object) -> str:
 
 def as_text(rows: Iterable[Mapping[str, object]]) -> str:
     """Show rows for a person to compare: one value a line."""
-    return "\n\n".join(
-        "\n".join(f"  {name}: {_shown(value)}" for name, value in row.items()) for row in rows
-    )
+    return "\n\n".join("\n".join(f"  {name}: {_shown(value)}" for name, value in row.items()) for row in rows)

@@ -1,6 +1,7 @@
 """The time that a host's maillog does not tell of."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from tests.oracle.history import HOUR, SECOND
 from tests.oracle.outages import Restart
@@ -29,9 +30,7 @@ class Coverage:
 
     def tells_in_one_span(self, earlier: int, later: int) -> bool:
         """Whether nothing is hidden between two instants."""
-        return not any(
-            gap.start < later and earlier < gap.end for gap in self.gaps if not gap.is_silence
-        )
+        return not any(gap.start < later and earlier < gap.end for gap in self.gaps if not gap.is_silence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,7 @@ def find_coverage(told: Told) -> Coverage:
         for number in sorted(told.lost_member_after)
     ]
     gaps = [gap for gap in lacking if gap.start < gap.end]
-    gaps += [Gap(a, b, is_silence=True) for a, b in zip(instants, instants[1:], strict=False) if b - a > SILENCE]
+    gaps += [Gap(a, b, is_silence=True) for a, b in pairwise(instants) if b - a > SILENCE]
     by_program: dict[str, list[tuple[int, bool]]] = {}
     for event in told.maillog:
         if event.kind in ("lost", "begins_to_lose"):

@@ -4,11 +4,11 @@ import random
 from datetime import datetime, timedelta
 
 from tests.oracle.history import DAY, EPOCH, HOUR, MINUTE, SECOND, History, Settings
-from tests.oracle.wild import Wild
 from tests.oracle.simulate import Episode, Host, Line, Plan
+from tests.oracle.wild import Wild
 
 FLUSH = (
-    '[8954:4061145968] [NORMAL]SysMonitor: Control postfix by cmd /opt/trend/imss/bin/close_handle_sh '
+    "[8954:4061145968] [NORMAL]SysMonitor: Control postfix by cmd /opt/trend/imss/bin/close_handle_sh "
     '"/opt/trend/imss/script/postfix flush >/dev/null 2>&1"'
 )
 BUILDS: list[Settings] = [
@@ -73,7 +73,11 @@ def _draw_episode(chance: random.Random, start: int, backoff: int, *, is_last: b
     for _ in range(chance.choice((0, 1, 1, 1, 1, 2, 2, 3))):
         down_for = chance.choice((2, 5, 10, 20, 30, 45, 70, 150, 400)) * SECOND + chance.randint(0, SECOND)
         outages.append((at, at + down_for))
-        at += down_for + chance.choice((3, 10, 30, 60, 100, 200, 700, 2000)) * SECOND + chance.randint(0, SECOND)
+        at += (
+            down_for
+            + chance.choice((3, 10, 30, 60, 100, 200, 700, 2000)) * SECOND
+            + chance.randint(0, SECOND)
+        )
     last_up_at = outages[-1][1] if outages else at
     after = [3 * SECOND, 15 * SECOND, 60 * SECOND, 130 * SECOND, 2 * backoff, 3 * backoff]
     if is_last:
@@ -95,7 +99,9 @@ def _draw_episode(chance: random.Random, start: int, backoff: int, *, is_last: b
         outages=tuple(outages),
         mail_gap=max((end - start) // chance.randint(8, 45), SECOND // 5),
         quiet=quiet,
-        stop=chance.choice(("at_once", "at_once", "sessions_finish", "greeting_lost", "turned_away", "hangs")),
+        stop=chance.choice(
+            ("at_once", "at_once", "sessions_finish", "greeting_lost", "turned_away", "hangs")
+        ),
         slow_share=chance.choice((0, 0, 0, 0.02, 0.1)),
         reuse_share=chance.choice((0, 0.2, 0.6)),
         does_wrapper_flush=chance.random() < 0.7,
@@ -122,7 +128,11 @@ def generate_wild(seed: int, *, episode_count: int = 8) -> History:
     for _ in range(episode_count):
         told.episode()
     lines = sorted(told.lines)
-    files = {"maillog": [maillog_line(at, name, tag, text, has_fractions=has_fractions) for at, _, tag, text in lines]}
+    files = {
+        "maillog": [
+            maillog_line(at, name, tag, text, has_fractions=has_fractions) for at, _, tag, text in lines
+        ]
+    }
     days = sorted({f"{instant(at):%Y%m%d}" for at in range(0, told.now + DAY, DAY)})
     if chance.random() < 0.7:
         for day in days:
@@ -147,7 +157,10 @@ def _files(
         end = min(start + chance.randint(1, 30), len(lines) - 1)
         notice = chance.choice(
             (
-                ("rsyslogd", "imjournal: 17 messages lost due to rate-limiting (20000 allowed within 600 seconds)"),
+                (
+                    "rsyslogd",
+                    "imjournal: 17 messages lost due to rate-limiting (20000 allowed within 600 seconds)",
+                ),
                 ("systemd-journald[99]", "Suppressed 17 messages from postfix.service"),
                 None,
                 None,

@@ -31,10 +31,12 @@ class Scan:
 
     @property
     def began_at(self) -> int:
+        """When it took the first message."""
         return min(wait.reactivated_at for wait in self.waits if wait.reactivated_at is not None)
 
     @property
     def ended_at(self) -> int:
+        """When it took the last one."""
         return max(wait.reactivated_at for wait in self.waits if wait.reactivated_at is not None)
 
 
@@ -53,6 +55,7 @@ class Wait:
 
     @property
     def until(self) -> int | None:
+        """When the message was taken up again or out of the queue; None if that was not seen."""
         return self.taken_out_at if self.taken_out_at is not None else self.reactivated_at
 
 
@@ -67,10 +70,12 @@ class Message:
     attempts: list[Attempt] = field(default_factory=list)
 
     def of_kind(self, *kinds: str) -> list[Event]:
+        """Return its events of some kinds."""
         return [event for event in self.events if event.kind in kinds]
 
     @property
     def arrived_at(self) -> int:
+        """When it came: by its client, else by the delay that an attempt names."""
         if arrivals := self.of_kind("arrival"):
             return arrivals[0].at
         tried = self.of_kind("attempt")
@@ -78,6 +83,7 @@ class Message:
 
     @property
     def outcome(self) -> str:
+        """What became of it."""
         if self.of_kind("expired"):
             return "expired"
         if self.of_kind("deleted"):
@@ -107,14 +113,17 @@ class Held:
 
     @property
     def first_deferred_at(self) -> int:
+        """The first failure of the hold."""
         return min(failure.event.at for failure in self.failures)
 
     @property
     def last_deferred_at(self) -> int:
+        """The last failure of the hold."""
         return max(failure.event.at for failure in self.failures)
 
     @property
     def released_by(self) -> str | None:
+        """What led to the release: the last re-activation before it."""
         if self.released_at is None:
             return None
         before = [
@@ -134,9 +143,7 @@ def qmgr_instances(told: Told) -> dict[str, str]:
     """Return the instance of the qmgr for each syslog_name that logs attempts."""
     qmgrs = {event.instance for event in told.maillog if event.kind == "activation"}
     loggers = {event.instance for event in told.maillog if event.kind == "attempt"}
-    return {
-        logger: logger if logger in qmgrs or len(qmgrs) != 1 else next(iter(qmgrs)) for logger in loggers
-    }
+    return {logger: logger if logger in qmgrs or len(qmgrs) != 1 else next(iter(qmgrs)) for logger in loggers}
 
 
 def find_messages(told: Told, instances: dict[str, str], attempts: list[Attempt]) -> list[Message]:
@@ -160,9 +167,7 @@ def find_messages(told: Told, instances: dict[str, str], attempts: list[Attempt]
     return messages
 
 
-def find_waits(
-    messages: Iterable[Message], *, backoff: int, is_backoff_known: bool
-) -> None:
+def find_waits(messages: Iterable[Message], *, backoff: int, is_backoff_known: bool) -> None:
     """Give each message its waits: after each round of deliveries that left something deferred."""
     earliest_run = backoff - BACKOFF_MARGIN
     limit = earliest_run if is_backoff_known else min(earliest_run, ASSUMED_BACKOFF)

@@ -50,15 +50,13 @@ def judge_history(history: History) -> tuple[list[Row], list[Row]]:
         own = [row for row in held if row.restart is restart]
         verdict = judge(restart, restarts, own, evidence)
         restart_rows.append({"restart_id": ids[restart]} | _restart_row(restart, verdict, own, told, history))
-    return restart_rows, [
-        {"restart_id": ids[row.restart]} | _held_row(row, history.host) for row in held
+    return restart_rows, [{"restart_id": ids[row.restart]} | _held_row(row, history.host) for row in held]
+
+
+def _restart_row(restart: Restart, verdict: Verdict, held: list[Held], told: Told, history: History) -> Row:
+    delays = [
+        (row.released_at - row.first_deferred_at) / SECOND for row in held if row.released_at is not None
     ]
-
-
-def _restart_row(
-    restart: Restart, verdict: Verdict, held: list[Held], told: Told, history: History
-) -> Row:
-    delays = [(row.released_at - row.first_deferred_at) / SECOND for row in held if row.released_at is not None]
     lost = [row for row in held if row.released_at is None]
     evidence = [
         name
@@ -162,7 +160,11 @@ def judge_build(settings: Settings) -> str:
     if build < 1241:
         return "known_defective"
     if 1335 <= build <= 1342:
-        return "known_defective" if settings.get("wrapper_md5", DEFECTIVE_WRAPPER) == DEFECTIVE_WRAPPER else "fixed"
+        return (
+            "known_defective"
+            if settings.get("wrapper_md5", DEFECTIVE_WRAPPER) == DEFECTIVE_WRAPPER
+            else "fixed"
+        )
     return "fixed" if build <= 1248 or build >= 1346 else "unspecified"
 
 

@@ -15,7 +15,8 @@ LONGEST = 60 * SECOND
 FLUSH_WINDOW = 120 * SECOND
 SUSPENDED = "delivery temporarily suspended: "
 PEER = re.compile(
-    r"(?P<verb>connect to|lost connection with|conversation with|host) [^\[ ]*\[(?P<address>[^\]]*)\](?::(?P<port>\d+))?"
+    r"(?P<verb>connect to|lost connection with|conversation with|host) "
+    r"[^\[ ]*\[(?P<address>[^\]]*)\](?::(?P<port>\d+))?"
 )
 
 
@@ -32,14 +33,17 @@ class Attempt:
 
     @property
     def is_answered(self) -> bool:
+        """Whether the service replied to the mail, whatever it said."""
         return self.cause in (None, "rejected")
 
     @property
     def is_failure(self) -> bool:
+        """Whether the service was down or did not take it."""
         return self.cause in REAL_FAILURES
 
     @property
     def began_at(self) -> int:
+        """When the connection was begun."""
         return self.event.at - self.event.took
 
     @property
@@ -49,6 +53,7 @@ class Attempt:
 
     @property
     def began_before(self) -> int:
+        """The latest instant at which that may have been."""
         return self.began_at + self.blur
 
     @property
@@ -58,6 +63,7 @@ class Attempt:
 
     @property
     def placed_before(self) -> int:
+        """The latest instant at which that may have been."""
         return self.placed_at + self.blur
 
 
@@ -70,10 +76,12 @@ class Stop:
 
     @property
     def first(self) -> int:
+        """The earlier of its events."""
         return self.stopped_at if self.stopped_at is not None else self.started_at or 0
 
     @property
     def last(self) -> int:
+        """The later of its events."""
         return self.started_at if self.started_at is not None else self.stopped_at or 0
 
 
@@ -166,7 +174,9 @@ def find_stops(system: list[tuple[int, str]]) -> list[Stop]:
     return sorted(stops, key=lambda stop: stop.first)
 
 
-def find_restarts(attempts: list[Attempt], system: list[tuple[int, str]], orders: list[Order]) -> list[Restart]:
+def find_restarts(
+    attempts: list[Attempt], system: list[tuple[int, str]], orders: list[Order]
+) -> list[Restart]:
     """Return the restarts of a host in the order of down_at, each failed attempt marked with its own."""
     failures = sorted(
         (attempt for attempt in attempts if attempt.is_failure),

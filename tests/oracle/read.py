@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from tests.oracle.history import SECOND, History
@@ -19,10 +20,16 @@ TRIED = re.compile(
 )
 ACTIVE = re.compile(r"from=<(?P<sender>.*?)>, size=(?P<size>\d+), nrcpt=(?P<count>\d+) \(queue active\)")
 MANAGER = re.compile(
-    r"(?P<date>\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) GMT(?P<zone>[+-]\d\d:\d\d) \[(?P<pid>\d+):\d+\] \[\w+\](?P<text>.*)"
+    r"(?P<date>\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) GMT(?P<zone>[+-]\d\d:\d\d) "
+    r"\[(?P<pid>\d+):\d+\] \[\w+\](?P<text>.*)"
 )
 SYSTEM = re.compile(r"(?P<date>\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) (?P<text>.*)")
-MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+QMGR_STARTS = {
+    "master": "^(daemon started|reload)",
+    "postfix-script": "^(starting|refreshing)",
+    "qmgr": " has changed -- restarting",
+}
+MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,22 +96,20 @@ def read_history(history: History) -> Told:
         if kind == "maillog":
             stamped = [line for line in (_stamp(text, zone) for text in lines) if line]
             if stamped:
-                at = [instant for instant, _, _ in stamped]
-                files.append((min(at), max(at), -_rotation(name), name, stamped))
+                instants = [instant for instant, _, _ in stamped]
+                files.append((min(instants), max(instants), -_rotation(name), name, stamped))
         elif kind == "imssmgr":
-            day = datetime.strptime(name.split(".")[1], "%Y%m%d")
-            start = _microseconds(day.replace(tzinfo=zone))
-            manager_days.append((start, _microseconds((day + timedelta(days=1)).replace(tzinfo=zone))))
+            day = datetime.strptime(name.split(".")[1], "%Y%m%d").replace(tzinfo=zone)
+            start = _microseconds(day)
+            manager_days.append((start, _microseconds(day + timedelta(days=1))))
             orders += [order for order in (_order(line) for line in lines) if order]
         elif kind == "sysevt":
             for line in lines:
                 if found := SYSTEM.match(line):
-                    at = _microseconds(
-                        datetime.strptime(found["date"], "%Y/%m/%d %H:%M:%S").replace(tzinfo=zone)
-                    )
+                    stamp = datetime.strptime(found["date"], "%Y/%m/%d %H:%M:%S").replace(tzinfo=zone)
                     code = found["text"].split()[0]
                     if code in ("20001", "20002"):
-                        system.append((at, {"20001": "start", "20002": "stop"}[code]))
+                        system.append((_microseconds(stamp), {"20001": "start", "20002": "stop"}[code]))
     files.sort(key=lambda file: file[:4])
     events = [
         event
@@ -117,9 +122,7 @@ def read_history(history: History) -> Told:
     return Told(
         maillog=events,
         members=[[at for at, _, _ in stamped] for *_, stamped in files],
-        lost_member_after={
-            number for number, (a, b) in enumerate(zip(names, names[1:], strict=False)) if _is_hole(a, b)
-        },
+        lost_member_after={number for number, (a, b) in enumerate(pairwise(names)) if _is_hole(a, b)},
         orders=sorted(orders, key=lambda order: order.at),
         manager_spans=_joined(sorted(manager_days)),
         system=sorted(system, key=lambda told: told[0]),
@@ -140,7 +143,11 @@ def _stamp(text: str, zone: ZoneInfo) -> tuple[int, str, str] | None:
         instant = datetime.fromisoformat(f"2026-{month:02}-{int(found['day']):02}T{found['time']}")
         instant = instant.replace(tzinfo=zone)
     tagged = TAGGED.match(found["rest"])
-    return _microseconds(instant), tagged["tag"] if tagged else "", tagged["text"] if tagged else found["rest"]
+    return (
+        _microseconds(instant),
+        tagged["tag"] if tagged else "",
+        tagged["text"] if tagged else found["rest"],
+    )
 
 
 def _rotation(name: str) -> int:
@@ -154,7 +161,7 @@ def _is_hole(earlier: str, later: str) -> bool:
         return _rotation(earlier) - max(_rotation(later), 0) > 1
     days = [re.fullmatch(r"maillog-(\d{8})", name) for name in (earlier, later)]
     if days[0] and days[1]:
-        first, second = (datetime.strptime(day[1], "%Y%m%d") for day in days if day)
+        first, second = (datetime.strptime(day[1], "%Y%m%d").replace(tzinfo=UTC) for day in days if day)
         return second - first > timedelta(days=1)
     return False
 
@@ -190,11 +197,7 @@ def _event(line: tuple[int, str, str], source: int, number: int) -> Event:
             fields["queue_id"] = found["id"]
     elif program == "postlog" and text.startswith("FLUSH:"):
         kind = "marker"
-    elif program == "master" and re.match("daemon started|reload", text):
-        kind = "qmgr_start"
-    elif program == "postfix-script" and re.match("starting|refreshing", text):
-        kind = "qmgr_start"
-    elif program == "qmgr" and "has changed -- restarting" in text:
+    elif program in QMGR_STARTS and re.search(QMGR_STARTS[program], text):
         kind = "qmgr_start"
     elif re.search("begins to drop", text):
         kind = "begins_to_lose"
@@ -241,4 +244,3 @@ def _queue_event(program: str, text: str) -> tuple[str, dict[str, object]]:
 
 def _duration(seconds: str) -> int:
     return round(float(seconds) * SECOND)
-

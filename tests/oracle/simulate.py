@@ -8,6 +8,7 @@ import heapq
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 from tests.oracle.history import HOUR, MINUTE, SECOND
@@ -117,9 +118,9 @@ class Host:
         for queue in self.queues:
             self._log(0, queue, "postfix-script[41]", "starting the Postfix mail system")
             self._log(0, queue, "master[42]", "daemon started -- version 3.7.11, configuration /etc/postfix")
-            self._at(plan.queue_run_delay, lambda now, q=queue: self._queue_run(q, now, 0))
+            self._at(plan.queue_run_delay, partial(self._queue_run, queue, 0))
         for episode in plan.episodes:
-            self._at(episode.start, lambda now, episode=episode: self._begin(episode, now))
+            self._at(episode.start, partial(self._begin, episode))
         if plan.poll_phase is not None:
             self._at(plan.poll_phase, self._poll)
         if plan.event_jitter is not None:
@@ -138,17 +139,17 @@ class Host:
         self.episode = episode
         self._at(now, self._mail_comes)
         for at in episode.operator_flushes:
-            self._at(at, lambda now: [self._flush(queue, now) for queue in self.queues])
+            self._at(at, self._flush_all)
         for at in episode.single_flushes:
             self._at(at, self._flush_one)
         for at in episode.deletions:
             self._at(at, self._take_out)
         for at, how in episode.qmgr_starts:
-            self._at(at, lambda now, how=how: self._restart_qmgr(now, how))
+            self._at(at, partial(self._restart_qmgr, how))
 
-    def _at(self, at: int, act: Callable[[int], object]) -> None:
+    def _at(self, at: int, act: Callable[[int], None]) -> None:
         self.count += 1
-        heapq.heappush(self.agenda, (at, self.count, act))  # type: ignore[arg-type]
+        heapq.heappush(self.agenda, (at, self.count, act))
 
     def _log(self, at: int, queue: Queue, program: str, text: str) -> None:
         self.count += 1
@@ -174,7 +175,11 @@ class Host:
         sender = "" if chance.random() < episode.null_sender_share else "sender@example.com"
         count = chance.choice((1, 1, 1, 1, 2, 3))
         mail = Mail(
-            self._new_id(now), sender, now, [f"reader{n}@example.com" for n in range(count)], count,
+            self._new_id(now),
+            sender,
+            now,
+            [f"reader{n}@example.com" for n in range(count)],
+            count,
             chance.randint(300, 90000),
         )
         queue.mails.append(mail)
@@ -184,7 +189,7 @@ class Host:
                 came_by = ("pickup[9]", "uid=0 from=<root>")
             self._log(now, queue, came_by[0], f"{mail.queue_id}: {came_by[1]}")
             self._log(now, queue, "cleanup[12]", f"{mail.queue_id}: message-id=<{now}@example.com>")
-        self._at(now + self._soon(), lambda at: self._activate(queue, mail, at))
+        self._at(now + self._soon(), partial(self._activate, queue, mail))
         gap = round(chance.expovariate(1 / episode.mail_gap)) + 1
         # Bursts.
         following = now + (self._soon() if chance.random() < 0.15 else gap)
@@ -215,8 +220,11 @@ class Host:
         mail.is_active = True
         mail.generation += 1
         self._log(
-            now, queue, "qmgr[13]",
-            f"{mail.queue_id}: from=<{mail.sender}>, size={mail.size}, nrcpt={mail.recipient_count} (queue active)",
+            now,
+            queue,
+            "qmgr[13]",
+            f"{mail.queue_id}: from=<{mail.sender}>, size={mail.size}, "
+            f"nrcpt={mail.recipient_count} (queue active)",
         )
         # A round may be split over several sessions.
         recipients = list(mail.waiting)
@@ -226,7 +234,7 @@ class Host:
             parts = [recipients]
         ends = [self._try(queue, mail, part, now + self._soon()) for part in parts]
         generation = mail.generation
-        self._at(max(ends) + 1, lambda at: self._end_round(queue, mail, generation, at))
+        self._at(max(ends) + 1, partial(self._end_round, queue, mail, generation))
 
     def _try(self, queue: Queue, mail: Mail, recipients: list[str], now: int) -> int:
         """Start one attempt; its lines come when it ends. Returns when that is."""
@@ -234,10 +242,14 @@ class Host:
         if now < queue.dead_until:
             relay_and_reason = ("none", f"delivery temporarily suspended: {queue.dead_reason[1]}")
             end = now + self._soon()
-            self._ends(end, queue, mail, recipients, ("error[23]", *relay_and_reason, queue.dead_reason[0]), 0)
+            self._ends(
+                end, queue, mail, recipients, ("error[23]", *relay_and_reason, queue.dead_reason[0]), 0
+            )
             return end
         is_reused = chance.random() < episode.reuse_share
-        if self._is_down(now) and not (episode.stop == "sessions_finish" and is_reused and chance.random() < 0.5):
+        if self._is_down(now) and not (
+            episode.stop == "sessions_finish" and is_reused and chance.random() < 0.5
+        ):
             return self._fails(queue, mail, recipients, now)
         took = round(chance.lognormvariate(-1.2, 1.0) * SECOND)
         if chance.random() < episode.slow_share:
@@ -247,7 +259,9 @@ class Host:
         stop = self._next_stop(now)
         if stop is not None and stop < now + took and episode.stop != "sessions_finish":
             end = stop + self._soon()
-            lost = f"lost connection with {PEER} while sending end of data -- message may be sent more than once"
+            lost = (
+                f"lost connection with {PEER} while sending end of data -- message may be sent more than once"
+            )
             self._ends(end, queue, mail, recipients, ("smtp[22]", f"{PEER}:10025", lost, "4.4.2"), end - now)
             return end
         end = now + took
@@ -283,8 +297,15 @@ class Host:
         return ("smtp[22]", f"{PEER}:10025", reason, "4.4.2")
 
     def _ends(
-        self, end: int, queue: Queue, mail: Mail, recipients: list[str], told: tuple[str, str, str, str],
-        took: int, *, is_reused: bool = False,
+        self,
+        end: int,
+        queue: Queue,
+        mail: Mail,
+        recipients: list[str],
+        told: tuple[str, str, str, str],
+        took: int,
+        *,
+        is_reused: bool = False,
     ) -> None:
         generation = mail.generation
         self._at(
@@ -295,8 +316,16 @@ class Host:
         )
 
     def _log_attempt(
-        self, now: int, queue: Queue, mail: Mail, recipients: list[str], told: tuple[str, str, str, str],
-        took: int, *, is_reused: bool, generation: int,
+        self,
+        now: int,
+        queue: Queue,
+        mail: Mail,
+        recipients: list[str],
+        told: tuple[str, str, str, str],
+        took: int,
+        *,
+        is_reused: bool,
+        generation: int,
     ) -> None:
         program, relay, reason, dsn = told
         status = {"2": "sent", "4": "deferred", "5": "bounced"}[dsn[0]]
@@ -306,8 +335,11 @@ class Host:
             if recipient not in mail.waiting:
                 continue
             self._log(
-                now, queue, program,
-                f"{mail.queue_id}: to=<{recipient}>, relay={relay}{use}, delay={_seconds(now - mail.arrived_at)}, "
+                now,
+                queue,
+                program,
+                f"{mail.queue_id}: to=<{recipient}>, relay={relay}{use}, "
+                f"delay={_seconds(now - mail.arrived_at)}, "
                 f"delays={_seconds(before)}/0/0/{_seconds(took)}, dsn={dsn}, status={status} ({reason})",
             )
             if status != "deferred":
@@ -352,22 +384,26 @@ class Host:
     def _deferred(self, queue: Queue) -> list[Mail]:
         return [mail for mail in queue.mails if not mail.is_active and not mail.is_on_hold]
 
-    def _queue_run(self, queue: Queue, now: int, run_number: int) -> None:
+    def _queue_run(self, queue: Queue, run_number: int, now: int) -> None:
         if queue.run_number != run_number:
             return
         self._take(queue, now, [mail for mail in self._deferred(queue) if mail.retry_at <= now + SECOND])
-        self._at(now + self.plan.queue_run_delay, lambda at: self._queue_run(queue, at, run_number))
+        self._at(now + self.plan.queue_run_delay, partial(self._queue_run, queue, run_number))
 
     def _take(self, queue: Queue, now: int, mails: list[Mail]) -> None:
         at = now
         for mail in mails:
             at += self._soon(SECOND // 20)
             mail.is_active = True
-            self._at(at, lambda instant, m=mail: self._activate(queue, m, instant))
+            self._at(at, partial(self._activate, queue, mail))
 
     def _flush(self, queue: Queue, now: int) -> None:
         queue.dead_until = queue.failures_in_a_row = 0
         self._take(queue, now, self._deferred(queue))
+
+    def _flush_all(self, now: int) -> None:
+        for queue in self.queues:
+            self._flush(queue, now)
 
     def _flush_one(self, now: int) -> None:
         queue = self.random.choice(self.queues)
@@ -393,9 +429,9 @@ class Host:
             queue.mails.append(again)
             text = f"{again.queue_id}: uid=0 from=<{mail.sender}> orig_id={mail.queue_id}"
             self._log(now + 1, queue, "pickup[9]", text)
-            self._at(now + 2, lambda at: self._activate(queue, again, at))
+            self._at(now + 2, partial(self._activate, queue, again))
 
-    def _restart_qmgr(self, now: int, how: str) -> None:
+    def _restart_qmgr(self, how: str, now: int) -> None:
         queue = self.random.choice(self.queues)
         if how == "table":
             text = "table hash:/etc/postfix/transport(0,lock|fold_fix) has changed -- restarting"
@@ -413,16 +449,14 @@ class Host:
                 self._log(at, queue, "qmgr[13]", f"{mail.queue_id}: skipped, still being delivered")
                 mail.retry_at = at + SKIPPED_RETRY
                 mail.generation += 1
-                self._at(at + SKIPPED_RETRY, lambda then, m=mail: self._activate(queue, m, then))
+                self._at(at + SKIPPED_RETRY, partial(self._activate, queue, mail))
             else:
-                self._at(at, lambda then, m=mail: self._activate(queue, m, then))
-        number = queue.run_number
-        self._at(at + self._soon(), lambda then: self._queue_run(queue, then, number))
+                self._at(at, partial(self._activate, queue, mail))
+        self._at(at + self._soon(), partial(self._queue_run, queue, queue.run_number))
 
     # The manager.
 
     def _poll(self, now: int) -> None:
-        plan = self.plan
         is_down = self._is_down(now)
         if is_down:
             self.saw_it_down = True
@@ -433,7 +467,7 @@ class Host:
                 self._log(now + self._soon(SECOND), self.queues[0], "postlog[43]", text)
             if self.episode.does_wrapper_flush:
                 for queue in self.queues:
-                    self._at(now + self._soon(SECOND), lambda at, q=queue: self._flush(q, at))
+                    self._at(now + self._soon(SECOND), partial(self._flush, queue))
             if not is_down:
                 self.saw_it_down = False
         self._at(now + POLL, self._poll)

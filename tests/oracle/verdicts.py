@@ -40,7 +40,7 @@ class Evidence:
 
 
 def own_orders(restart: Restart, restarts: list[Restart], orders: list[tuple[int, int]]) -> list[int]:
-    """Return the orders that belong to a restart: of two windows that an order may lie in, the first one's."""
+    """Return the orders of a restart: of two windows that an order may lie in, it is the first one's."""
     own = []
     for at, before in orders:
         holding = [other for other in restarts if other.has_in_window(at, before)]
@@ -153,7 +153,9 @@ def _doubt(
         return end_reason if until < restart.up_at else None
     if flush is not None:
         last = {id(row): (row, wait) for row, wait, *_ in judged}
-        is_open = any(row.released_at is None and not _is_failed_again(row, wait) for row, wait in last.values())
+        is_open = any(
+            row.released_at is None and not _is_failed_again(row, wait) for row, wait in last.values()
+        )
         return end_reason if is_open and until < flush + LONGEST_ATTEMPT else None
     if order == "ordered":
         return _doubt_about_order(judged)

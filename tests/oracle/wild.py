@@ -33,7 +33,13 @@ ATTEMPTS = {
     ("error[23]", "none", "4.4.2", "deferred", SUSPENDED + GREETING_LOST): 2,
     # Other hops.
     ("smtp[22]", f"{PEER}:10026", "4.4.2", "deferred", GREETING_LOST): 1,
-    ("smtp[31]", "none", "4.4.1", "deferred", "connect to mx.example.com[192.0.2.9]:25: Connection refused"): 1,
+    (
+        "smtp[31]",
+        "none",
+        "4.4.1",
+        "deferred",
+        "connect to mx.example.com[192.0.2.9]:25: Connection refused",
+    ): 1,
     ("smtp[31]", "mx.example.com[192.0.2.9]:25", "2.0.0", "sent", "250 2.0.0 Ok"): 1,
 }
 QUEUE_LINES = {
