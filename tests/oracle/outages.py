@@ -283,7 +283,7 @@ def _shown(failures: list[Attempt], stop: Stop | None, replies: list[Attempt]) -
     latest = [at for at in (failed_before,) if at is not None]
     if event_at is not None and not is_stop_early:
         latest.append(event_at + SECOND)
-    marks = [at for at in (failed_at, stopped_at if failures else event_at) if at is not None]
+    marks = [at for at in (failed_at, event_at) if at is not None]
     down_at = min(*marks, *latest)
     if earliest is not None:
         down_at = max(down_at, earliest)
@@ -323,21 +323,21 @@ def _bound(restarts: list[Restart], commands: list[int]) -> None:
         since = restart.down_at if started_at is None else started_at
         if restart.up_at_earliest is not None:
             since = restart.up_at_earliest
-        ordered = next((at for at in commands if at >= since), None)
-        if restart.up_at_latest is not None:
-            if next_down_at is not None:
-                restart.up_at_latest = min(restart.up_at_latest, next_down_at)
-        elif ordered is not None and (next_down_at is None or ordered < next_down_at):
-            restart.up_at_latest = ordered
-        elif started_at is not None and (
-            restart.up_at_earliest is None or started_at + NEAR_EVENT >= restart.up_at_earliest
-        ):
-            restart.up_at_latest = max(started_at + SECOND, restart.up_at_earliest or 0)
+        # Where no reply came, the command, the start, or that it could stop again tells that it was up.
+        told = [restart.up_at_latest] if restart.up_at_latest is not None else []
+        if not told:
+            told += [at for at in commands if at >= since][:1]
+            failing_until = restart.up_at_earliest or 0
+            if started_at is not None and started_at + NEAR_EVENT >= failing_until:
+                told.append(max(started_at + SECOND, failing_until))
+        if next_down_at is not None:
+            told.append(next_down_at)
+        restart.up_at_latest = min(told, default=None)
         if restart.up_at_latest is not None and restart.up_at_earliest is not None:
             restart.up_at_earliest = min(restart.up_at_earliest, restart.up_at_latest)
         if restart.up_at_latest is not None:
-            told = restart.down_at + LONGEST if started_at is None else started_at
-            at_least = max(restart.down_at, told, restart.up_at_earliest or 0)
+            usual = restart.down_at + LONGEST if started_at is None else started_at
+            at_least = max(restart.down_at, usual, restart.up_at_earliest or 0)
             restart.up_at = min(restart.up_at_latest, at_least)
 
 

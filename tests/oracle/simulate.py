@@ -105,7 +105,7 @@ class Host:
         self.system_events: list[tuple[int, str]] = []
         self.agenda: list[tuple[int, int, Callable[[int], None]]] = []
         self.count = 0
-        self.free_ids: list[str] = []
+        self.free_ids: list[tuple[str, int]] = []
         self.used_ids: set[str] = set()
         self.queues = [Queue(name) for name in plan.instances]
         self.saw_it_down = False
@@ -204,9 +204,11 @@ class Host:
                 number, digit = divmod(number, 52)
                 digits = consonants[digit] + digits
             return f"4j{digits:0>9}zJ{consonants[self.count % 50]}Q"
-        # Short ids come again as soon as they are free.
-        if self.free_ids and self.random.random() < 0.5:
-            queue_id = self.free_ids.pop()
+        # Short ids come again as soon as they are free, but not within the second: they bear its microsecond.
+        free = [(queue_id, since) for queue_id, since in self.free_ids if now >= since + SECOND]
+        if free and self.random.random() < 0.5:
+            queue_id, since = free[-1]
+            self.free_ids.remove((queue_id, since))
         else:
             queue_id = f"{len(self.used_ids) * 977 + 0xA00001:X}"
         self.used_ids.add(queue_id)
@@ -377,7 +379,7 @@ class Host:
     def _leave(self, queue: Queue, mail: Mail) -> None:
         queue.mails.remove(mail)
         if not self.plan.has_long_ids:
-            self.free_ids.append(mail.queue_id)
+            self.free_ids.append((mail.queue_id, mail.arrived_at))
 
     # Scans of the deferred queue.
 
