@@ -96,6 +96,8 @@ class Restart:
     up_at_earliest: int | None
     up_at_latest: int | None
     failures: list[Attempt] = field(default_factory=list)
+    failed_at: int = 0
+    """When the first failure counts, if there is one."""
     stop: Stop | None = None
     is_command: bool = False
     window_from: int = 0
@@ -299,6 +301,7 @@ def _shown(failures: list[Attempt], stop: Stop | None, replies: list[Attempt]) -
         up_at_earliest=max((_failing_until(failure, replies) for failure in failures), default=None),
         up_at_latest=up_at_latest,
         failures=failures,
+        failed_at=failed_at or 0,
         stop=stop,
     )
 
@@ -375,10 +378,9 @@ def _blame(attempts: list[Attempt], slow: list[Attempt], restarts: list[Restart]
             attempt.restart = max(earlier, key=lambda restart: restart.down_at, default=None)
     for failure in slow:
         meanwhile = [
-            (failed_at, restart)
+            (restart.failed_at, restart)
             for restart in failing
-            for failed_at in [min(other.event.at for other in restart.failures)]
-            if failure.placed_at <= failed_at <= failure.event.at
+            if failure.placed_at <= restart.failed_at <= failure.event.at
         ]
         if meanwhile:
             failure.restart = min(meanwhile, key=lambda found: found[0])[1]
