@@ -28,6 +28,7 @@ MOST_PARTS = 64
 BACKOFF_COLUMNS = frozenset(
     (
         "released_by",
+        "flush_verdict",
         "verdict_reason",
         "missing_reason",
         "flush_missed_count",
@@ -166,16 +167,9 @@ def differences(
             f"{key}: {name} is {_shown(row[name])} by the oracle, {_shown(other[name])} in {table}"
             for row, other in zip(*in_order, strict=True)
             for name in row
-            if not _is_equal(row[name], other[name]) and (is_backoff_known or not _is_open(name, row, other))
+            if not _is_equal(row[name], other[name]) and (is_backoff_known or name not in BACKOFF_COLUMNS)
         ]
     return told
-
-
-def _is_open(name: str, ours: Row, theirs: Row) -> bool:
-    """Whether a value may differ because minimal_backoff_time is not known."""
-    if name == "flush_verdict":
-        return "unknown" in (ours[name], theirs[name])
-    return name in BACKOFF_COLUMNS
 
 
 def _is_equal(ours: object, theirs: object) -> bool:

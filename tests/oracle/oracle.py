@@ -175,9 +175,7 @@ def _missing_reason(restart: Restart, verdict: Verdict, build_verdict: str, told
         return "wrapper_defect" if build_verdict == "known_defective" else "unknown"
     if verdict.flush_order == "unknown":
         return "unknown"
-    if verdict.flush_verdict == "missing" and is_not_noticed(restart, told.orders):
-        return "not_noticed"
-    return "not_ordered"
+    return "not_noticed" if is_not_noticed(restart, told.orders) else "not_ordered"
 
 
 def _is_length_known(restart: Restart) -> bool:
