@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.oracle.compare import Comparison, compare, fetch_rows, run_histories, shrink
+from tests.oracle.compare import KEYS, Comparison, compare, fetch_rows, run_histories, shrink
 from tests.oracle.generate import generate, generate_wild
 from tests.oracle.history import History, read_archive
 from tests.oracle.removal import changes_without_witness, cuts_of
