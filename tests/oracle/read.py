@@ -23,7 +23,9 @@ MANAGER = re.compile(
     r"(?P<date>\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) GMT(?P<zone>[+-]\d\d:\d\d) "
     r"\[(?P<pid>\d+):\d+\] \[\w+\](?P<text>.*)"
 )
-SYSTEM = re.compile(r"(?P<date>\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) (?P<text>.*)")
+SYSTEM = re.compile(
+    r"(?P<date>\d{4}/\d\d/\d\d \d\d:\d\d:\d\d)(?: GMT(?P<zone>[+-]\d\d:\d\d))?\s+(?P<text>.*)"
+)
 QMGR_STARTS = {
     "master": "^(daemon started|reload)",
     "postfix-script": "^(starting|refreshing)",
@@ -107,6 +109,8 @@ def read_history(history: History) -> Told:
             for line in lines:
                 if found := SYSTEM.match(line):
                     stamp = datetime.strptime(found["date"], "%Y/%m/%d %H:%M:%S").replace(tzinfo=zone)
+                    if offset := found["zone"]:
+                        stamp = datetime.strptime(f"{found['date']} {offset}", "%Y/%m/%d %H:%M:%S %z")
                     code = found["text"].split()[0]
                     if code in ("20001", "20002"):
                         system.append((_microseconds(stamp), {"20001": "start", "20002": "stop"}[code]))
