@@ -9,6 +9,7 @@ import pytest
 from flows import answer
 from tests.conftest import RECORDING, Run, restarts_by_host
 
+pytestmark = pytest.mark.slow
 HOSTS = sorted(path.name for path in RECORDING.iterdir() if path.is_dir())
 # The lone time-outs of its slow scanner are no restart, so that their duplicates are counted nowhere.
 SLOW_SCANNER = "imsva43"

@@ -10,6 +10,7 @@ from tests.rig.checks import CHECKS, Check, Found, Truth, read_found
 from tests.rig.results import RESULTS_FILE, render_results
 from tests.rig.scenarios import read_scenarios
 
+pytestmark = pytest.mark.slow
 SCENARIOS: list[Truth] = json.loads((RECORDING / "truth.json").read_text())
 
 
