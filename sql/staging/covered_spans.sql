@@ -39,7 +39,7 @@ beginnings as (
     from marts.coverage
 ),
 
--- No span begins within another gap.
+-- No span begins within another gap; with the last line before a gap one may, and ends there.
 free_beginnings as (
     select
         beginnings.host,
@@ -50,7 +50,7 @@ free_beginnings as (
         on
             beginnings.host = gaps.host
             and beginnings.log_kind = gaps.log_kind
-            and beginnings.covered_from >= gaps.gap_from
+            and beginnings.covered_from > gaps.gap_from
             and beginnings.covered_from < gaps.gap_until
 ),
 

@@ -71,8 +71,13 @@ waits as (
             and followed.queue_id = messages.queue_id
             and followed.lifetime = messages.lifetime
     asof left join (
-        select * from marts.coverage
+        select
+            host,
+            gap_until,
+            min(gap_from) as gap_from
+        from marts.coverage
         where log_kind = 'maillog' and reason <> 'silence'
+        group by host, gap_until
     ) as gaps
         on followed.host = gaps.host and followed.last_attempted_at < gaps.gap_until
     where followed.deferral_count > 0

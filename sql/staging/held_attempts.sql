@@ -27,7 +27,15 @@ failures as (
     from staging.scan_failures as failures
     left join outages as own
         on failures.host = own.host and failures.outage_number = own.outage_number
-    asof left join outages as hung
+    asof left join (
+        select *
+        from outages
+        qualify
+            row_number() over (
+                partition by host, failed_from
+                order by outage_number
+            ) = 1
+    ) as hung
         on failures.host = hung.host and failures.failing_from <= hung.failed_from
     where own.restart_id is not null or hung.failed_from <= failures.logged_at
 
@@ -41,7 +49,16 @@ failures as (
         outages.restart_id,
         outages.down_at
     from staging.scan_attempts as attempts
-    asof inner join outages
+    -- Of two in one instant the later.
+    asof inner join (
+        select *
+        from outages
+        qualify
+            row_number() over (
+                partition by host, down_at
+                order by outage_number desc
+            ) = 1
+    ) as outages
         on attempts.host = outages.host and attempts.logged_at >= outages.down_at
     where attempts.cause = 'suspended'
 ),

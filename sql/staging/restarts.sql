@@ -19,7 +19,7 @@ outages as (
         *,
         lead(down_at) over (
             partition by host
-            order by down_at
+            order by down_at, outage_number
         ) as next_down_at
     from stamped
 ),
@@ -118,7 +118,7 @@ windows as (
         * exclude (maybe_down_from),
         greatest(
             maybe_down_from,
-            lag(window_until) over (partition by host order by down_at)
+            lag(window_until) over (partition by host order by down_at, outage_number)
         ) as window_from
     from wide_windows
 ),
