@@ -8,59 +8,65 @@ with members as (
     select
         host,
         log_kind,
-        covered_from,
-        covered_until,
+        -- maillog.2.gz, maillog-20261124.gz and maillog are of one rotation.
+        regexp_replace(path, '([-._][0-9]{8}[0-9T_-]*|\.[0-9]{1,4})*(\.[a-z][a-z0-9]+)?$', '') as stem,
+        coalesce(try_cast(regexp_extract(path, '\.([0-9]{1,3})(\.[a-z][a-z0-9]+)?$', 1) as integer), 0)
+            as rotation_number,
+        try_cast(regexp_extract(path, '\.([0-9]{4})(\.[a-z][a-z0-9]+)?$', 1) as integer) as part_number,
+        name_date,
+        status,
         first_logged_at,
         last_logged_at,
-        regexp_extract(
-            path, '^(.*?)\.([0-9]{1,3})(?:\.[a-z0-9]+)?$', ['stem', 'number']
-        ) as rotated,
-        try_cast(regexp_extract(path, '\.([0-9]{4})(?:\.[a-z0-9]+)?$', 1) as integer) as part_number,
-        status,
-        name_date,
-        path
+        covered_from,
+        covered_until
     from ops.source_files
     where status is distinct from 'quarantined'
-),
-
--- maillog, maillog.1, maillog.2.gz: the greater the number, the older the file.
-maillog_members as (
-    select
-        host,
-        first_logged_at,
-        last_logged_at,
-        if(rotated['number'] = '', regexp_replace(path, '\.(gz|bz2|xz|zst)$', ''), rotated['stem'])
-            as stem,
-        coalesce(try_cast(rotated['number'] as integer), 0) as number,
-        status
-    from members
-    where log_kind = 'maillog' and first_logged_at is not null
 ),
 
 maillog_neighbours as (
     select
         host,
-        number,
-        lag(number) over rotation as older_number,
+        stem,
+        rotation_number,
+        lag(rotation_number) over rotation as older_number,
+        date_diff('day', lag(name_date) over rotation, name_date) as day_count,
         lag(status) over rotation as older_status,
         lag(last_logged_at) over rotation as older_logged_at,
         first_logged_at
-    from maillog_members
+    from members
+    where log_kind = 'maillog' and first_logged_at is not null
     window rotation as (
         partition by host, stem
-        order by first_logged_at asc, last_logged_at asc, number desc
+        order by first_logged_at asc, last_logged_at asc, rotation_number desc
     )
 ),
 
+-- The greater the number, the older the file. A dated one is missing where the days between two files are
+-- more than usual and the log is silent as well: a rotation by size has no days.
 lacking_members as (
     select
-        host,
-        if(older_number - number > 1, 'missing_file', 'damaged_file') as reason,
-        older_logged_at as gap_from,
-        first_logged_at as gap_until
-    from maillog_neighbours
+        neighbours.host,
+        if(neighbours.older_status = 'damaged', 'damaged_file', 'missing_file') as reason,
+        neighbours.older_logged_at as gap_from,
+        neighbours.first_logged_at as gap_until
+    from (
+        select
+            *,
+            min(day_count) filter (where day_count > 0) over (partition by host, stem) as usual_day_count
+        from maillog_neighbours
+    ) as neighbours
+    cross join config.thresholds as thresholds
     where
-        (older_number - number > 1 or older_status = 'damaged') and older_logged_at < first_logged_at
+        neighbours.older_logged_at < neighbours.first_logged_at
+        and (
+            neighbours.older_status = 'damaged'
+            or neighbours.older_number - neighbours.rotation_number > 1
+            or (
+                neighbours.day_count > neighbours.usual_day_count
+                and neighbours.older_logged_at + to_seconds(thresholds.gap_after_seconds)
+                < neighbours.first_logged_at
+            )
+        )
 ),
 
 loss_notices as (
@@ -87,14 +93,12 @@ losses as (
         host,
         case
             when is_beginning then logged_at
-            when is_previous_beginning
-                then greatest(previous_at, logged_at - loss_window)
+            when is_previous_beginning then previous_at
             else logged_at - loss_window
         end as gap_from,
         case
             when not is_beginning then logged_at + to_seconds(1)
-            when is_next_beginning is false
-                then least(next_at + to_seconds(1), logged_at + loss_window)
+            when is_next_beginning is false then next_at + to_seconds(1)
             else logged_at + loss_window
         end as gap_until
     from loss_notices
@@ -137,17 +141,19 @@ manager_days as (
     where log_kind = 'manager_log' and covered_from is not null
 ),
 
--- imssmgr.20261124.0001, .0002: the parts of one day.
+-- imssmgr.20261124.0001, .0002: the parts of one day. What follows the damage of one may reach to the next.
 manager_parts as (
     select
         host,
         part_number,
-        covered_from,
+        status,
         first_logged_at,
+        coalesce(last_logged_at, covered_from) as told_until,
+        coalesce(lead(first_logged_at) over parts, covered_until) as next_told_from,
         lag(part_number, 1, 0) over parts as earlier_number,
-        lag(last_logged_at) over parts as earlier_logged_at
+        coalesce(lag(last_logged_at) over parts, covered_from) as earlier_told_until
     from members
-    where log_kind = 'manager_log' and name_date is not null and part_number is not null
+    where log_kind = 'manager_log' and name_date is not null
     window parts as (
         partition by host, name_date
         order by part_number, first_logged_at
@@ -205,12 +211,21 @@ gaps as (
         host,
         'manager_log' as log_kind,
         'missing_file' as reason,
-        coalesce(earlier_logged_at, covered_from) as gap_from,
+        earlier_told_until as gap_from,
         first_logged_at as gap_until
     from manager_parts
-    where
-        part_number - earlier_number > 1
-        and coalesce(earlier_logged_at, covered_from) < first_logged_at
+    where part_number - earlier_number > 1 and earlier_told_until < first_logged_at
+
+    union all
+
+    select
+        host,
+        'manager_log' as log_kind,
+        'damaged_file' as reason,
+        told_until as gap_from,
+        next_told_from as gap_until
+    from manager_parts
+    where status = 'damaged' and told_until < next_told_from
 )
 
 select

@@ -31,7 +31,7 @@ sided_restarts as (
         restarts.restart_id,
         restarts.held_message_count,
         restarts.flush_verdict in ('missing', 'ineffective') as is_missing,
-        restarts.flush_verdict = 'effective' as is_flushed,
+        restarts.flush_verdict = 'effective' and restarts.flush_order <> 'not_ordered' as is_flushed,
         restarts.down_at >= neighbours.changed_at as is_after
     from neighbours
     inner join marts.restarts as restarts

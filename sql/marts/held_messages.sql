@@ -133,7 +133,7 @@ described as (
 with_release as (
     select
         described.*,
-        waits.is_early,
+        waits.is_by_sendmail,
         waits.scan_number
     from described
     asof left join (
@@ -167,7 +167,14 @@ select
     case
         when with_release.released_at is null then null
         when scans.is_flush then 'flush'
-        when not with_release.is_early then 'queue_run'
+        when scans.is_queue_run then 'queue_run'
+        -- A scan of due mail that leaves younger mail is no flush; what sendmail does in its rhythm is none.
+        when
+            scans.is_flush is false
+            and not scans.is_at_qmgr_start
+            and scans.early_count = 0
+            and (scans.left_behind_count > 0 or with_release.is_by_sendmail)
+            then 'queue_run'
         else 'unknown'
     end as released_by,
     with_release.size_bytes,

@@ -52,6 +52,7 @@ restarts as (
         flush_verdicts.flush_marked_at,
         flush_verdicts.flush_observed_at,
         build_verdicts.build_verdict,
+        build_verdicts.is_intermittent,
         thresholds.close_bounds_seconds,
         thresholds.longest_restart_seconds,
         -- A restart that only the manager's command or the service's start tells of has no known length.
@@ -93,7 +94,12 @@ select
     restarts.flush_order,
     case
         when restarts.flush_verdict not in ('missing', 'ineffective') then null
-        when restarts.flush_order = 'ordered' and restarts.build_verdict = 'known_defective'
+        -- What KA-0010256 says of the wrapper script is about IMSS; on IMSVA the polls are at fault.
+        when
+            restarts.flush_order = 'ordered'
+            and restarts.flush_observed_at is null
+            and restarts.build_verdict = 'known_defective'
+            and not restarts.is_intermittent
             then 'wrapper_defect'
         when restarts.flush_order = 'not_ordered' and unnoticed_restarts.restart_id is not null
             then 'not_noticed'

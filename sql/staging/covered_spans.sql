@@ -19,7 +19,10 @@ with logs as (
         min(covered_from) as log_from,
         max(covered_until) as log_until
     from ops.source_files
-    where log_kind = 'manager_log' and covered_from is not null
+    where
+        log_kind = 'manager_log'
+        and covered_from is not null
+        and status is distinct from 'quarantined'
     group by host
 ),
 

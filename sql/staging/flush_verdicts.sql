@@ -168,11 +168,13 @@ open_waits as (
         ) as qmgr_start_count,
         count(*) filter (
             where
-            held_waits.left_behind_count = 0
-            and not held_waits.is_early
+            (
+                held_waits.is_at_qmgr_start
+                or (held_waits.left_behind_count = 0 and not held_waits.is_early)
+            )
             and not held_waits.is_queue_run
             and held_waits.scan_began_at < restarts.window_until
-        ) as ambiguous_count,
+        ) as doubtful_count,
         count(*) filter (
             where
             held_waits.scan_began_at < restarts.window_until
@@ -205,7 +207,7 @@ evidence as (
         coalesce(judgements.flush_failed_count, 0) as flush_failed_count,
         open_waits.unsettled_count as open_unsettled_count,
         open_waits.qmgr_start_count as open_qmgr_start_count,
-        open_waits.ambiguous_count as open_ambiguous_count,
+        open_waits.doubtful_count as open_doubtful_count,
         judgements.open_count as judged_open_count,
         judgements.unsettled_count as judged_unsettled_count,
         judgements.qmgr_start_count as judged_qmgr_start_count,
@@ -255,8 +257,8 @@ doubts as (
                         when judged_count = 0 then 'too_few_messages'
                     end
             when open_unsettled_count > 0 then 'settings_unknown'
-            when waiting_count = open_qmgr_start_count then 'qmgr_restart'
-            when waiting_count = open_ambiguous_count then 'too_few_messages'
+            when waiting_count = open_doubtful_count
+                then if(open_qmgr_start_count > 0, 'qmgr_restart', 'too_few_messages')
         end as verdict_reason
     from evidence
 )

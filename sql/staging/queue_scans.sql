@@ -123,7 +123,7 @@ sendmail_starts as (
         host,
         instance,
         logged_at as started_at,
-        epoch(cast(regexp_extract(message, 'queueing@([0-9]{2}:[0-9]{2}:[0-9]{2})', 1) as time))
+        epoch(try_cast(regexp_extract(message, 'queueing@([0-9]{2}:[0-9]{2}:[0-9]{2})', 1) as time))
             as interval_seconds
     from events.service_events
     where event_kind = 'start' and regexp_matches(message, 'queueing@[0-9]{2}:[0-9]{2}:[0-9]{2}')

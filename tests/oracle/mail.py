@@ -133,10 +133,15 @@ class Held:
         ]
         if not before:
             return "unknown"
-        last = before[-1]
-        if last.scan and last.scan.is_flush:
+        scan = before[-1].scan
+        if scan is None:
+            return "unknown"
+        if scan.is_flush:
             return "flush"
-        return "unknown" if last.is_early else "queue_run"
+        is_of_due_mail = not any(wait.is_early for wait in scan.waits)
+        leaves_younger = scan.left_behind_count > 0 and not scan.is_at_qmgr_start
+        is_run = scan.is_queue_run or (scan.is_flush is False and is_of_due_mail and leaves_younger)
+        return "queue_run" if is_run else "unknown"
 
 
 def qmgr_instances(told: Told) -> dict[str, str]:

@@ -172,7 +172,12 @@ def _missing_reason(restart: Restart, verdict: Verdict, build_verdict: str, told
     if verdict.flush_verdict not in ("missing", "ineffective"):
         return None
     if verdict.flush_order == "ordered":
-        return "wrapper_defect" if build_verdict == "known_defective" else "unknown"
+        is_wrapper = (
+            build_verdict == "known_defective"
+            and told.settings.get("product") == "imss"
+            and verdict.flush_observed_at is None
+        )
+        return "wrapper_defect" if is_wrapper else "unknown"
     if verdict.flush_order == "unknown":
         return "unknown"
     return "not_noticed" if is_not_noticed(restart, told.orders) else "not_ordered"

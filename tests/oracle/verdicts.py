@@ -186,10 +186,9 @@ def _doubt_about_silence(restart: Restart, waits: list[Wait]) -> str | None:
         return "settings_unknown"
     # What is known to be a queue run is no doubt.
     unclear = [wait for wait in in_window if wait.scan and not wait.scan.is_queue_run]
-    if all(wait in unclear and wait.scan and wait.scan.is_at_qmgr_start for wait in waits):
-        return "qmgr_restart"
-    if all(wait in unclear and _is_ambiguous(wait) for wait in waits):
-        return "too_few_messages"
+    at_start = [wait for wait in unclear if wait.scan and wait.scan.is_at_qmgr_start]
+    if all(wait in at_start or (wait in unclear and _is_ambiguous(wait)) for wait in waits):
+        return "qmgr_restart" if at_start else "too_few_messages"
     return None
 
 
