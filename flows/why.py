@@ -198,7 +198,13 @@ class Why:
         return f"the build ({' '.join(known)})" if host["build"] is not None else "the build (not known)"
 
     def _backoff(self) -> str:
-        host = self.explanation.host
+        host, window = self.explanation.host, self.explanation.window
+        is_told = host["minimal_backoff_seconds_source"] in {"fleet_file", "inventory", "fleet_defaults"}
+        if not is_told and window["backoff_up_to_seconds"]:
+            return (
+                f"minimal_backoff_time is above {window['backoff_above_seconds']:g} s and at most "
+                f"{window['backoff_up_to_seconds']:g} s, by what queue runs left and took"
+            )
         source = SOURCES.get(host["minimal_backoff_seconds_source"], "not known")
         return f"minimal_backoff_time is {host['minimal_backoff_seconds']} s ({source})"
 

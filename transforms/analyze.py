@@ -37,7 +37,7 @@ class Thresholds:
     witness_margin_seconds: int = 5
     """A system event and a failed attempt this close tell of the same outage."""
     slow_scanner_seconds: int = 5
-    """Attempts answered this close on both sides of a lone time-out: the scanner was slow, not down."""
+    """Time-outs, or a lone lost session, with answers this close on both sides are a slow scanner's."""
     backoff_margin_seconds: int = 2
     """Mail younger than minimal_backoff_time less this cannot be taken by a queue run."""
     assumed_backoff_seconds: int = 60
@@ -51,7 +51,7 @@ class Thresholds:
     qmgr_start_seconds: int = 5
     """A re-activation this soon after a qmgr start proves nothing."""
     queue_run_margin_seconds: int = 2
-    """A scan of sendmail's queue this close to a queue run is that run."""
+    """A scan of the queue this close to when a queue run is due is that run."""
     order_effect_seconds: int = 10
     """An order or flush must show its effect within this."""
     longest_attempt_seconds: int = 600

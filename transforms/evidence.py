@@ -104,38 +104,29 @@ where
 """
 
 # Claims that the queue was flushed, in the window of the restart.
-ORDER_LINES = f"""
-with restart as ({_RESTART}),
-
-orders as (
-    select 'flush_commanded' as role, source_id, line_number, logged_at
-    from events.manager_log
-    where event_kind = 'flush_commanded'
-    union all
-    select 'flush_marker' as role, source_id, line_number, logged_at
-    from events.service_events
-    where event_kind = 'flush_marker'
-)
-
-select orders.role, orders.source_id, orders.line_number
-from orders
-cross join restart
-where
-    orders.logged_at >= restart.window_from
-    and orders.logged_at < coalesce(restart.window_until, 'infinity')
+ORDER_LINES = """
+select
+    if(order_kind = 'commanded', 'flush_commanded', 'flush_marker') as role,
+    source_id,
+    line_number
+from staging.restart_orders
+where restart_id = $restart_id
 """
 
-# Notices of lost lines while they would have told something.
+# Notices of lost lines whose gap may hide something of the restart.
 LOSS_LINES = f"""
 with restart as ({_RESTART})
 
-select events.event_kind as role, events.source_id, events.line_number
-from events.service_events as events
+select notices.event_kind as role, notices.source_id, notices.line_number
+from events.service_events as notices
 cross join restart
+cross join config.thresholds as thresholds
 where
-    events.event_kind = 'lines_lost'
-    and events.logged_at >= coalesce(restart.down_at_earliest, restart.down_at)
-    and events.logged_at < coalesce(restart.window_until, 'infinity')
+    notices.event_kind = 'lines_lost'
+    and notices.logged_at
+    >= coalesce(restart.down_at_earliest, restart.down_at) - to_seconds(thresholds.loss_window_seconds)
+    and notices.logged_at
+    < coalesce(restart.window_until + to_seconds(thresholds.loss_window_seconds), 'infinity')
 """
 
 # The mail that it held: first what never left or what a flush missed or failed, then what waited longest.
@@ -312,17 +303,13 @@ qualify row_number() over (order by events.event_number) = $round_number + 1
 """
 
 QMGR_START_LINES = """
-select 'qmgr_start' as role, events.source_id, events.line_number
-from events.service_events as events
+select 'qmgr_start' as role, starts.source_id, starts.line_number
+from staging.qmgr_starts as starts
 cross join config.thresholds as thresholds
 where
-    (
-        events.event_kind in ('start', 'reload')
-        or (events.event_kind = 'table_changed' and events.program = 'qmgr')
-    )
-    and events.instance = $instance
-    and events.logged_at >= $began_at - to_seconds(thresholds.qmgr_start_seconds)
-    and events.logged_at <= $ended_at
+    starts.instance = $instance
+    and starts.started_at >= $began_at - to_seconds(thresholds.qmgr_start_seconds)
+    and starts.started_at <= $ended_at
 """
 
 # How much mail waited after the service was up again, and how much of it was never seen to leave.
@@ -392,8 +379,8 @@ where
     and restart.down_at < coalesce(host_history.valid_until, 'infinity')
 """
 
-# The window of the restart, how far the maillog covers it, and the poll of the manager that tells when the
-# others are (only where no poll can have fallen into the outage).
+# The window of the restart, how far the maillog covers it, what its queue runs tell of minimal_backoff_time,
+# and the poll of the manager that tells when the others are (only where none can have been in the outage).
 WINDOW = f"""
 with restart as ({_RESTART})
 
@@ -403,10 +390,20 @@ select
     coverage.is_start_covered,
     coverage.has_hiding_gap,
     coverage.covered_until,
+    estimates.backoff_above_seconds,
+    estimates.backoff_up_to_seconds,
     coalesce(unnoticed.earlier_poll_at, unnoticed.later_poll_at) as polled_at
 from restart
 inner join staging.restart_coverage as coverage on restart.restart_id = coverage.restart_id
 left join staging.unnoticed_restarts as unnoticed on restart.restart_id = unnoticed.restart_id
+left join (
+    select
+        host,
+        max(backoff_above_seconds) as backoff_above_seconds,
+        min(backoff_up_to_seconds) as backoff_up_to_seconds
+    from staging.backoff_estimates
+    group by host
+) as estimates on restart.host = estimates.host
 """
 
 THRESHOLDS = "select * from config.thresholds"

@@ -33,29 +33,14 @@ NAMED = 5
 
 Row = dict[str, Any]
 
-# Every restart with its window, as in staging.restarts.
-_WINDOWS = """
-with windows as (
-    select
-        restarts.restart_id,
-        restarts.host,
-        restarts.down_at,
-        coalesce(restarts.down_at_earliest, restarts.down_at) as maybe_down_from,
-        lead(restarts.down_at) over (partition by restarts.host order by restarts.down_at) as next_down_at,
-        least(restarts.up_at + to_seconds(thresholds.flush_window_seconds), next_down_at) as window_until
-    from marts.restarts as restarts
-    cross join config.thresholds as thresholds
-)
-"""
-_FIND = f"""
-{_WINDOWS}
+_FIND = """
 select restart_id
-from windows
+from marts.restarts
 where
     host = $host
     and (
         restart_id = $asked
-        or ($instant >= maybe_down_from and $instant < coalesce(window_until, 'infinity'))
+        or ($instant >= window_from and $instant < coalesce(window_until, 'infinity'))
     )
 order by restart_id = $asked desc, down_at desc
 limit 1

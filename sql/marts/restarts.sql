@@ -140,6 +140,8 @@ select
     restarts.up_at,
     restarts.up_at_earliest,
     restarts.up_at_latest,
+    restarts.window_from,
+    restarts.window_until,
     held.first_deferred_at,
     held.last_released_at,
     restarts.flush_commanded_at,

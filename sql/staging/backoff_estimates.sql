@@ -17,23 +17,12 @@ with scans as (
     group by host, instance, scan_number
 ),
 
-qmgr_starts as (
-    select
-        host,
-        instance,
-        logged_at as started_at
-    from events.service_events
-    where
-        event_kind in ('start', 'reload')
-        or (event_kind = 'table_changed' and program = 'qmgr')
-),
-
 -- Right after a qmgr start mail may become active that was active before.
 queue_runs as (
     select scans.*
     from scans
     cross join config.thresholds as thresholds
-    asof left join qmgr_starts
+    asof left join staging.qmgr_starts as qmgr_starts
         on
             scans.host = qmgr_starts.host
             and scans.instance = qmgr_starts.instance

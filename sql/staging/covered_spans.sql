@@ -62,8 +62,7 @@ spans as (
         free_beginnings.host,
         free_beginnings.log_kind,
         free_beginnings.covered_from,
-        logs.log_until,
-        least(min(gaps.gap_from), logs.log_until) as covered_until
+        least(min(gaps.gap_from), any_value(logs.log_until)) as covered_until
     from free_beginnings
     inner join logs
         on free_beginnings.host = logs.host and free_beginnings.log_kind = logs.log_kind
@@ -72,18 +71,13 @@ spans as (
             free_beginnings.host = gaps.host
             and free_beginnings.log_kind = gaps.log_kind
             and free_beginnings.covered_from < gaps.gap_until
-    group by
-        free_beginnings.host,
-        free_beginnings.log_kind,
-        free_beginnings.covered_from,
-        logs.log_until
+    group by free_beginnings.host, free_beginnings.log_kind, free_beginnings.covered_from
 )
 
 select
     host,
     log_kind,
     covered_from,
-    covered_until,
-    covered_until = log_until as is_last
+    covered_until
 from spans
 where covered_from <= covered_until

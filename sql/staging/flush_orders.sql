@@ -5,6 +5,8 @@ with orders as (
     select
         host,
         'commanded' as order_kind,
+        source_id,
+        line_number,
         logged_at as ordered_at
     from events.manager_log
     where event_kind = 'flush_commanded'
@@ -14,6 +16,8 @@ with orders as (
     select
         host,
         'marked' as order_kind,
+        source_id,
+        line_number,
         logged_at as ordered_at
     from events.service_events
     where event_kind = 'flush_marker'
@@ -22,6 +26,8 @@ with orders as (
 select
     host,
     order_kind,
+    source_id,
+    line_number,
     ordered_at,
     ordered_at + to_seconds(if(microsecond(ordered_at) % 1000000 = 0, 1, 0)) as ordered_before
 from orders

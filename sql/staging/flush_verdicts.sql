@@ -18,52 +18,33 @@ with restarts as (
         on restarts.restart_id = coverage.restart_id
 ),
 
-window_orders as (
-    select
-        restarts.restart_id,
-        flush_orders.order_kind,
-        flush_orders.ordered_at
-    from restarts
-    inner join staging.flush_orders as flush_orders
-        on
-            restarts.host = flush_orders.host
-            and restarts.window_from < flush_orders.ordered_before
-            and coalesce(restarts.window_until > flush_orders.ordered_at, true)
-    -- An order in the second in which one window ends and another begins belongs to the first.
-    qualify
-        row_number() over (
-            partition by flush_orders.host, flush_orders.order_kind, flush_orders.ordered_at
-            order by restarts.window_from
-        ) = 1
-),
-
 -- The order that judges is the last one that found mail of the restart waiting.
 judging_orders as (
     select
-        window_orders.restart_id,
-        max(window_orders.ordered_at) as judging_ordered_at
-    from window_orders
+        restart_orders.restart_id,
+        max(restart_orders.ordered_at) as judging_ordered_at
+    from staging.restart_orders as restart_orders
     inner join staging.held_waits as held_waits
         on
-            window_orders.restart_id = held_waits.restart_id
-            and window_orders.ordered_at > held_waits.deferred_at
-            and window_orders.ordered_at <= coalesce(held_waits.waited_until, 'infinity')
-    group by window_orders.restart_id
+            restart_orders.restart_id = held_waits.restart_id
+            and restart_orders.ordered_at > held_waits.deferred_at
+            and restart_orders.ordered_at <= coalesce(held_waits.waited_until, 'infinity')
+    group by restart_orders.restart_id
 ),
 
 orders as (
     select
-        window_orders.restart_id,
-        min(window_orders.ordered_at) filter (where window_orders.order_kind = 'commanded')
+        restart_orders.restart_id,
+        min(restart_orders.ordered_at) filter (where restart_orders.order_kind = 'commanded')
             as flush_commanded_at,
-        min(window_orders.ordered_at) filter (where window_orders.order_kind = 'marked')
+        min(restart_orders.ordered_at) filter (where restart_orders.order_kind = 'marked')
             as flush_marked_at,
-        coalesce(any_value(judging_orders.judging_ordered_at), max(window_orders.ordered_at))
+        coalesce(any_value(judging_orders.judging_ordered_at), max(restart_orders.ordered_at))
             as last_ordered_at
-    from window_orders
+    from staging.restart_orders as restart_orders
     left join judging_orders
-        on window_orders.restart_id = judging_orders.restart_id
-    group by window_orders.restart_id
+        on restart_orders.restart_id = judging_orders.restart_id
+    group by restart_orders.restart_id
 ),
 
 -- The flushes that took mail of this restart, in its window.

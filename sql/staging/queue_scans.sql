@@ -43,17 +43,6 @@ left_behind as (
     group by scans.host, scans.instance, scans.scan_number
 ),
 
-qmgr_starts as (
-    select
-        host,
-        instance,
-        logged_at as started_at
-    from events.service_events
-    where
-        event_kind in ('start', 'reload')
-        or (event_kind = 'table_changed' and program = 'qmgr')
-),
-
 judged as (
     select
         scans.*,
@@ -70,7 +59,7 @@ judged as (
             scans.host = left_behind.host
             and scans.instance = left_behind.instance
             and scans.scan_number = left_behind.scan_number
-    asof left join qmgr_starts
+    asof left join staging.qmgr_starts as qmgr_starts
         on
             scans.host = qmgr_starts.host
             and scans.instance = qmgr_starts.instance

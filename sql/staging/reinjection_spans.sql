@@ -1,11 +1,10 @@
 -- One row per span of a host's maillog in which mail comes back from the scan service.
 -- Elsewhere the hop behind the scan service is not logged, or nothing tells its mail from other mail: what
 -- the scan service did with a message is not known there.
-select
+select distinct
     spans.host,
     spans.covered_from,
-    spans.covered_until,
-    count(*) as reinjected_count
+    spans.covered_until
 from staging.entry_links as links
 inner join staging.queue_entries as entries
     on links.child_number = entries.entry_number
@@ -16,4 +15,3 @@ inner join staging.covered_spans as spans
         and entries.arrived_at >= spans.covered_from
         and entries.arrived_at <= spans.covered_until
 where links.is_scan_hop
-group by spans.host, spans.covered_from, spans.covered_until

@@ -2,7 +2,7 @@
 -- Needed is the maillog from the last sign of the service before the restart up to the end of its window.
 -- What came before the log's beginning, in a missing file or among lost lines hides mail that waited, or a
 -- flush. Silence, or the log's end, hides nothing of what is seen to its end before it: covered_until. A
--- command alone tells that the service was down at most a minute before its flush was due.
+-- command alone tells of a restart that ended at most flush_window_seconds before it.
 with needed as (
     select
         restarts.restart_id,

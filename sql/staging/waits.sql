@@ -49,7 +49,6 @@ select
     waited_seconds,
     earliest_run_seconds,
     is_backoff_known,
-    is_skipped,
     is_by_sendmail,
     if(is_by_sendmail, null, waited_seconds < earliest_run_seconds) as is_early,
     coalesce(waited_seconds >= earliest_run_seconds and waited_seconds < due_seconds, false)
