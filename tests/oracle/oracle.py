@@ -73,7 +73,7 @@ def _restart_row(restart: Restart, verdict: Verdict, held: list[Held], told: Tol
         "flush_verdict": verdict.flush_verdict,
         "verdict_reason": verdict.verdict_reason,
         "flush_order": verdict.flush_order,
-        "missing_reason": _missing_reason(restart, verdict, build_verdict, told),
+        "missing_reason": _missing_reason(restart, verdict, history.settings, told),
         "build_verdict": build_verdict,
         "confidence": _confidence(restart, evidence),
         "evidence": evidence,
@@ -168,13 +168,13 @@ def judge_build(settings: Settings) -> str:
     return "fixed" if build <= 1248 or build >= 1346 else "unspecified"
 
 
-def _missing_reason(restart: Restart, verdict: Verdict, build_verdict: str, told: Told) -> str | None:
+def _missing_reason(restart: Restart, verdict: Verdict, settings: Settings, told: Told) -> str | None:
     if verdict.flush_verdict not in ("missing", "ineffective"):
         return None
     if verdict.flush_order == "ordered":
         is_wrapper = (
-            build_verdict == "known_defective"
-            and told.settings.get("product") == "imss"
+            judge_build(settings) == "known_defective"
+            and settings["product"] == "imss"
             and verdict.flush_observed_at is None
         )
         return "wrapper_defect" if is_wrapper else "unknown"

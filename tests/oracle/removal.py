@@ -79,9 +79,12 @@ def _narrower(row: Row, whole: Row, kind: Kind, shown: str) -> Iterator[str]:
     """Yield the bounds that lie closer than those of the whole log.
 
     Only failed attempts bound a restart by themselves. Where the log's end hides the service's reply, a
-    command or an event stands in for it.
+    command or an event stands in for it. Where the log begins within the outage, no answer before it tells a
+    slow scanner's time-outs from the failures.
     """
     if "maillog" not in row["evidence"]:  # type: ignore[operator]
+        return
+    if kind == "head_cut" and row["down_at_earliest"] is None:
         return
     for earliest, latest in BOUNDS:
         if _is_after(row[earliest], whole[earliest]):
