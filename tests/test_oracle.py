@@ -47,8 +47,10 @@ def test_oracle_and_models_agree(draw: Generator, tmp_path: Path, checker: Check
         failing = [comparison for comparison in compare(histories, run.job.lake) if comparison.differences]
         if failing:
             pytest.fail(explain(failing, tmp_path / "smaller", checker))
-        # Lines without sense may break what other marts promise.
-        assert [finding for finding in run.findings if finding.place in KEYS] == []
+        # What happens on a host breaks no promise. Lines without sense may break one of a mart that the
+        # oracle does not judge: a message that is removed before it arrives, say.
+        findings = run.findings if draw is generate else [f for f in run.findings if f.place in KEYS]
+        assert findings == []
 
 
 def test_oracle_and_models_agree_on_the_recording(tmp_path: Path, checker: Checker) -> None:

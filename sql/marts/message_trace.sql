@@ -4,33 +4,13 @@
 -- hop_number. It counts once: count the rows with hop_number = 1.
 -- ended_at_scan needs a log that shows what comes back from the scan service and goes on long enough, and a
 -- message id by which the mail would have been found; else mail that is not seen again is only `scanned`.
-with recursive children as (
+with children as (
     select
         links.parent_number,
         min(links.child_number) as child_number,
         count(*) as next_hop_count
     from staging.entry_links as links
     group by links.parent_number
-),
-
-ways as (
-    select
-        children.parent_number as entry_number,
-        children.parent_number as root_number,
-        cast(1 as bigint) as hop_number
-    from children
-    anti join staging.entry_links as links
-        on children.parent_number = links.child_number
-
-    union all
-
-    select
-        links.child_number as entry_number,
-        ways.root_number,
-        ways.hop_number + 1 as hop_number
-    from ways
-    inner join staging.entry_links as links
-        on ways.entry_number = links.parent_number
 ),
 
 attempts as (
@@ -130,11 +110,30 @@ notifications as (
             and notices.line_number = later_lifetimes.line_number
     where notices.line_kind = 'notification'
     group by all
+),
+
+-- A queue id is not used twice within one second. But where an arrival was not logged, it is computed from
+-- stamps that were cut to the second, and may seem to be in the same one as the arrival before.
+namesakes as (
+    select
+        entries.entry_number,
+        count(*) + 1 as place
+    from staging.queue_entries as entries
+    inner join staging.queue_entries as earlier
+        on
+            entries.host = earlier.host
+            and entries.instance = earlier.instance
+            and entries.queue_id = earlier.queue_id
+            and entries.lifetime > earlier.lifetime
+            and date_trunc('second', entries.arrived_at) = date_trunc('second', earlier.arrived_at)
+    where entries.lifetime > 0
+    group by entries.entry_number
 )
 
 select
     roots.host || '-' || roots.instance || '-' || roots.queue_id || '-'
-    || strftime(timezone('UTC', roots.arrived_at), '%Y%m%dT%H%M%SZ') as trace_id,
+    || strftime(timezone('UTC', roots.arrived_at), '%Y%m%dT%H%M%SZ')
+    || coalesce('-' || namesakes.place, '') as trace_id,
     coalesce(ways.hop_number, 1) as hop_number,
     entries.host,
     entries.instance,
@@ -163,10 +162,12 @@ select
     entries.arrived_at,
     entries.left_at
 from staging.queue_entries as entries
-left join ways
+left join staging.entry_ways as ways
     on entries.entry_number = ways.entry_number
 inner join staging.queue_entries as roots
     on coalesce(ways.root_number, entries.entry_number) = roots.entry_number
+left join namesakes
+    on roots.entry_number = namesakes.entry_number
 left join staging.entry_links as links
     on entries.entry_number = links.child_number
 left join staging.queue_entries as parents

@@ -1,14 +1,17 @@
 -- One row per log line about a message whose queue id another message had before it, with its lifetime.
--- Short queue ids are used again: a lifetime ends where the entry leaves the queue, and another begins with
--- the next arrival. A line that is not listed here belongs to lifetime 0. Within one second the order is
--- that of the lines, within a line the arrival comes first.
-with boundaries as (
+-- Short queue ids are used again. A lifetime begins with an arrival, or, where that was not logged, with the
+-- first message id or activation after the entry left the queue. What else is logged then belongs to the
+-- message that left: a delivery may be under way while an operator deletes or requeues its message. A line
+-- that is not listed here belongs to lifetime 0. Within one second the order is that of the lines, within a
+-- line the arrival comes first.
+with lines as not materialized (
     select
         host,
         instance,
         queue_id,
-        true as is_arrival,
+        source_id,
         line_number,
+        'arrival' as line_kind,
         logged_at
     from events.clients
     where queue_id is not null
@@ -19,58 +22,9 @@ with boundaries as (
         host,
         instance,
         queue_id,
-        false as is_arrival,
-        line_number,
-        logged_at
-    from events.queue_removals
-    where removal_kind in ('removed', 'deleted', 'requeued')
-),
-
--- Most queue ids are used once: only what is left is worth putting in order.
-reused_ids as (
-    select
-        boundaries.host,
-        qmgr_instances.instance,
-        boundaries.queue_id
-    from boundaries
-    inner join staging.qmgr_instances as qmgr_instances
-        on
-            boundaries.host = qmgr_instances.host
-            and boundaries.instance = qmgr_instances.logging_instance
-    group by boundaries.host, qmgr_instances.instance, boundaries.queue_id
-    having
-        count(*) filter (where boundaries.is_arrival) > 1
-        or count(*) filter (where not boundaries.is_arrival) > 1
-        or max(boundaries.logged_at) filter (where boundaries.is_arrival)
-        > min(boundaries.logged_at) filter (where not boundaries.is_arrival)
-        or (
-            max(boundaries.logged_at) filter (where boundaries.is_arrival)
-            = min(boundaries.logged_at) filter (where not boundaries.is_arrival)
-            and max(boundaries.line_number) filter (where boundaries.is_arrival)
-            > min(boundaries.line_number) filter (where not boundaries.is_arrival)
-        )
-),
-
-queue_events as (
-    select
-        host,
-        instance,
-        queue_id,
         source_id,
         line_number,
-        'arrival' as event_kind,
-        logged_at
-    from events.clients
-
-    union all
-
-    select
-        host,
-        instance,
-        queue_id,
-        source_id,
-        line_number,
-        'message_id' as event_kind,
+        'sign_of_life' as line_kind,
         logged_at
     from events.message_ids
 
@@ -82,7 +36,7 @@ queue_events as (
         queue_id,
         source_id,
         line_number,
-        'activation' as event_kind,
+        'sign_of_life' as line_kind,
         logged_at
     from events.queue_activations
 
@@ -94,19 +48,7 @@ queue_events as (
         queue_id,
         source_id,
         line_number,
-        'attempt' as event_kind,
-        logged_at
-    from events.delivery_attempts
-
-    union all
-
-    select
-        host,
-        instance,
-        queue_id,
-        source_id,
-        line_number,
-        if(removal_kind in ('removed', 'deleted', 'requeued'), 'end', removal_kind) as event_kind,
+        if(removal_kind in ('removed', 'deleted', 'requeued'), 'end', null) as line_kind,
         logged_at
     from events.queue_removals
 
@@ -118,52 +60,92 @@ queue_events as (
         queue_id,
         source_id,
         line_number,
-        line_kind as event_kind,
+        null as line_kind,
+        logged_at
+    from events.delivery_attempts
+
+    union all
+
+    select
+        host,
+        instance,
+        queue_id,
+        source_id,
+        line_number,
+        null as line_kind,
         logged_at
     from events.other_lines
-    where line_kind = 'notification'
+    where line_kind in ('notification', 'still_being_delivered')
+),
+
+-- Most queue ids are used once: only what may have been used again is worth putting in order.
+reused_ids as (
+    select
+        lines.host,
+        lines.queue_id
+    from lines
+    inner join staging.source_order as source_order
+        on lines.source_id = source_order.source_id
+    group by lines.host, lines.queue_id
+    having
+        min(source_order.source_number) < max(source_order.source_number)
+        or max(lines.logged_at) filter (where lines.line_kind = 'arrival') > min(lines.logged_at)
+        or max(lines.logged_at) filter (where lines.line_kind = 'sign_of_life')
+        > min(lines.logged_at) filter (where lines.line_kind = 'end')
+        or (
+            max(lines.logged_at) filter (where lines.line_kind = 'arrival') = min(lines.logged_at)
+            and max(lines.line_number) filter (where lines.line_kind = 'arrival') > min(lines.line_number)
+        )
+        or (
+            max(lines.logged_at) filter (where lines.line_kind = 'sign_of_life')
+            = min(lines.logged_at) filter (where lines.line_kind = 'end')
+            and max(lines.line_number) filter (where lines.line_kind = 'sign_of_life')
+            > min(lines.line_number) filter (where lines.line_kind = 'end')
+        )
 ),
 
 ordered as (
     select
-        reused_ids.host,
-        reused_ids.instance,
-        reused_ids.queue_id,
-        queue_events.source_id,
-        queue_events.line_number,
-        queue_events.event_kind,
+        lines.host,
+        qmgr_instances.instance,
+        lines.queue_id,
+        lines.source_id,
+        lines.line_number,
+        lines.line_kind,
         row_number() over (
-            partition by reused_ids.host, reused_ids.instance, reused_ids.queue_id
+            partition by lines.host, qmgr_instances.instance, lines.queue_id
             order by
-                queue_events.logged_at,
+                lines.logged_at,
                 source_order.source_number,
-                queue_events.line_number,
-                queue_events.event_kind <> 'arrival'
+                lines.line_number,
+                lines.line_kind = 'arrival' desc nulls last
         ) as event_number
-    from queue_events
+    from lines
+    semi join reused_ids
+        on
+            lines.host = reused_ids.host
+            and lines.queue_id = reused_ids.queue_id
     inner join staging.qmgr_instances as qmgr_instances
         on
-            queue_events.host = qmgr_instances.host
-            and queue_events.instance = qmgr_instances.logging_instance
-    inner join reused_ids
-        on
-            queue_events.host = reused_ids.host
-            and qmgr_instances.instance = reused_ids.instance
-            and queue_events.queue_id = reused_ids.queue_id
+            lines.host = qmgr_instances.host
+            and lines.instance = qmgr_instances.logging_instance
     inner join staging.source_order as source_order
-        on queue_events.source_id = source_order.source_id
+        on lines.source_id = source_order.source_id
 ),
 
 marked as (
     select
         *,
-        event_kind = 'arrival'
-        or coalesce(
-            lag(event_kind) over (
-                partition by host, instance, queue_id
-                order by event_number
-            ) = 'end',
-            true
+        event_number > 1
+        and (
+            line_kind = 'arrival'
+            or (
+                line_kind = 'sign_of_life'
+                and lag(line_kind ignore nulls) over (
+                    partition by host, instance, queue_id
+                    order by event_number
+                ) = 'end'
+            )
         ) as is_first
     from ordered
 ),
@@ -171,15 +153,13 @@ marked as (
 numbered as (
     select
         host,
-        instance,
-        queue_id,
         source_id,
         line_number,
         count(*) filter (where is_first) over (
             partition by host, instance, queue_id
             order by event_number
             rows unbounded preceding
-        ) - 1 as lifetime
+        ) as lifetime
     from marked
 )
 

@@ -1,8 +1,7 @@
 -- One row per queue event of every message that was ever deferred, with the message's lifetime.
--- Short queue ids are used again: a lifetime ends where the entry leaves the queue, and another begins with
--- the next arrival. Within one second the order is that of the lines, within a line arrival, activation, all
--- else. sendmail logs no activation: a round of deliveries is what one process tries, and begins with its
--- first attempt.
+-- Within one second the order is that of the lines, within a line arrival, activation, all else.
+-- sendmail logs no activation: a round of deliveries is what one process tries, and begins with its first
+-- attempt.
 with deferred_ids as (
     select distinct
         host,
@@ -31,32 +30,28 @@ sendmail_rounds as (
 
 queue_events as (
     select
-        attempts.host,
-        qmgr_instances.instance,
-        attempts.queue_id,
-        attempts.source_id,
-        attempts.line_number,
-        if(attempts.status = 'deferred', 'deferral', 'attempt') as event_kind,
-        attempts.status,
-        attempts.recipient,
+        host,
+        instance as logging_instance,
+        queue_id,
+        source_id,
+        line_number,
+        if(status = 'deferred', 'deferral', 'attempt') as event_kind,
+        status,
+        recipient,
         null as sender,
         null as message_id,
         null as size_bytes,
         null as recipient_count,
-        attempts.delay_seconds,
-        attempts.mailer is not null as is_by_sendmail,
-        attempts.logged_at
-    from events.delivery_attempts as attempts
-    inner join staging.qmgr_instances as qmgr_instances
-        on
-            attempts.host = qmgr_instances.host
-            and attempts.instance = qmgr_instances.logging_instance
+        delay_seconds,
+        mailer is not null as is_by_sendmail,
+        logged_at
+    from events.delivery_attempts
 
     union all by name
 
     select
         host,
-        instance,
+        instance as logging_instance,
         queue_id,
         source_id,
         line_number,
@@ -71,7 +66,7 @@ queue_events as (
 
     select
         host,
-        instance,
+        instance as logging_instance,
         queue_id,
         source_id,
         line_number,
@@ -84,7 +79,7 @@ queue_events as (
 
     select
         host,
-        instance,
+        instance as logging_instance,
         queue_id,
         source_id,
         line_number,
@@ -96,7 +91,7 @@ queue_events as (
 
     select
         host,
-        instance,
+        instance as logging_instance,
         queue_id,
         source_id,
         line_number,
@@ -109,7 +104,7 @@ queue_events as (
 
     select
         host,
-        instance,
+        instance as logging_instance,
         queue_id,
         source_id,
         line_number,
@@ -122,7 +117,7 @@ queue_events as (
 
     select
         host,
-        instance,
+        instance as logging_instance,
         queue_id,
         source_id,
         line_number,
@@ -135,9 +130,11 @@ queue_events as (
 ordered as (
     select
         queue_events.*,
+        qmgr_instances.instance,
         source_order.source_number,
+        coalesce(later_lifetimes.lifetime, 0) as lifetime,
         row_number() over (
-            partition by queue_events.host, queue_events.instance, queue_events.queue_id
+            partition by queue_events.host, qmgr_instances.instance, queue_events.queue_id
             order by
                 queue_events.logged_at,
                 source_order.source_number,
@@ -146,26 +143,20 @@ ordered as (
                 queue_events.recipient
         ) as event_number
     from queue_events
+    inner join staging.qmgr_instances as qmgr_instances
+        on
+            queue_events.host = qmgr_instances.host
+            and queue_events.logging_instance = qmgr_instances.logging_instance
     inner join staging.source_order as source_order
         on queue_events.source_id = source_order.source_id
+    left join staging.later_lifetimes as later_lifetimes
+        on
+            queue_events.source_id = later_lifetimes.source_id
+            and queue_events.line_number = later_lifetimes.line_number
     semi join deferred_ids
         on
             queue_events.host = deferred_ids.host
             and queue_events.queue_id = deferred_ids.queue_id
-),
-
-marked as (
-    select
-        *,
-        event_kind = 'arrival'
-        or coalesce(
-            lag(event_kind) over (
-                partition by host, instance, queue_id
-                order by event_number
-            ) in ('removed', 'deleted', 'requeued'),
-            true
-        ) as is_first
-    from ordered
 )
 
 select
@@ -184,10 +175,6 @@ select
     event_number,
     source_number,
     line_number,
-    count(*) filter (where is_first) over (
-        partition by host, instance, queue_id
-        order by event_number
-        rows unbounded preceding
-    ) - 1 as lifetime,
+    lifetime,
     logged_at
-from marked
+from ordered

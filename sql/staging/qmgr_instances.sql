@@ -1,7 +1,7 @@
 -- One row per host and syslog_name that writes of messages, with the qmgr that they belong to.
 -- A service may log under a name of its own (master.cf: -o syslog_name=...), such as the transport to the
 -- scan service or the port behind it: where no qmgr uses that name and the host has a single qmgr, its
--- messages belong to that one. sendmail's queues have their own.
+-- messages belong to that one. sendmail's queues have their own. queue_number stands for host and instance.
 with qmgrs as (
     select
         host,
@@ -61,7 +61,10 @@ loggers as (
 select
     loggers.host,
     loggers.logging_instance,
-    coalesce(own.instance, sole.instance, loggers.logging_instance) as instance
+    coalesce(own.instance, sole.instance, loggers.logging_instance) as instance,
+    dense_rank() over (
+        order by loggers.host, coalesce(own.instance, sole.instance, loggers.logging_instance)
+    ) as queue_number
 from loggers
 left join qmgrs as own
     on loggers.host = own.host and loggers.logging_instance = own.instance

@@ -4,148 +4,189 @@
 -- it or to be refused. A client that gives up before the end of its message leaves an entry that was never
 -- active. Of several message ids (resent mail) the first of the alphabet is taken: it is the same at
 -- every hop.
-with recipients as (
+with queues as (
+    select distinct
+        queue_number,
+        host,
+        instance
+    from staging.qmgr_instances
+),
+
+-- Every arrival begins a lifetime.
+arrivals as (
     select
-        attempts.host,
-        attempts.instance,
+        qmgr_instances.queue_number,
+        clients.queue_id,
+        coalesce(later_lifetimes.lifetime, 0) as lifetime,
+        clients.client_host,
+        clients.client_address,
+        clients.original_queue_id,
+        clients.sender,
+        source_order.source_number,
+        clients.line_number,
+        clients.logged_at as client_at
+    from events.clients as clients
+    inner join staging.source_order as source_order
+        on clients.source_id = source_order.source_id
+    inner join staging.qmgr_instances as qmgr_instances
+        on
+            clients.host = qmgr_instances.host
+            and clients.instance = qmgr_instances.logging_instance
+    left join staging.later_lifetimes as later_lifetimes
+        on
+            clients.source_id = later_lifetimes.source_id
+            and clients.line_number = later_lifetimes.line_number
+    where clients.queue_id is not null
+),
+
+message_ids as (
+    select
+        qmgr_instances.queue_number,
+        message_ids.queue_id,
+        coalesce(later_lifetimes.lifetime, 0) as lifetime,
+        min(message_ids.message_id) as message_id,
+        min(message_ids.logged_at) as first_logged_at
+    from events.message_ids as message_ids
+    inner join staging.qmgr_instances as qmgr_instances
+        on
+            message_ids.host = qmgr_instances.host
+            and message_ids.instance = qmgr_instances.logging_instance
+    left join staging.later_lifetimes as later_lifetimes
+        on
+            message_ids.source_id = later_lifetimes.source_id
+            and message_ids.line_number = later_lifetimes.line_number
+    group by qmgr_instances.queue_number, message_ids.queue_id, coalesce(later_lifetimes.lifetime, 0)
+),
+
+activations as (
+    select
+        qmgr_instances.queue_number,
+        activations.queue_id,
+        coalesce(later_lifetimes.lifetime, 0) as lifetime,
+        min(activations.sender) as sender,
+        min(activations.size_bytes) as size_bytes,
+        -- A later activation is for those who did not get it yet.
+        max(activations.recipient_count) as recipient_count,
+        min(activations.logged_at) as first_logged_at
+    from events.queue_activations as activations
+    inner join staging.qmgr_instances as qmgr_instances
+        on
+            activations.host = qmgr_instances.host
+            and activations.instance = qmgr_instances.logging_instance
+    left join staging.later_lifetimes as later_lifetimes
+        on
+            activations.source_id = later_lifetimes.source_id
+            and activations.line_number = later_lifetimes.line_number
+    group by qmgr_instances.queue_number, activations.queue_id, coalesce(later_lifetimes.lifetime, 0)
+),
+
+removals as (
+    select
+        qmgr_instances.queue_number,
+        removals.queue_id,
+        coalesce(later_lifetimes.lifetime, 0) as lifetime,
+        bool_or(removals.removal_kind = 'expired') as is_expired,
+        bool_or(removals.removal_kind = 'deleted') as is_deleted,
+        bool_or(removals.removal_kind = 'requeued') as is_requeued,
+        max(removals.logged_at) filter (where removals.removal_kind in ('removed', 'deleted', 'requeued'))
+            as removed_at,
+        min(removals.logged_at) as first_logged_at
+    from events.queue_removals as removals
+    inner join staging.qmgr_instances as qmgr_instances
+        on
+            removals.host = qmgr_instances.host
+            and removals.instance = qmgr_instances.logging_instance
+    left join staging.later_lifetimes as later_lifetimes
+        on
+            removals.source_id = later_lifetimes.source_id
+            and removals.line_number = later_lifetimes.line_number
+    group by qmgr_instances.queue_number, removals.queue_id, coalesce(later_lifetimes.lifetime, 0)
+),
+
+recipients as (
+    select
+        qmgr_instances.queue_number,
         attempts.queue_id,
-        attempts.recipient,
-        later_lifetimes.lifetime,
+        coalesce(later_lifetimes.lifetime, 0) as lifetime,
+        -- A recipient without an address (`to=,`) is one as well.
+        coalesce(attempts.recipient, '') as recipient,
+        bool_or(attempts.status in ('sent', 'bounced')) as is_done,
+        bool_or(attempts.status = 'bounced') as is_bounced,
         min(attempts.logged_at - to_milliseconds(cast(1000 * attempts.delay_seconds as bigint)))
             as attempted_from,
         min(attempts.logged_at) as first_logged_at,
-        max(attempts.logged_at) as last_attempted_at,
-        bool_or(attempts.status in ('sent', 'bounced')) as is_done,
-        bool_or(attempts.status = 'bounced') as is_bounced
+        max(attempts.logged_at) as last_attempted_at
     from events.delivery_attempts as attempts
+    inner join staging.qmgr_instances as qmgr_instances
+        on
+            attempts.host = qmgr_instances.host
+            and attempts.instance = qmgr_instances.logging_instance
     left join staging.later_lifetimes as later_lifetimes
         on
             attempts.source_id = later_lifetimes.source_id
             and attempts.line_number = later_lifetimes.line_number
     group by
-        attempts.host, attempts.instance, attempts.queue_id, attempts.recipient, later_lifetimes.lifetime
+        qmgr_instances.queue_number,
+        attempts.queue_id,
+        coalesce(later_lifetimes.lifetime, 0),
+        coalesce(attempts.recipient, '')
 ),
 
-lines as (
+attempts as (
     select
-        clients.host,
-        clients.instance,
-        clients.queue_id,
-        clients.source_id,
-        clients.line_number,
-        clients.client_host,
-        clients.client_address,
-        clients.original_queue_id,
-        clients.sender,
-        clients.logged_at as client_at,
-        source_order.source_number as client_source_number,
-        clients.line_number as client_line_number,
-        clients.logged_at as first_logged_at
-    from events.clients as clients
-    inner join staging.source_order as source_order
-        on clients.source_id = source_order.source_id
-    where clients.queue_id is not null
-
-    union all by name
-
-    select
-        host,
-        instance,
+        queue_number,
         queue_id,
-        source_id,
-        line_number,
-        message_id,
-        logged_at as first_logged_at
-    from events.message_ids
-
-    union all by name
-
-    select
-        host,
-        instance,
-        queue_id,
-        source_id,
-        line_number,
-        sender,
-        size_bytes,
-        recipient_count,
-        logged_at as first_logged_at
-    from events.queue_activations
-
-    union all by name
-
-    select
-        host,
-        instance,
-        queue_id,
-        source_id,
-        line_number,
-        removal_kind = 'expired' as is_expired,
-        removal_kind = 'deleted' as is_deleted,
-        removal_kind = 'requeued' as is_requeued,
-        if(removal_kind in ('removed', 'deleted', 'requeued'), logged_at, null) as removed_at,
-        logged_at as first_logged_at
-    from events.queue_removals
-),
-
-queue_events as (
-    select
-        lines.*,
-        later_lifetimes.lifetime
-    from lines
-    left join staging.later_lifetimes as later_lifetimes
-        on
-            lines.source_id = later_lifetimes.source_id
-            and lines.line_number = later_lifetimes.line_number
-
-    union all by name
-
-    select
-        *,
-        coalesce(recipient, '') as named_recipient,
-        if(is_done, 1, 0) as done_count
+        lifetime,
+        min(recipient) as first_recipient,
+        count(*) as recipient_count,
+        count(*) filter (where is_done) as done_recipient_count,
+        bool_or(is_bounced) as is_bounced,
+        min(attempted_from) as attempted_from,
+        min(first_logged_at) as first_logged_at,
+        max(last_attempted_at) as last_attempted_at
     from recipients
+    group by queue_number, queue_id, lifetime
 ),
 
 entries as (
     select
-        queue_events.host,
-        qmgr_instances.instance,
-        queue_events.queue_id,
-        coalesce(queue_events.lifetime, 0) as lifetime,
-        min(queue_events.message_id) as message_id,
-        min(queue_events.sender) as sender,
-        min(queue_events.named_recipient) as first_recipient,
-        min(queue_events.client_host) as client_host,
-        min(queue_events.client_address) as client_address,
-        min(queue_events.original_queue_id) as original_queue_id,
-        min(queue_events.size_bytes) as size_bytes,
-        -- A later activation is for those who did not get it yet.
-        max(queue_events.recipient_count) as activated_recipient_count,
-        -- A recipient without an address (`to=,`) is one as well.
-        count(queue_events.done_count) as logged_recipient_count,
-        coalesce(sum(queue_events.done_count), 0) as done_recipient_count,
-        bool_or(queue_events.is_bounced) as is_bounced,
-        bool_or(queue_events.is_expired) as is_expired,
-        bool_or(queue_events.is_deleted) as is_deleted,
-        bool_or(queue_events.is_requeued) as is_requeued,
-        min(queue_events.client_at) as client_at,
-        min(queue_events.client_source_number) as client_source_number,
-        min(queue_events.client_line_number) as client_line_number,
-        min(queue_events.attempted_from) as attempted_from,
-        min(queue_events.first_logged_at) as first_logged_at,
-        max(queue_events.last_attempted_at) as last_attempted_at,
-        max(queue_events.removed_at) as removed_at
-    from queue_events
-    inner join staging.qmgr_instances as qmgr_instances
-        on
-            queue_events.host = qmgr_instances.host
-            and queue_events.instance = qmgr_instances.logging_instance
-    group by
-        queue_events.host,
-        qmgr_instances.instance,
-        queue_events.queue_id,
-        coalesce(queue_events.lifetime, 0)
+        queues.host,
+        queues.instance,
+        queue_id,
+        lifetime,
+        message_ids.message_id,
+        least(arrivals.sender, activations.sender) as sender,
+        attempts.first_recipient,
+        arrivals.client_host,
+        arrivals.client_address,
+        arrivals.original_queue_id,
+        activations.size_bytes,
+        activations.recipient_count as activated_recipient_count,
+        coalesce(attempts.recipient_count, 0) as logged_recipient_count,
+        coalesce(attempts.done_recipient_count, 0) as done_recipient_count,
+        attempts.is_bounced,
+        removals.is_expired,
+        removals.is_deleted,
+        removals.is_requeued,
+        arrivals.client_at,
+        arrivals.source_number as client_source_number,
+        arrivals.line_number as client_line_number,
+        attempts.attempted_from,
+        least(
+            arrivals.client_at,
+            message_ids.first_logged_at,
+            activations.first_logged_at,
+            removals.first_logged_at,
+            attempts.first_logged_at
+        ) as first_logged_at,
+        attempts.last_attempted_at,
+        removals.removed_at
+    from arrivals
+    full join message_ids using (queue_number, queue_id, lifetime)
+    full join activations using (queue_number, queue_id, lifetime)
+    full join removals using (queue_number, queue_id, lifetime)
+    full join attempts using (queue_number, queue_id, lifetime)
+    inner join queues using (queue_number)
 ),
 
 described as (

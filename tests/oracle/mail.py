@@ -145,9 +145,9 @@ class Held:
 
 
 def qmgr_instances(told: Told) -> dict[str, str]:
-    """Return the instance of the qmgr for each syslog_name that logs attempts."""
+    """Return the instance of the qmgr for each syslog_name that writes of messages."""
     qmgrs = {event.instance for event in told.maillog if event.kind == "activation"}
-    loggers = {event.instance for event in told.maillog if event.kind == "attempt"}
+    loggers = {event.instance for event in told.maillog if event.queue_id}
     return {logger: logger if logger in qmgrs or len(qmgrs) != 1 else next(iter(qmgrs)) for logger in loggers}
 
 
@@ -160,10 +160,12 @@ def find_messages(told: Told, instances: dict[str, str], attempts: list[Attempt]
     for event in told.maillog:
         if event.kind not in kinds:
             continue
-        is_attempt = event.kind == "attempt"
-        key = (instances[event.instance] if is_attempt else event.instance, event.queue_id)
+        key = (instances[event.instance], event.queue_id)
         message = current.get(key)
-        if message is None or event.kind == "arrival" or message.events[-1].kind in LEAVES:
+        begins = event.kind == "arrival" or (
+            event.kind in ("message_id", "activation") and message is not None and message.of_kind(*LEAVES)
+        )
+        if message is None or begins:
             message = current[key] = Message(*key)
             messages.append(message)
         message.events.append(event)

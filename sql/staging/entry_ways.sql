@@ -1,0 +1,27 @@
+-- One row per queue entry with another hop before or after it, with the first hop of its trace and its own
+-- number on the way from there.
+with recursive ways as (
+    select distinct
+        first_links.parent_number as entry_number,
+        first_links.parent_number as root_number,
+        cast(1 as bigint) as hop_number
+    from staging.entry_links as first_links
+    anti join staging.entry_links as links
+        on first_links.parent_number = links.child_number
+
+    union all
+
+    select
+        links.child_number as entry_number,
+        ways.root_number,
+        ways.hop_number + 1 as hop_number
+    from ways
+    inner join staging.entry_links as links
+        on ways.entry_number = links.parent_number
+)
+
+select
+    entry_number,
+    root_number,
+    hop_number
+from ways
