@@ -7,7 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from flows.answer import VERDICTS, duration, local_time, plain
+from flows.answer import duration, local_time, verdict_in_words
+from flows.layout import plain
 from flows.why import SOURCES, Why
 from transforms.explain import Evidence, Explanation, Line, Row
 
@@ -98,11 +99,11 @@ def show_explanation(console: Console, explanation: Explanation, *, is_all: bool
     """Print an explanation, its lines grouped under headings and in the order of time."""
     restart, host = explanation.restart, explanation.host
     if not is_derived(explanation):
-        _print(console, f"{restart['restart_id']}: {VERDICTS[restart['flush_verdict']]}", style="bold")
+        _print(console, f"{restart['restart_id']}: {verdict_in_words(restart)}", style="bold")
         return
     zone = host["time_zone"]
     why = Why(explanation)
-    _print(console, f"{restart['restart_id']}: {VERDICTS[restart['flush_verdict']]}", style="bold")
+    _print(console, f"{restart['restart_id']}: {verdict_in_words(restart)}", style="bold")
     _print(console, f"Times are those of the host ({zone}).")
 
     _heading(console, "What the service did")
