@@ -337,11 +337,11 @@ def show_missing_flushes(console: Console, rows: Sequence[Row]) -> None:
 def show_counts(console: Console, counts: Row, catalog: Path) -> None:
     """Print what was read, what is missing, and where the tables are."""
     console.print(
-        f"{counts['host_count']} hosts, {counts['source_file_count']} log files, "
-        f"{counts['line_count']:,} lines: {counts['unparsed_line_count']:,} unparsed, "
-        f"{counts['quarantined_file_count']} files kept out, "
-        f"{counts['damaged_file_count']} damaged. "
-        f"New in this run: {counts['new_file_count']} files, {counts['new_line_count']:,} lines."
+        f"{counted(counts['host_count'], 'host')}, {counted(counts['source_file_count'], 'log file')}, "
+        f"{counted(counts['line_count'], 'line')}: {counts['unparsed_line_count']:,} unparsed, "
+        f"{counted(counts['quarantined_file_count'], 'file')} kept out, "
+        f"{counts['damaged_file_count']} damaged. New in this run: "
+        f"{counted(counts['new_file_count'], 'file')}, {counted(counts['new_line_count'], 'line')}."
     )
     if counts["ignored_file_count"]:
         names = [plain(name) for name in counts["ignored_files"][:IGNORED_SHOWN]]
@@ -377,6 +377,19 @@ def _estimated(row: Row) -> str:
 def local_time(instant: datetime, zone: str) -> str:
     """Return an instant on the clock of a zone, such as `2026-11-24 12:07:08`."""
     return f"{Zone(zone, '').to_local(instant):%Y-%m-%d %H:%M:%S}"
+
+
+def product_in_words(host: Row) -> str:
+    """Return product, version and build, such as `IMSVA 9.1 b1631`."""
+    if host["product"] is None:
+        return "unknown"
+    build = f"b{host['build']}" if host["build"] is not None else "(build unknown)"
+    return " ".join(filter(None, (host["product"].upper(), host["version"], build)))
+
+
+def counted(count: int, noun: str) -> str:
+    """Return `1 message` or `1,200 messages`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def duration(seconds: float | None) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from flows.answer import Row, duration, local_time
+from flows.answer import Row, duration, local_time, product_in_words
 from flows.layout import Column, plain, show_table
 
 DIAGNOSIS = """
@@ -31,7 +31,7 @@ def show_diagnosis(console: Console, rows: Sequence[Row], zones: dict[str, str],
     cells = [
         (
             row["host"],
-            _product(row),
+            product_in_words(row),
             row["build_verdict"].replace("_", " "),
             row["behaviour"].replace("_", " "),
             _retry(row),
@@ -48,7 +48,7 @@ def show_diagnosis(console: Console, rows: Sequence[Row], zones: dict[str, str],
             Column("product", is_prose=True),
             Column("flush of its build", is_prose=True),
             Column("behaviour", is_prose=True),
-            Column("queue run / backoff", is_prose=True),
+            Column("queue run / backoff (s)"),
             Column("restarts", is_right=True),
             Column("not flushed", is_prose=True, is_right=True),
             Column("longest wait", is_right=True),
@@ -61,9 +61,9 @@ def show_diagnosis(console: Console, rows: Sequence[Row], zones: dict[str, str],
         if row["advice"]:
             console.print()
             console.print(Text(plain(row["host"]), style="bold"))
-            # Commands must come out in one piece: the terminal wraps what is too long.
             for line in row[TEXT_COLUMNS[language]].split("\n"):
-                console.print(Text(plain(line)), soft_wrap=True)
+                # Commands, which are indented, must come out in one piece.
+                console.print(Text(plain(line)), soft_wrap=line.startswith(" ") or None)
 
 
 def show_changes(console: Console, rows: Sequence[Row], zones: dict[str, str]) -> None:
@@ -79,16 +79,9 @@ def show_changes(console: Console, rows: Sequence[Row], zones: dict[str, str]) -
         console.print()
 
 
-def _product(row: Row) -> str:
-    if row["product"] is None:
-        return "unknown"
-    build = f"b{row['build']}" if row["build"] is not None else "(build unknown)"
-    return " ".join(filter(None, (row["product"].upper(), row["version"], build)))
-
-
 def _retry(row: Row) -> str:
     settings = (row["queue_run_delay_seconds"], row["minimal_backoff_seconds"])
-    return " / ".join("?" if seconds is None else f"{seconds} s" for seconds in settings)
+    return " / ".join("?" if seconds is None else str(seconds) for seconds in settings)
 
 
 def _not_flushed(row: Row, zone: str) -> str:
