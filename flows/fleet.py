@@ -74,7 +74,7 @@ def show_changes(console: Console, rows: Sequence[Row], zones: dict[str, str]) -
     columns = (Column(""), *(Column(name, is_right=True) for name in numbers))
     for row in rows:
         when = f"{row['host']}, {local_time(row['changed_at'], zones[row['host']])} (host time): "
-        console.print(Text(plain(when + ", ".join(row["changes"])), style="bold"), soft_wrap=True)
+        console.print(Text(plain(when + ", ".join(row["changes"])), style="bold"))
         show_table(console, columns, [("before", *_side(row, "before")), ("after", *_side(row, "after"))])
         console.print()
 

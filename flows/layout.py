@@ -9,8 +9,6 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-# How wide a table may get by text that could be folded, where no terminal tells its width.
-PIPE_COLUMNS = 132
 # A longer word of text that may be folded, such as an address, does not make its column wider.
 WORD_COLUMNS = 16
 GAP = "  "
@@ -37,9 +35,9 @@ def plain_lines(value: object) -> str:
 
 
 def output_console() -> Console:
-    """Return a console on standard output; where no terminal tells its width, lines have any length."""
+    """Return a console on standard output; where no terminal tells its width, nothing is folded."""
     columns = shutil.get_terminal_size((0, 0)).columns
-    return Console(width=columns or PIPE_COLUMNS, soft_wrap=not columns, highlight=False)
+    return Console(width=columns or None, soft_wrap=not columns, highlight=False)
 
 
 def show_table(
@@ -52,40 +50,45 @@ def show_table(
 ) -> None:
     """Print rows, those whose index is in `red` in red; one below the other if they are too wide."""
     cells = [[plain(cell) for cell in row] for row in rows]
-    widths = [_least_width(column, [row[index] for row in cells]) for index, column in enumerate(columns)]
-    spare = console.width - sum(widths) - len(GAP) * (len(columns) - 1)
+    headings = [plain(column.name) for column in columns]
+    of_columns = list(zip(*[headings, *cells], strict=True))
     if title:
         _print(console, title, style="bold")
-    if spare < 0 and not console.soft_wrap:
-        _show_records(console, columns, cells, red)
-        return
-    _widen(columns, cells, widths, spare)
-    heading = [plain(column.name) for column in columns]
-    for line in _fold(console, columns, heading, widths):
+    widths = [max(map(cell_len, texts)) for texts in of_columns]
+    if not console.soft_wrap:
+        least = [_least_width(column, texts) for column, texts in zip(columns, of_columns, strict=True)]
+        spare = console.width - sum(least) - len(GAP) * (len(columns) - 1)
+        if spare < 0:
+            _show_records(console, headings, cells, red)
+            return
+        widths = _widened(least, widths, spare)
+    for line in _fold(console, columns, headings, widths):
         _print(console, line, style="bold")
     for index, row in enumerate(cells):
         for line in _fold(console, columns, row, widths):
             _print(console, line, style="red" if index in red else "")
 
 
-def _least_width(column: Column, cells: Sequence[str]) -> int:
-    """Return how wide a column is at least; its heading may be folded between words."""
-    heading = max(cell_len(word) for word in column.name.split() or [""])
-    if not column.is_prose:
-        return max([heading, *map(cell_len, cells)])
-    words = [min(cell_len(word), WORD_COLUMNS) for cell in cells for word in cell.split()]
-    return max([heading, *words])
+def _least_width(column: Column, texts: Sequence[str]) -> int:
+    """Return how wide a column is at least, by its heading, which may be folded between words, and cells."""
+    heading, *cells = texts
+    words = [cell_len(word) for word in heading.split()]
+    if column.is_prose:
+        words += [min(cell_len(word), WORD_COLUMNS) for cell in cells for word in cell.split()]
+    else:
+        words += map(cell_len, cells)
+    return max(words, default=0)
 
 
-def _widen(columns: Sequence[Column], cells: Sequence[Sequence[str]], widths: list[int], spare: int) -> None:
-    """Share what is left of the line among the columns whose text does not fit, the narrowest first."""
-    wanted = [
-        max([cell_len(column.name), *(cell_len(row[index]) for row in cells if column.is_prose)])
-        for index, column in enumerate(columns)
-    ]
-    while spare > 0 and (narrow := [index for index, width in enumerate(widths) if width < wanted[index]]):
+def _widened(least: Sequence[int], wanted: Sequence[int], spare: int) -> list[int]:
+    """Share what is left of the line among the columns that want it, the narrowest first."""
+    widths = list(least)
+    for _ in range(spare):
+        narrow = [index for index, width in enumerate(widths) if width < wanted[index]]
+        if not narrow:
+            break
         widths[min(narrow, key=lambda index: widths[index])] += 1
-        spare -= 1
+    return widths
 
 
 def _fold(
@@ -105,9 +108,8 @@ def _folded(console: Console, text: str, width: int) -> list[str]:
 
 
 def _show_records(
-    console: Console, columns: Sequence[Column], cells: Sequence[Sequence[str]], red: Collection[int]
+    console: Console, names: Sequence[str], cells: Sequence[Sequence[str]], red: Collection[int]
 ) -> None:
-    names = [plain(column.name) for column in columns]
     name_width = max(map(cell_len, names))
     width = max(console.width - name_width - len(GAP), WORD_COLUMNS)
     for index, row in enumerate(cells):

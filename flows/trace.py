@@ -140,7 +140,7 @@ def show_hops(console: Console, rows: Sequence[Row], zones: dict[str, str], want
         text = f"No mail of the lake has {wanted} as its queue id, message id, sender or recipient."
         console.print(Text(plain(text)))
     for hops in traces[:TRACES_SHOWN]:
-        console.print(Text(plain(_title(hops[0])), style="bold"), soft_wrap=True)
+        console.print(Text(plain(_title(hops[0])), style="bold"))
         show_table(console, COLUMNS, [_cells(hop, zones[hop["host"]]) for hop in hops])
         console.print()
     if len(traces) > TRACES_SHOWN:

@@ -143,7 +143,7 @@ select
     given.advice,
     if(
         given.advice = 'raise_bounce_lifetime' and not given.is_bounce_lost,
-        (select count(*) from config.advice as all_advice),
+        (select count(all_advice.code) from config.advice as all_advice),
         advice.position
     ) as position,
     texts.en || texts.commands as advice_text,
