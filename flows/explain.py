@@ -245,7 +245,7 @@ def _show_lines(console: Console, lines: Iterable[Line], zone: str) -> None:
 
 def _show_rest(console: Console, count: int, what: str) -> None:
     if count > 0:
-        _print(console, f"... and {counted(count, what)} (--all shows all).")
+        _print(console, f"... and {counted(count, what)} (all with --all).")
 
 
 def _heading(console: Console, text: str) -> None:

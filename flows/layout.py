@@ -54,7 +54,7 @@ def show_table(
     of_columns = list(zip(*[headings, *cells], strict=True))
     if title:
         _print(console, title, style="bold")
-    widths = [max(map(cell_len, texts)) for texts in of_columns]
+    widths = [max(1, *map(cell_len, texts)) for texts in of_columns]
     if not console.soft_wrap:
         least = [_least_width(column, texts) for column, texts in zip(columns, of_columns, strict=True)]
         spare = console.width - sum(least) - len(GAP) * (len(columns) - 1)
@@ -77,7 +77,7 @@ def _least_width(column: Column, texts: Sequence[str]) -> int:
         words += [min(cell_len(word), WORD_COLUMNS) for cell in cells for word in cell.split()]
     else:
         words += map(cell_len, cells)
-    return max(words, default=0)
+    return max([1, *words])
 
 
 def _widened(least: Sequence[int], wanted: Sequence[int], spare: int) -> list[int]:

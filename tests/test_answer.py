@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import duckdb
@@ -14,8 +15,8 @@ from flows.answer import (
     as_records,
     check_hosts,
     fetch_select,
-    show_restarts,
     show_rows,
+    verdict_in_words,
     write_csv,
     write_json,
 )
@@ -157,3 +158,11 @@ def test_of_many_hosts_a_few_are_named(hosts: int, named: str, connection: duckd
     with pytest.raises(MaillagError) as error:
         check_hosts(connection, ["gw0", "gw"])
     assert str(error.value) == f"gw: is no host of this lake. Its hosts: {named}"
+
+
+@pytest.mark.parametrize(
+    ("observed_at", "words"),
+    [(None, "flush without effect"), (datetime(2026, 11, 24, tzinfo=UTC), "flush incomplete")],
+)
+def test_a_flush_that_was_seen_had_some_effect(observed_at: datetime | None, words: str) -> None:
+    assert verdict_in_words({"flush_verdict": "ineffective", "flush_observed_at": observed_at}) == words
