@@ -2,25 +2,23 @@
 
 import csv
 import json
-import shutil
+import math
 import sys
 from collections.abc import Iterable, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, TextIO
 
 import duckdb
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from flows.layout import Column, plain, show_table
 from transforms.advice import load_advice
 from transforms.catalog import CATALOG_NAME
 from transforms.clock import Zone
 from transforms.problems import MaillagError
-
-# Wide enough for the tables where no terminal tells its width.
-PIPE_COLUMNS = 132
 
 VERDICTS = {
     "effective": "flushed",
@@ -43,6 +41,10 @@ REASONS = {
 }
 # Names of ignored files that a run prints.
 IGNORED_SHOWN = 5
+# Hosts that are named where one is not known.
+HOSTS_NAMED = 5
+# What a cell begins with that a spreadsheet takes for a formula.
+FORMULA = ("=", "+", "-", "@", "\t")
 
 # Which restarts a command is about; `$since` and `$until` are days of the host.
 CHOSEN = """
@@ -125,6 +127,7 @@ limit 10
 """
 
 Row = dict[str, Any]
+Values = tuple[Any, ...]
 
 
 def open_catalog(lake: Path) -> duckdb.DuckDBPyConnection:
@@ -155,8 +158,18 @@ def columns_of(connection: duckdb.DuckDBPyConnection, query: str) -> list[str]:
     return [row[0] for row in connection.execute(f"describe select * from {query}").fetchall()]
 
 
-def fetch_select(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[list[Row], list[str]]:
-    """Run a user's query, and return its rows and columns.
+def check_hosts(connection: duckdb.DuckDBPyConnection, hosts: Sequence[str]) -> None:
+    """Raise MaillagError, which names some that are, if one of these is no host of the fleet."""
+    known = [row["host"] for row in fetch(connection, "select host from fleet.hosts order by host")]
+    for host in hosts:
+        if host not in known:
+            more = len(known) - HOSTS_NAMED
+            named = ", ".join(known[:HOSTS_NAMED]) + (f" and {more} more" if more > 0 else "")
+            raise MaillagError(f"{host}: is no host of this lake. Its hosts: {named or 'none'}.")
+
+
+def fetch_select(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[list[str], list[Values]]:
+    """Run a user's query, and return its columns, of which some may have the same name, and rows.
 
     Raises MaillagError if it is not one SELECT, or if it fails.
     """
@@ -165,93 +178,170 @@ def fetch_select(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[list[
         reading = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
         if len(statements) != 1 or statements[0].type not in reading:
             raise MaillagError("query: is not one SELECT. The catalog is for reading.")
-        rows = fetch(connection, sql)
-        return rows, [column[0] for column in connection.description or ()]
-    except duckdb.Error as error:
+        rows = connection.execute(statements[0]).fetchall()
+        return [column[0] for column in connection.description or ()], rows
+    except (duckdb.Error, OverflowError) as error:
+        # An interval of millions of years is none for Python.
         raise MaillagError(f"query: {error}") from None
 
 
+def as_records(columns: Sequence[str], rows: Iterable[Values]) -> list[Row]:
+    """Return rows as dictionaries.
+
+    Raises MaillagError if two columns have the same name.
+    """
+    for name in columns:
+        if columns.count(name) > 1:
+            raise MaillagError(f"query: two columns are called {name}. For JSON, rename one with `as`.")
+    return [dict(zip(columns, row, strict=True)) for row in rows]
+
+
 def write_json(document: Any, stream: TextIO = sys.stdout) -> None:
-    """Write JSON; times are ISO 8601 in UTC."""
-    json.dump(document, stream, indent=2, ensure_ascii=True, default=_json_value)
+    """Write JSON; times are ISO 8601 in UTC, durations seconds, and what is no number is null."""
+    json.dump(json_value(document), stream, indent=2, ensure_ascii=True, allow_nan=False)
     stream.write("\n")
 
 
-def write_csv(rows: Sequence[Row], columns: Sequence[str], stream: TextIO = sys.stdout) -> None:
-    """Write CSV with a header, also where there are no rows."""
+def write_csv(columns: Sequence[str], rows: Iterable[Iterable[Any]], stream: TextIO = sys.stdout) -> None:
+    """Write CSV with a header, also where there are no rows; lists are JSON.
+
+    A text that a spreadsheet would take for a formula, for it begins with = + - @ or a tab, begins with `'`.
+    """
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(columns)
+    writer.writerow([_csv_cell(name) for name in columns])
     for row in rows:
-        writer.writerow([plain(_json_value(row[column])) for column in columns])
+        writer.writerow([_csv_cell(value) for value in row])
 
 
-def show_rows(console: Console, rows: Sequence[Row], columns: Sequence[str] = ()) -> None:
-    """Print the rows of any query as a table."""
+def _csv_cell(value: Any) -> str:
+    lines = "\n".join("\t".join(map(plain, line.split("\t"))) for line in cell_text(value).split("\n"))
+    return f"'{lines}" if isinstance(value, str) and lines.startswith(FORMULA) else lines
+
+
+def json_value(value: Any) -> Any:
+    """Return a value of a row as JSON can hold it."""
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return value if math.isfinite(value) else None
+        case Decimal():
+            return float(value) if Decimal(str(float(value))) == value else str(value)
+        case datetime():
+            return value.isoformat().replace("+00:00", "Z")
+        case date():
+            return value.isoformat()
+        case timedelta():
+            return value.total_seconds()
+        case bytes():
+            return value.hex()
+        case dict():
+            return {str(key): json_value(part) for key, part in value.items()}
+        case list() | tuple():
+            return [json_value(part) for part in value]
+    return str(value)
+
+
+def cell_text(value: Any) -> str:
+    """Return a value of a row as the text of a cell: lists, structures and truth values as JSON."""
+    held = json_value(value)
+    if held is None or isinstance(held, str):
+        return held or ""
+    return json.dumps(held, ensure_ascii=True)
+
+
+def show_rows(console: Console, columns: Sequence[str], rows: Sequence[Values]) -> None:
+    """Print the rows of any query."""
     if not rows:
-        console.print(Text("none"))
+        console.print("none")
         return
-    table = Table(box=None, pad_edge=False)
-    for name in columns or rows[0]:
-        table.add_column(Text(plain(name)))
-    for row in rows:
-        table.add_row(*(Text(plain(_json_value(value))) for value in row.values()))
-    console.print(table)
+    cells = [[cell_text(value) for value in row] for row in rows]
+    shown = [
+        Column(
+            name,
+            # A word alone is an id.
+            is_prose=any(" " in row[index] for row in cells),
+            is_right=all(isinstance(row[index], int | float | Decimal | None) for row in rows),
+        )
+        for index, name in enumerate(columns)
+    ]
+    show_table(console, shown, cells)
 
 
 def show_restarts(console: Console, rows: Sequence[Row], zones: dict[str, str]) -> None:
     """Print restarts, each with the mail it held and the verdict on its flush."""
-    table = new_table(
-        "Restarts of the scan service",
-        ("restart", "down at (host time)", "out for", "held", "median wait", "longest", "flush"),
-        right={"out for", "held", "median wait", "longest"},
-    )
-    for row in rows:
-        verdict = VERDICTS[row["flush_verdict"]]
-        reason = row["verdict_reason"] or row["missing_reason"]
-        table.add_row(
-            Text(plain(row["restart_id"])),
+    if not rows:
+        console.print("No restart of the scan service was found.")
+        return
+    cells = [
+        (
+            row["restart_id"],
             local_time(row["down_at"], zones[row["host"]]),
             _estimated(row),
             f"{row['held_message_count']:,}",
             duration(row["restart_delay_p50_seconds"]),
             duration(row["restart_delay_max_seconds"]),
-            verdict + (f" ({REASONS.get(reason, reason)})" if reason else ""),
-            style="red" if row["flush_verdict"] in {"missing", "ineffective"} else None,
+            _flush(row),
         )
-    console.print(table if rows else Text("No restart of the scan service was found."))
+        for row in rows
+    ]
+    show_table(
+        console,
+        (
+            Column("restart"),
+            Column("down at (host time)"),
+            Column("out for", is_right=True),
+            Column("held", is_right=True),
+            Column("median wait", is_right=True),
+            Column("longest", is_right=True),
+            Column("flush", is_prose=True),
+        ),
+        cells,
+        title="Restarts of the scan service",
+        red=[index for index, row in enumerate(rows) if row["flush_verdict"] in {"missing", "ineffective"}],
+    )
 
 
 def show_missing_flushes(console: Console, rows: Sequence[Row]) -> None:
     """Print the restarts that lacked a flush, with what it cost and what to do."""
     if not rows:
-        console.print(Text("No flush is missing."))
+        console.print("No flush is missing.")
         return
     titles = {advice.code: advice.title for advice in load_advice()}
-    table = new_table(
-        "Missing flushes, and what they cost",
-        ("restart", "held", "avoidable wait", "longest", "build", "what to do"),
-        right={"held", "avoidable wait", "longest"},
-    )
-    for row in rows:
-        table.add_row(
-            Text(plain(row["restart_id"])),
+    cells = [
+        (
+            row["restart_id"],
             f"{row['held_message_count']:,}",
             duration(row["avoidable_delay_total_seconds"]),
             duration(row["avoidable_delay_max_seconds"]),
             row["build_verdict"].replace("_", " "),
             titles[row["advice"]],
         )
-    console.print(table)
+        for row in rows
+    ]
+    show_table(
+        console,
+        (
+            Column("restart"),
+            Column("held", is_right=True),
+            Column("avoidable wait", is_right=True),
+            Column("longest", is_right=True),
+            Column("flush of its build", is_prose=True),
+            Column("what to do", is_prose=True),
+        ),
+        cells,
+        title="Missing flushes, and what they cost",
+    )
 
 
 def show_counts(console: Console, counts: Row, catalog: Path) -> None:
     """Print what was read, what is missing, and where the tables are."""
     console.print(
-        f"{counts['host_count']} hosts, {counts['source_file_count']} log files, "
-        f"{counts['line_count']:,} lines: {counts['unparsed_line_count']:,} unparsed, "
-        f"{counts['quarantined_file_count']} files kept out, "
-        f"{counts['damaged_file_count']} damaged. "
-        f"New in this run: {counts['new_file_count']} files, {counts['new_line_count']:,} lines."
+        f"{counted(counts['host_count'], 'host')}, {counted(counts['source_file_count'], 'log file')}, "
+        f"{counted(counts['line_count'], 'line')}: {counts['unparsed_line_count']:,} unparsed, "
+        f"{counted(counts['quarantined_file_count'], 'file')} kept out, "
+        f"{counts['damaged_file_count']} damaged. New in this run: "
+        f"{counted(counts['new_file_count'], 'file')}, {counted(counts['new_line_count'], 'line')}."
     )
     if counts["ignored_file_count"]:
         names = [plain(name) for name in counts["ignored_files"][:IGNORED_SHOWN]]
@@ -267,24 +357,16 @@ def show_counts(console: Console, counts: Row, catalog: Path) -> None:
     console.print(Text(f"Lake: {catalog.parent}    Tables: duckdb -readonly {catalog}"))
 
 
-def plain(value: object) -> str:
-    r"""Return text for a terminal: what a sender put into a log must not steer it (`\xNN` instead)."""
-    text = "" if value is None else str(value)
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+def verdict_in_words(restart: Row) -> str:
+    """Return the verdict on a flush; one that was seen had some effect, whatever it left."""
+    if restart["flush_verdict"] == "ineffective" and restart["flush_observed_at"]:
+        return "flush incomplete"
+    return VERDICTS[restart["flush_verdict"]]
 
 
-def output_console() -> Console:
-    """Return a console on standard output, wide enough for the tables where it is no terminal."""
-    width = shutil.get_terminal_size((PIPE_COLUMNS, 40)).columns
-    return Console(width=width, highlight=False)
-
-
-def new_table(title: str, columns: Iterable[str], right: set[str]) -> Table:
-    """Return an empty table; the columns in `right` are aligned to the right and never wrapped."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for name in columns:
-        table.add_column(name, justify="right" if name in right else "left", no_wrap=name in right)
-    return table
+def _flush(row: Row) -> str:
+    reason = row["verdict_reason"] or row["missing_reason"]
+    return verdict_in_words(row) + (f" ({REASONS.get(reason, reason)})" if reason else "")
 
 
 def _estimated(row: Row) -> str:
@@ -297,6 +379,19 @@ def local_time(instant: datetime, zone: str) -> str:
     return f"{Zone(zone, '').to_local(instant):%Y-%m-%d %H:%M:%S}"
 
 
+def product_in_words(host: Row) -> str:
+    """Return product, version and build, such as `IMSVA 9.1 b1631`."""
+    if host["product"] is None:
+        return "unknown"
+    build = f"b{host['build']}" if host["build"] is not None else "(build unknown)"
+    return " ".join(filter(None, (host["product"].upper(), host["version"], build)))
+
+
+def counted(count: int, noun: str) -> str:
+    """Return `1 message` or `1,200 messages`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def duration(seconds: float | None) -> str:
     """Return `1:02:03`, `2:03` (minutes) or `45 s`; a dash if there is none."""
     if seconds is None:
@@ -306,9 +401,3 @@ def duration(seconds: float | None) -> str:
     if hours:
         return f"{hours}:{minutes:02}:{rest:02} h"
     return f"{minutes}:{rest:02} min" if minutes else f"{rest} s"
-
-
-def _json_value(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
-    return value.isoformat() if isinstance(value, date) else value

@@ -23,7 +23,7 @@ app = typer.Typer(
 
 Archive = Annotated[Path, typer.Argument(help="Folder with one folder of logs per host.")]
 Lake = Annotated[
-    Path | None, typer.Option("--lake", help="Folder for events and marts.", show_default="data/lake")
+    Path | None, typer.Option("--lake", help="Folder for events and marts. Default: `lake` of the settings.")
 ]
 Hosts = Annotated[list[str] | None, typer.Option("--host", help="Only this host; may be repeated.")]
 Day = datetime | None
@@ -33,8 +33,17 @@ Since = Annotated[
 Until = Annotated[
     Day, typer.Option("--until", formats=["%Y-%m-%d"], help="Restarts up to this day of the host.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON for machines instead of tables.")]
-AsCsv = Annotated[bool, typer.Option("--csv", help="CSV for machines instead of tables.")]
+
+
+def _alone(context: typer.Context, value: bool) -> bool:
+    """Refuse --json and --csv together: this is called for each, and knows those that were read before."""
+    if value and (context.params.get("as_json") or context.params.get("as_csv")):
+        raise typer.BadParameter("--json and --csv exclude each other.")
+    return value
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="JSON for machines instead of tables.", callback=_alone)]
+AsCsv = Annotated[bool, typer.Option("--csv", help="CSV for machines instead of tables.", callback=_alone)]
 
 
 @app.command()
@@ -48,7 +57,7 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Read what is new in an archive, and print the restarts and the missing flushes."""
-    from flows import answer
+    from flows import answer, layout
     from flows.settings import load_settings
     from transforms import pipeline
     from transforms.contracts import Checker
@@ -62,9 +71,9 @@ def run(
     ledger.close()
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     for note in ingested.notes:
-        errors.print(f"note: {answer.plain(note)}", markup=False)
+        errors.print(f"note: {layout.plain(note)}", markup=False)
     for finding in findings:
-        errors.print(f"{finding.severity}: {answer.plain(finding)}", markup=False)
+        errors.print(f"{finding.severity}: {layout.plain(finding)}", markup=False)
     with answer.open_catalog(job.lake) as catalog:
         choice = _choice(host, since, until)
         restarts = answer.fetch(catalog, answer.RESTARTS, choice)
@@ -90,7 +99,7 @@ def run(
             }
         )
     else:
-        console = answer.output_console()
+        console = layout.output_console()
         answer.show_restarts(console, restarts, zones)
         console.print()
         answer.show_missing_flushes(console, missing)
@@ -102,7 +111,7 @@ def run(
 @app.command()
 def status(lake: Lake = None, as_json: AsJson = False) -> None:
     """Print what the lake holds, what is kept out of it and why, and what could not be parsed."""
-    from flows import answer
+    from flows import answer, layout
 
     with answer.open_catalog(_lake(lake)) as catalog:
         report = {
@@ -118,10 +127,11 @@ def status(lake: Lake = None, as_json: AsJson = False) -> None:
     if as_json:
         answer.write_json(report)
     else:
-        console = answer.output_console()
+        console = layout.output_console()
         for name, rows in report.items():
             console.print(name.replace("_", " ").capitalize(), style="bold")
-            answer.show_rows(console, rows)
+            columns = [column.replace("_", " ") for column in rows[0]] if rows else []
+            answer.show_rows(console, columns, [tuple(row.values()) for row in rows])
             console.print()
     critical = [row for row in report["findings"] if row["severity"] == "critical"]
     raise typer.Exit(BROKEN if critical else DONE)
@@ -137,18 +147,19 @@ def restarts(
     as_csv: AsCsv = False,
 ) -> None:
     """Print the restarts of the scan service, with the mail they held and the verdict on the flush."""
-    from flows import answer
+    from flows import answer, layout
 
     with answer.open_catalog(_lake(lake)) as catalog:
+        answer.check_hosts(catalog, host or ())
         rows = answer.fetch(catalog, answer.RESTARTS, _choice(host, since, until))
         zones = {row["host"]: row["time_zone"] for row in answer.fetch(catalog, answer.ZONES)}
         columns = answer.columns_of(catalog, "marts.restarts")
     if as_json:
         answer.write_json(rows)
     elif as_csv:
-        answer.write_csv(rows, columns)
+        answer.write_csv(columns, [row.values() for row in rows])
     else:
-        answer.show_restarts(answer.output_console(), rows, zones)
+        answer.show_restarts(layout.output_console(), rows, zones)
 
 
 @app.command()
@@ -162,18 +173,19 @@ def trace(
     as_csv: AsCsv = False,
 ) -> None:
     """Print the way of mail through all hops, with the restarts that held it."""
-    from flows import answer
+    from flows import answer, layout
     from flows.trace import fetch_hops, show_hops
 
     with answer.open_catalog(_lake(lake)) as catalog:
+        answer.check_hosts(catalog, host or ())
         rows, columns = fetch_hops(catalog, wanted, host or ())
         zones = {row["host"]: row["time_zone"] for row in answer.fetch(catalog, answer.ZONES)}
     if as_json:
         answer.write_json(rows)
     elif as_csv:
-        answer.write_csv(rows, columns)
+        answer.write_csv(columns, [row.values() for row in rows])
     else:
-        show_hops(answer.output_console(), rows, zones, wanted)
+        show_hops(layout.output_console(), rows, zones, wanted)
 
 
 @app.command()
@@ -188,10 +200,11 @@ def fleet(
     as_csv: AsCsv = False,
 ) -> None:
     """Print what each host is, how it behaves, and what to do about it."""
-    from flows import answer
+    from flows import answer, layout
     from flows import fleet as shown
 
     with answer.open_catalog(_lake(lake)) as catalog:
+        answer.check_hosts(catalog, host or ())
         sql = shown.CHANGES if changes else shown.DIAGNOSIS
         rows = answer.fetch(catalog, sql, {"hosts": list(host or ())})
         zones = {row["host"]: row["time_zone"] for row in answer.fetch(catalog, answer.ZONES)}
@@ -199,11 +212,11 @@ def fleet(
     if as_json:
         answer.write_json(rows)
     elif as_csv:
-        answer.write_csv(rows, columns)
+        answer.write_csv(columns, [row.values() for row in rows])
     elif changes:
-        shown.show_changes(answer.output_console(), rows, zones)
+        shown.show_changes(layout.output_console(), rows, zones)
     else:
-        shown.show_diagnosis(answer.output_console(), rows, zones, lang)
+        shown.show_diagnosis(layout.output_console(), rows, zones, lang)
 
 
 @app.command()
@@ -211,13 +224,16 @@ def explain(
     restart_id: Annotated[str, typer.Argument(help="Its id, or host and any instant inside it (UTC).")],
     lake: Lake = None,
     archive: Annotated[
-        Path | None, typer.Option("--archive", help="Where the log lines are read.", show_default="settings")
+        Path | None,
+        typer.Option(
+            "--archive", help="Where the log lines are read. Default: `archive` of the settings, if any."
+        ),
     ] = None,
     show_all: Annotated[bool, typer.Option("--all", help="All messages, not only the worst.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Print the log lines behind one restart, and why its flush got this verdict and no other."""
-    from flows import answer
+    from flows import answer, layout
     from flows.explain import SHOWN, as_document, difference_in_words, show_explanation
     from transforms.explain import explain_restart, find_restart
 
@@ -229,9 +245,9 @@ def explain(
     if as_json:
         answer.write_json(as_document(explanation))
     else:
-        show_explanation(answer.output_console(), explanation, is_all=show_all)
+        show_explanation(layout.output_console(), explanation, is_all=show_all)
     if explanation.differences:
-        print(f"critical: {answer.plain(difference_in_words(explanation))}", file=sys.stderr)
+        print(f"critical: {layout.plain(difference_in_words(explanation))}", file=sys.stderr)
         raise typer.Exit(BROKEN)
 
 
@@ -243,16 +259,16 @@ def query(
     as_csv: AsCsv = False,
 ) -> None:
     """Run a query, read-only, against the published tables."""
-    from flows import answer
+    from flows import answer, layout
 
     with answer.open_catalog(_lake(lake)) as catalog:
-        rows, columns = answer.fetch_select(catalog, sql)
+        columns, rows = answer.fetch_select(catalog, sql)
     if as_json:
-        answer.write_json(rows)
+        answer.write_json(answer.as_records(columns, rows))
     elif as_csv:
-        answer.write_csv(rows, columns)
+        answer.write_csv(columns, rows)
     else:
-        answer.show_rows(answer.output_console(), rows, columns)
+        answer.show_rows(layout.output_console(), columns, rows)
 
 
 def main() -> None:
@@ -260,9 +276,9 @@ def main() -> None:
     try:
         app()
     except MaillagError as error:
-        from flows.answer import plain
+        from flows.layout import plain_lines
 
-        print(f"maillag: {plain(error)}", file=sys.stderr)
+        print(f"maillag: {plain_lines(error)}", file=sys.stderr)
         sys.exit(WRONG_USE)
 
 

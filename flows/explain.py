@@ -7,8 +7,9 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from flows.answer import VERDICTS, duration, local_time, plain
-from flows.why import SOURCES, Why
+from flows.answer import counted, duration, local_time, verdict_in_words
+from flows.layout import plain
+from flows.why import SOURCES, Why, is_told_by_command_alone
 from transforms.explain import Evidence, Explanation, Line, Row
 
 # Messages and scans that are shown unless all are asked for.
@@ -17,7 +18,7 @@ ROLES = {
     "last_answer": "last answer before",
     "scan_stopped": "stopped",
     "scan_started": "started",
-    "qmgr_start": "Postfix started",
+    "qmgr_start": "queue manager started or restarted",
 }
 SETTINGS = (
     "product",
@@ -98,21 +99,16 @@ def show_explanation(console: Console, explanation: Explanation, *, is_all: bool
     """Print an explanation, its lines grouped under headings and in the order of time."""
     restart, host = explanation.restart, explanation.host
     if not is_derived(explanation):
-        _print(console, f"{restart['restart_id']}: {VERDICTS[restart['flush_verdict']]}", style="bold")
+        _print(console, f"{restart['restart_id']}: {verdict_in_words(restart)}", style="bold")
         return
     zone = host["time_zone"]
     why = Why(explanation)
-    _print(console, f"{restart['restart_id']}: {VERDICTS[restart['flush_verdict']]}", style="bold")
+    _print(console, f"{restart['restart_id']}: {verdict_in_words(restart)}", style="bold")
     _print(console, f"Times are those of the host ({zone}).")
 
     _heading(console, "What the service did")
-    until = f"up at {local_time(restart['up_at'], zone)}" if restart["up_at"] else "not seen to be up again"
-    about = " (estimated)" if restart["is_up_at_estimated"] else ""
-    lasted = f", {duration(restart['outage_seconds'])}" if restart["outage_seconds"] is not None else ""
-    _print(console, f"Down at {local_time(restart['down_at'], zone)}, {until}{about}{lasted}.")
+    _print(console, _outage_in_words(restart, zone))
     _show_lines(console, explanation.service, zone)
-    if not explanation.service:
-        _print(console, f"No attempt failed; what tells of it: {', '.join(restart['evidence'])}.")
 
     _heading(console, "What was held")
     _print(console, _held_in_words(restart, explanation.waiting))
@@ -120,7 +116,7 @@ def show_explanation(console: Console, explanation: Explanation, *, is_all: bool
     for message in shown:
         _print(console, _message_in_words(message.facts))
         _show_lines(console, message.lines, zone)
-    _show_rest(console, restart["held_message_count"] - len(shown), "messages")
+    _show_rest(console, restart["held_message_count"] - len(shown), "more message")
 
     _heading(console, "Orders and flushes")
     if not explanation.orders:
@@ -130,7 +126,7 @@ def show_explanation(console: Console, explanation: Explanation, *, is_all: bool
     for scan in scans:
         _print(console, f"{_scan_in_words(scan.facts, zone)}: {why.scan(scan.facts)}.")
         _show_lines(console, scan.lines, zone)
-    _show_rest(console, len(explanation.scans) - len(scans), "scans of the queue")
+    _show_rest(console, len(explanation.scans) - len(scans), "more queue scan")
 
     _heading(console, "Coverage")
     for span in explanation.spans:
@@ -140,7 +136,7 @@ def show_explanation(console: Console, explanation: Explanation, *, is_all: bool
             f"{local_time(span['covered_until'], zone)} without a gap",
         )
     for source in explanation.sources:
-        _print(console, f"{source['path']}: {source['line_count']:,} lines, {source['status']}")
+        _print(console, f"{source['path']}: {counted(source['line_count'], 'line')}, {source['status']}")
     _show_lines(console, explanation.losses, zone)
 
     _heading(console, "Settings")
@@ -184,14 +180,38 @@ def _telling(scans: list[Evidence]) -> list[Evidence]:
     return [scan for scan in scans if scan in first]
 
 
+def _outage_in_words(restart: Row, zone: str) -> str:
+    if is_told_by_command_alone(restart):
+        return (
+            f"The manager's command at {local_time(restart['up_at'], zone)} tells that the service was up by "
+            "then. When it went down is not known, and no attempt failed."
+        )
+    until = f"up at {local_time(restart['up_at'], zone)}" if restart["up_at"] else "not seen to be up again"
+    about = " (estimated)" if restart["is_up_at_estimated"] else ""
+    lasted = f", {duration(restart['outage_seconds'])}" if restart["outage_seconds"] is not None else ""
+    failed = "" if "maillog" in restart["evidence"] else " No attempt failed."
+    return f"Down at {local_time(restart['down_at'], zone)}, {until}{about}{lasted}.{failed}"
+
+
 def _held_in_words(restart: Row, waiting: Row) -> str:
+    count = restart["held_message_count"]
+    if not count:
+        return "No message was held."
+    waited = ""
+    if restart["restart_delay_p50_seconds"] is not None:
+        median, longest = (duration(restart[f"restart_delay_{part}_seconds"]) for part in ("p50", "max"))
+        waited = (
+            f" It waited {longest}." if count == 1 else f" They waited {median} (median), at most {longest}."
+        )
     return (
-        f"{restart['held_message_count']:,} messages were held, {restart['never_tried_count']:,} of them "
-        f"never tried; {waiting['waiting_count']:,} waited after the service was up again. They waited "
-        f"{duration(restart['restart_delay_p50_seconds'])} (median), at most "
-        f"{duration(restart['restart_delay_max_seconds'])}; {restart['pending_count']:,} were still in the "
-        f"queue at the end of the log, {restart['lost_message_count']:,} were lost."
+        f"{counted(count, 'message')} {_were(count)} held, {restart['never_tried_count']:,} of them never "
+        f"tried; {waiting['waiting_count']:,} waited after the service was up again.{waited} Still in the "
+        f"queue at the end of the log: {restart['pending_count']:,}; lost: {restart['lost_message_count']:,}."
     )
+
+
+def _were(count: int) -> str:
+    return "was" if count == 1 else "were"
 
 
 def _message_in_words(message: Row) -> str:
@@ -207,8 +227,9 @@ def _message_in_words(message: Row) -> str:
 def _scan_in_words(scan: Row, zone: str) -> str:
     outside = "" if scan["is_in_window"] else ", outside the window of this restart"
     return (
-        f"At {local_time(scan['began_at'], zone)} {scan['reactivated_count']:,} deferred messages were "
-        f"re-activated, {scan['held_message_count']:,} of them held by this restart{outside}"
+        f"At {local_time(scan['began_at'], zone)} {counted(scan['reactivated_count'], 'deferred message')} "
+        f"{_were(scan['reactivated_count'])} re-activated, {scan['held_message_count']:,} of them held by "
+        f"this restart{outside}"
     )
 
 
@@ -217,12 +238,14 @@ def _show_lines(console: Console, lines: Iterable[Line], zone: str) -> None:
         role = ROLES.get(line.role, line.role.replace("_", " "))
         rebuilt = "" if line.is_quoted else " (put together from its event)"
         at = local_time(line.logged_at, zone)
-        _print(console, f"  {line.path}:{line.line_number}  {at}  {role}{rebuilt}: {line.text}")
+        _print(
+            console, f"  {line.path}:{line.line_number}  {at}  {role}{rebuilt}: {line.text}", is_whole=True
+        )
 
 
 def _show_rest(console: Console, count: int, what: str) -> None:
     if count > 0:
-        _print(console, f"... and {count:,} more {what} (--all shows them).")
+        _print(console, f"... and {counted(count, what)} (all with --all).")
 
 
 def _heading(console: Console, text: str) -> None:
@@ -230,6 +253,6 @@ def _heading(console: Console, text: str) -> None:
     _print(console, text, style="bold")
 
 
-def _print(console: Console, text: str, *, style: str = "") -> None:
-    # Never folded: a line of a log is one line.
-    console.print(Text(plain(text), style=style), soft_wrap=True)
+def _print(console: Console, text: str, *, style: str = "", is_whole: bool = False) -> None:
+    # Where the width is known a sentence is folded between words; a line of a log stays one line.
+    console.print(Text(plain(text), style=style), soft_wrap=is_whole or None)

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from flows.answer import Row, duration, local_time, new_table, plain
+from flows.answer import Row, duration, local_time, product_in_words
+from flows.layout import Column, plain, show_table
 
 DIAGNOSIS = """
 select *
@@ -27,31 +28,42 @@ def show_diagnosis(console: Console, rows: Sequence[Row], zones: dict[str, str],
     if not rows:
         console.print(Text("No host was found."))
         return
-    table = new_table(
-        "The fleet",
-        ("host", "product", "build", "behaviour", "retry", "restarts", "not flushed", "longest wait"),
-        right={"restarts", "not flushed", "longest wait"},
-    )
-    for row in rows:
-        table.add_row(
-            Text(plain(row["host"])),
-            Text(plain(_product(row))),
+    cells = [
+        (
+            row["host"],
+            product_in_words(row),
             row["build_verdict"].replace("_", " "),
             row["behaviour"].replace("_", " "),
             _retry(row),
             f"{row['restart_count']:,}",
             _not_flushed(row, zones[row["host"]]),
             duration(row["restart_delay_max_seconds"]),
-            style="red" if row["current_missing_count"] else None,
         )
-    console.print(table)
+        for row in rows
+    ]
+    show_table(
+        console,
+        (
+            Column("host"),
+            Column("product", is_prose=True),
+            Column("flush of its build", is_prose=True),
+            Column("behaviour", is_prose=True),
+            Column("queue run / backoff (s)"),
+            Column("restarts", is_right=True),
+            Column("not flushed", is_prose=True, is_right=True),
+            Column("longest wait", is_right=True),
+        ),
+        cells,
+        title="The fleet",
+        red=[index for index, row in enumerate(rows) if row["current_missing_count"]],
+    )
     for row in rows:
         if row["advice"]:
             console.print()
             console.print(Text(plain(row["host"]), style="bold"))
-            # Commands must come out in one piece: the terminal wraps what is too long.
             for line in row[TEXT_COLUMNS[language]].split("\n"):
-                console.print(Text(plain(line)), soft_wrap=True)
+                # Commands, which are indented, must come out in one piece.
+                console.print(Text(plain(line)), soft_wrap=line.startswith(" ") or None)
 
 
 def show_changes(console: Console, rows: Sequence[Row], zones: dict[str, str]) -> None:
@@ -59,26 +71,17 @@ def show_changes(console: Console, rows: Sequence[Row], zones: dict[str, str]) -
     if not rows:
         console.print(Text("No host's settings changed."))
     numbers = ("restarts", "with held mail", "not flushed", "median wait", "95 %", "longest")
+    columns = (Column(""), *(Column(name, is_right=True) for name in numbers))
     for row in rows:
         when = f"{row['host']}, {local_time(row['changed_at'], zones[row['host']])} (host time): "
-        console.print(Text(plain(when + ", ".join(row["changes"])), style="bold"), soft_wrap=True)
-        table = new_table("", ("", *numbers), right=set(numbers))
-        table.add_row("before", *_side(row, "before"))
-        table.add_row("after", *_side(row, "after"))
-        console.print(table)
+        console.print(Text(plain(when + ", ".join(row["changes"])), style="bold"))
+        show_table(console, columns, [("before", *_side(row, "before")), ("after", *_side(row, "after"))])
         console.print()
-
-
-def _product(row: Row) -> str:
-    if row["product"] is None:
-        return "unknown"
-    build = f"b{row['build']}" if row["build"] is not None else "(build unknown)"
-    return " ".join(filter(None, (row["product"].upper(), row["version"], build)))
 
 
 def _retry(row: Row) -> str:
     settings = (row["queue_run_delay_seconds"], row["minimal_backoff_seconds"])
-    return " / ".join("?" if seconds is None else f"{seconds} s" for seconds in settings)
+    return " / ".join("?" if seconds is None else str(seconds) for seconds in settings)
 
 
 def _not_flushed(row: Row, zone: str) -> str:

@@ -10,6 +10,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from flows import answer
+from flows.layout import plain
 from flows.settings import load_settings
 from transforms import pipeline
 from transforms.contracts import Checker
@@ -38,7 +39,7 @@ def ingest_archive(night: Night) -> None:
     ingested = pipeline.ingest(night.job, night.ledger, night.run_id, night.checker, NoProgress())
     logger = get_run_logger()
     for note in ingested.notes:
-        logger.info("%s", answer.plain(note))
+        logger.info("%s", plain(note))
     line_count = sum(record.line_count for record in ingested.new_sources)
     logger.info("Read %d new files, %d lines", len(ingested.new_sources), line_count)
 
@@ -57,7 +58,7 @@ def report_night(lake: Path) -> None:
         (counts,) = answer.fetch(catalog, answer.COUNTS)
     create_table_artifact(
         key="missing-flushes",
-        table=[{name: answer.plain(value) for name, value in row.items()} for row in missing],
+        table=[{name: plain(value) for name, value in row.items()} for row in missing],
         description="Restarts after which waiting mail was not flushed.",
     )
     create_markdown_artifact(
@@ -111,7 +112,7 @@ def _fail_if_critical(night: Night) -> None:
     ledger.close()
     logger = get_run_logger()
     for finding in findings:
-        logger.warning("%s: %s", finding.severity, answer.plain(finding))
+        logger.warning("%s: %s", finding.severity, plain(finding))
     critical = [finding for finding in findings if finding.severity == "critical"]
     if critical:
-        raise FindingsError(f"{len(critical)} critical findings, such as: {answer.plain(critical[0])}")
+        raise FindingsError(f"{len(critical)} critical findings, such as: {plain(critical[0])}")

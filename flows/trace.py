@@ -5,11 +5,11 @@ from itertools import groupby
 
 import duckdb
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from flows import answer
 from flows.answer import Row
+from flows.layout import Column, plain, show_table
 
 # Traces that a person is shown; machines get all.
 TRACES_SHOWN = 20
@@ -21,6 +21,16 @@ STATUSES = {
     "removed": "removed without an attempt",
     "abandoned": "given up by the client",
 }
+COLUMNS = (
+    Column("hop"),
+    Column("arrived (host time)"),
+    Column("queue id"),
+    Column("to", is_prose=True),
+    Column("relay", is_prose=True),
+    Column("what became of it", is_prose=True),
+    Column("held"),
+    Column("by restart"),
+)
 
 # An attempt belongs to the hop in whose time it lies: stamps are whole seconds, arrivals may be computed.
 HOPS = """
@@ -128,10 +138,10 @@ def show_hops(console: Console, rows: Sequence[Row], zones: dict[str, str], want
     traces = [list(hops) for _, hops in groupby(rows, lambda row: row["trace_id"])]
     if not traces:
         text = f"No mail of the lake has {wanted} as its queue id, message id, sender or recipient."
-        console.print(Text(answer.plain(text)))
+        console.print(Text(plain(text)))
     for hops in traces[:TRACES_SHOWN]:
-        console.print(Text(answer.plain(_title(hops[0])), style="bold"), soft_wrap=True)
-        console.print(_table(hops, zones))
+        console.print(Text(plain(_title(hops[0])), style="bold"))
+        show_table(console, COLUMNS, [_cells(hop, zones[hop["host"]]) for hop in hops])
         console.print()
     if len(traces) > TRACES_SHOWN:
         console.print(f"{len(traces) - TRACES_SHOWN:,} more (all with --json or --csv).")
@@ -142,22 +152,17 @@ def _title(first: Row) -> str:
     return f"{first['trace_id']}  {sender}  {first['message_id'] or 'without a message id'}"
 
 
-def _table(hops: Sequence[Row], zones: dict[str, str]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for name in ("hop", "arrived (host time)", "queue id", "to", "relay", "what became of it", "held"):
-        table.add_column(name, overflow="fold")
-    for row in hops:
-        table.add_row(
-            str(row["hop_number"]),
-            answer.local_time(row["arrived_at"], zones[row["host"]]),
-            *(
-                Text(answer.plain(text))
-                for text in (row["queue_id"], ", ".join(row["recipients"] or ()), row["relay"])
-            ),
-            _ending(row),
-            Text(answer.plain(_hold(row))),
-        )
-    return table
+def _cells(row: Row, zone: str) -> tuple[object, ...]:
+    return (
+        row["hop_number"],
+        answer.local_time(row["arrived_at"], zone),
+        row["queue_id"],
+        ", ".join(row["recipients"] or ()),
+        row["relay"],
+        _ending(row),
+        _held(row),
+        row["restart_id"],
+    )
 
 
 def _ending(row: Row) -> str:
@@ -167,9 +172,8 @@ def _ending(row: Row) -> str:
     return f"{status} as {row['next_queue_id']}" if is_told else status
 
 
-def _hold(row: Row) -> str:
+def _held(row: Row) -> str:
     if row["restart_id"] is None:
         return ""
-    if row["restart_delay_seconds"] is None:
-        return f"by {row['restart_id']}, not released"
-    return f"{answer.duration(row['restart_delay_seconds'])} by {row['restart_id']}"
+    seconds = row["restart_delay_seconds"]
+    return "not released" if seconds is None else answer.duration(seconds)

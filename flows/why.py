@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from flows.answer import duration, local_time
+from flows.answer import counted, duration, local_time, product_in_words
 from transforms.explain import Explanation, Row
 
 # Where a host's setting comes from, as in fleet.host_history.
@@ -78,7 +78,7 @@ class Why:
     def scan(self, scan: Row) -> str:
         """Return what a scan of the deferred queue proves."""
         waited, limit = duration(scan["waited_seconds"]), duration(scan["earliest_run_seconds"])
-        left_behind = f"left {scan['left_behind_count']:,} deferred messages behind"
+        left_behind = f"left {counted(scan['left_behind_count'], 'deferred message')} behind"
         if scan["is_queue_run"]:
             return f"a queue run, in the rhythm of the others; its youngest mail had waited {waited}"
         if scan["is_at_qmgr_start"]:
@@ -106,10 +106,10 @@ class Why:
     def _ineffective(self) -> str:
         missed, failed = self.restart["flush_missed_count"], self.restart["flush_failed_count"]
         if self.restart["flush_observed_at"]:
-            outcomes = [f"missed {_messages(missed)} that waited"] if missed else []
-            outcomes += [f"took {_messages(failed)} that failed again"] if failed else []
+            outcomes = [f"missed {counted(missed, 'message')} that waited"] if missed else []
+            outcomes += [f"took {counted(failed, 'message')} that failed again"] if failed else []
             return f"{self._flush()} {' and '.join(outcomes)}"
-        return f"{self._order()}, but no flush was seen, and {_messages(missed)} waited on"
+        return f"{self._order()}, but no flush was seen, and {counted(missed, 'message')} waited on"
 
     def _doubt(self) -> str:
         match self.restart["verdict_reason"]:
@@ -194,8 +194,7 @@ class Why:
 
     def _build(self) -> str:
         host = self.explanation.host
-        known = [str(host[name]) for name in ("product", "version", "build") if host[name] is not None]
-        return f"the build ({' '.join(known)})" if host["build"] is not None else "the build (not known)"
+        return f"the build ({'not known' if host['build'] is None else product_in_words(host)})"
 
     def _backoff(self) -> str:
         host, window = self.explanation.host, self.explanation.window
@@ -209,10 +208,8 @@ class Why:
         return f"minimal_backoff_time is {host['minimal_backoff_seconds']} s ({source})"
 
     def _waited(self) -> str:
-        return (
-            f"{_messages(self.explanation.waiting['waiting_count'])} waited after the service was up again "
-            f"({self._up()})"
-        )
+        waited = counted(self.explanation.waiting["waiting_count"], "message")
+        return f"{waited} waited after the service was up again ({self._up()})"
 
     def _order(self) -> str:
         restart = self.restart
@@ -225,6 +222,8 @@ class Why:
         return "no manager log covers the window"
 
     def _up(self) -> str:
+        if is_told_by_command_alone(self.restart):
+            return "by " + self._at(self.restart["up_at"])
         about = "about " if self.restart["is_up_at_estimated"] else ""
         return about + self._at(self.restart["up_at"])
 
@@ -241,5 +240,6 @@ class Why:
         return local_time(instant, self.zone).removeprefix(day)
 
 
-def _messages(count: int) -> str:
-    return f"{count:,} message{'' if count == 1 else 's'}"
+def is_told_by_command_alone(restart: Row) -> bool:
+    """Tell whether all that is known of a restart is that the manager ordered a flush after it."""
+    return bool(restart["evidence"] == ["manager_log"])

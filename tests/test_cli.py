@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.cli import app
 from tests.conftest import SAMPLE, run_job
 from transforms.contracts import Checker
 from transforms.pipeline import Job
@@ -20,6 +21,15 @@ MAILLAG = Path(sys.executable).with_name("maillag")
 # Each call starts a process and imports DuckDB and polars: a second or two.
 pytestmark = pytest.mark.slow
 Maillag = Callable[..., subprocess.CompletedProcess[str]]
+RESTART_IDS = [
+    "imsva91-20200203T010736Z",
+    "imsva11-20261124T030708Z",
+    "imsva11-20261124T030844Z",
+    "imss12-20261124T031333Z",
+    "imss13-20261124T031953Z",
+    "burst14-20261124T032623Z",
+    "imsva15-20261124T114912Z",
+]
 
 
 @pytest.fixture
@@ -89,7 +99,7 @@ def test_the_fleet_comes_with_what_to_do_on_each_host(maillag: Maillag, sample_l
     assert done.stderr == ""
     lines = done.stdout.splitlines()
     (imss12,) = (line.split() for line in lines if line.startswith("imss12 "))
-    assert " ".join(imss12) == "imss12 IMSS 9.1 b1335 known defective as expected 30 s / 90 s 1 1 1:59 min"
+    assert " ".join(imss12) == "imss12 IMSS 9.1 b1335 known defective as expected 30 / 90 1 1 1:59 min"
     advised = lines[lines.index("imss12") + 1 :]
     assert advised[0].startswith("The wrapper script with the md5 5e0eb2ceffbf474480ec2814e85d66ae")
     assert advised[2] == (
@@ -148,6 +158,82 @@ def test_a_change_is_shown_with_the_restarts_on_both_sides(
     assert "no evidence" in fleet
 
 
+@pytest.mark.parametrize("width", [80, 100, 200])
+@pytest.mark.parametrize(
+    ("arguments", "whole"),
+    [
+        (["restarts"], [*RESTART_IDS, "2026-11-24 12:26:23", "1:48 min"]),
+        (["status"], ["2026-11-24T03:26:02Z", "2026-11-24T03:29:39Z", "Asia/Tokyo", "50613"]),
+        (["fleet"], ["burst14", "900 / 900", "1:59 min"]),
+        (["fleet", "--changes"], []),
+        (
+            ["trace", "35611196089"],
+            ["001C819609E", "2026-11-24 12:07:12", "imsva11-20261124T030708Z", "<473c.0003.0000@vm>"],
+        ),
+        (["query", "select * from marts.restarts"], [*RESTART_IDS, "2026-11-24T03:26:23Z"]),
+        (["query", "select restart_id, evidence from marts.restarts"], RESTART_IDS),
+        (["explain", "imss12-20261124T031333Z"], ["imss12-20261124T031333Z", "2026-11-24 12:13:53"]),
+    ],
+)
+def test_nothing_is_cut_and_no_id_date_or_number_folded_in_any_terminal(
+    arguments: list[str],
+    whole: list[str],
+    width: int,
+    sample_lake: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    app([*arguments, "--lake", str(sample_lake)], standalone_mode=False)
+    printed = capsys.readouterr().out
+    assert "\N{HORIZONTAL ELLIPSIS}" not in printed
+    assert [text for text in whole if text not in printed] == []
+    # Log lines and commands are in one piece, and indented.
+    folded = [line for line in printed.splitlines() if not line.startswith("  ")]
+    assert [line for line in folded if len(line) > width] == []
+
+
+def test_where_no_terminal_tells_its_width_every_row_of_a_query_is_one_line(
+    maillag: Maillag, sample_lake: Path
+) -> None:
+    done = maillag("query", "select * from marts.restarts", "--lake", sample_lake)
+    assert len(done.stdout.splitlines()) == 1 + len(RESTART_IDS)
+
+
+@pytest.mark.parametrize("command", ["restarts", "fleet", "trace"])
+def test_a_host_that_is_none_is_wrong_use(command: str, maillag: Maillag, sample_lake: Path) -> None:
+    mail = ["35611196089"] if command == "trace" else []
+    done = maillag(command, *mail, "--host", "imsva11", "--host", "typo", "--lake", sample_lake)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == (
+        "maillag: typo: is no host of this lake. Its hosts: burst14, imss12, imss13, imsva11, imsva15 and 1 "
+        "more.\n"
+    )
+
+
+@pytest.mark.parametrize("options", [("--json", "--csv"), ("--csv", "--json")])
+def test_json_and_csv_exclude_each_other(
+    options: tuple[str, str], maillag: Maillag, sample_lake: Path
+) -> None:
+    done = maillag("restarts", *options, "--lake", sample_lake)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "--json and --csv exclude each other" in done.stderr
+
+
+def test_the_default_of_the_lake_is_a_setting(maillag: Maillag) -> None:
+    assert "Default: `lake` of the settings." in " ".join(maillag("restarts", "--help").stdout.split())
+
+
+def test_what_is_wrong_with_a_query_is_shown_where_it_is(maillag: Maillag, sample_lake: Path) -> None:
+    done = maillag("query", "select nothing, '\x1b[31m'", "--lake", sample_lake)
+    *_, line, mark = done.stderr.splitlines()
+    assert line == r"LINE 1: select nothing, '\x1b[31m'"
+    assert mark.strip(" ^") == ""
+    assert mark.index("^") == line.index("nothing")
+
+
 def test_a_query_answers(maillag: Maillag, sample_lake: Path) -> None:
     sql = "select count(*) as n from marts.held_messages where is_never_tried"
     assert json.loads(maillag("query", sql, "--json", "--lake", sample_lake).stdout) == [{"n": 667}]
@@ -176,14 +262,14 @@ def test_a_trace_shows_people_each_hop_and_its_hold(maillag: Maillag, sample_lak
     title, _, first, *_ = done.stdout.splitlines()
     assert title.startswith("imsva11-postfix-001C819609E-20261124T030712Z  from <sender96@example.co.jp>")
     assert first.startswith("1    2026-11-24 12:07:12  001C819609E  john@example.co.jp")
-    assert "passed on          13 s by" in first
+    assert first.endswith("passed on          13 s  imsva11-20261124T030708Z")
 
 
 def test_a_recipient_finds_the_mail_that_was_tried_for_it(maillag: Maillag, sample_lake: Path) -> None:
     done = maillag("trace", "john@example.co.jp", "--csv", "--lake", sample_lake)
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
     assert {"001C819609E", "35611196089"} <= {row["queue_id"] for row in rows}
-    assert all("'john@example.co.jp'" in row["recipients"] for row in rows)
+    assert all("john@example.co.jp" in json.loads(row["recipients"]) for row in rows)
 
 
 def test_a_trace_of_nothing_says_so(maillag: Maillag, sample_lake: Path) -> None:

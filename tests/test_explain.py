@@ -10,7 +10,7 @@ import sys
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -129,6 +129,8 @@ def write(path: Path, text: str) -> None:
 def maillag(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [Path(sys.executable).with_name("maillag"), *arguments],
+        # Without the COLUMNS that readline, which pytest imports, adds behind Python's back.
+        env=dict(os.environ),
         capture_output=True,
         text=True,
         timeout=120,
@@ -296,7 +298,93 @@ def test_an_archive_that_is_none_is_wrong_use(told: Told, tmp_path: Path) -> Non
     assert "nowhere: is not a folder" in done.stderr
 
 
+@pytest.fixture
+def twice_in_a_second() -> Iterator[duckdb.DuckDBPyConnection]:
+    """Two restarts of one host in one second, and one restart of each of five others."""
+    with duckdb.connect() as connection:
+        connection.execute("set timezone = 'UTC'")
+        connection.execute("create schema config; create schema marts")
+        connection.execute("create table config.thresholds as select 120 as flush_window_seconds")
+        connection.execute(
+            "create table marts.restarts as "
+            "select host || '-20261124T100001Z' || suffix as restart_id, host, "
+            "timestamptz '2026-11-24 10:00:01+00' + to_milliseconds(len(suffix) * 100) as down_at, "
+            "down_at as down_at_earliest, down_at as up_at "
+            "from (values ('gw1', ''), ('gw1', '-2'), ('gw2', ''), ('gw3', ''), ('gw4', ''), ('gw5', '')) "
+            "as restarts(host, suffix)"
+        )
+        yield connection
+
+
+@pytest.mark.parametrize("restart_id", ["gw1-20261124T100001Z", "gw1-20261124T100001Z-2"])
+def test_restarts_within_one_second_have_ids_of_their_own(
+    restart_id: str, twice_in_a_second: duckdb.DuckDBPyConnection
+) -> None:
+    assert find_restart(twice_in_a_second, restart_id) == restart_id
+
+
+def test_a_numbered_id_that_names_none_is_no_instant(twice_in_a_second: duckdb.DuckDBPyConnection) -> None:
+    assert find_restart(twice_in_a_second, "gw1-20261124T100002Z") == "gw1-20261124T100001Z-2"
+    with pytest.raises(MaillagError, match="The nearest: gw1-20261124T100001Z, gw1-20261124T100001Z-2"):
+        find_restart(twice_in_a_second, "gw1-20261124T100001Z-3")
+
+
+def test_other_hosts_are_spoken_of_just_where_there_are_any(
+    twice_in_a_second: duckdb.DuckDBPyConnection,
+) -> None:
+    with pytest.raises(MaillagError, match=r"Hosts with restarts: gw1, gw2, gw3, gw4, gw5\.$"):
+        find_restart(twice_in_a_second, "gw9-20261124T100001Z")
+    twice_in_a_second.execute("insert into marts.restarts (restart_id, host) values ('gw6-', 'gw6')")
+    with pytest.raises(MaillagError, match=r"Hosts with restarts: gw1, gw2, gw3, gw4, gw5 and others\.$"):
+        find_restart(twice_in_a_second, "gw9-20261124T100001Z")
+
+
 # What it prints
+
+
+def printed(explanation: Explanation) -> list[str]:
+    stream = io.StringIO()
+    show_explanation(Console(file=stream, soft_wrap=True), explanation, is_all=False)
+    return stream.getvalue().splitlines()
+
+
+def test_a_restart_that_a_command_alone_tells_of_was_over_by_then(lakes: dict[str, Path]) -> None:
+    lines = printed(explained(lakes["sample"], "imsva15-20261124T114912Z", SAMPLE))
+    assert (
+        "The manager's command at 2026-11-24 20:49:12 tells that the service was up by then. When it went "
+        "down is not known, and no attempt failed."
+    ) in lines
+    assert "No message was held." in lines
+    assert "imsva15/imssmgr.20261124.0001: 1 line, loaded" in lines
+
+
+def test_waits_are_told_of_mail_that_was_released(lakes: dict[str, Path]) -> None:
+    none_released = explained(lakes["sample"], "imsva91-20200203T010736Z", SAMPLE)
+    assert (
+        "2 messages were held, 0 of them never tried; 2 waited after the service was up again. Still in the "
+        "queue at the end of the log: 2; lost: 0."
+    ) in printed(none_released)
+    waited = {f"restart_delay_{part}_seconds": 12 for part in ("p50", "max")}
+    one = replace(
+        none_released,
+        restart=none_released.restart | waited | {"held_message_count": 1, "pending_count": 0},
+        waiting={"waiting_count": 1, "unended_count": 0},
+    )
+    assert (
+        "1 message was held, 0 of them never tried; 1 waited after the service was up again. It waited 12 s. "
+        "Still in the queue at the end of the log: 0; lost: 0."
+    ) in printed(one)
+
+
+def test_a_reload_is_no_start_of_postfix(lakes: dict[str, Path]) -> None:
+    told = printed(explained(lakes["rig"], "imsva37-20261124T113921Z", RECORDING))
+    assert any("  queue manager started or restarted: " in line for line in told)
+    assert not any("Postfix started: " in line for line in told)
+
+
+def test_a_flush_that_was_seen_to_miss_mail_is_incomplete(lakes: dict[str, Path]) -> None:
+    title, *_ = printed(explained(lakes["rig"], "imss48-20261124T114851Z", RECORDING))
+    assert title == "imss48-20261124T114851Z: flush incomplete"
 
 
 def test_it_prints_path_line_time_and_text_and_the_sentence(told: Told) -> None:
@@ -363,7 +451,7 @@ def test_only_the_worst_messages_are_printed_unless_all_are_asked_for(sample_lak
     every = maillag(
         "explain", "imss13-20261124T031953Z", "--lake", sample_lake, "--archive", SAMPLE, "--all"
     ).stdout
-    assert "... and 80 more messages (--all shows them)." in few
+    assert "... and 80 more messages (all with --all)." in few
     assert few.count(" released by ") == 5
     assert every.count(" released by ") == 85
     assert " more " not in every

@@ -25,7 +25,8 @@ from transforms.tables import EVENT_TABLES
 
 # Days before and after a restart and its mail that may still matter to it.
 MARGIN = timedelta(days=1)
-RESTART_ID = re.compile(r"(?P<host>.+)-(?P<instant>[0-9]{8}T[0-9]{6}Z)")
+# The number is that of a second restart, or third, within one second.
+RESTART_ID = re.compile(r"(?P<host>.+)-(?P<instant>[0-9]{8}T[0-9]{6}Z)(?P<number>-[0-9]+)?")
 EVENTS = tuple(f"events.{name}" for name in EVENT_TABLES)
 DATE_FOLDER = re.compile(r"date=([0-9]{4}-[0-9]{2}-[0-9]{2})")
 # Restarts, or hosts, that are named where none was found.
@@ -38,11 +39,9 @@ select restart_id
 from marts.restarts
 where
     host = $host
-    and (
-        restart_id = $asked
-        or ($instant >= window_from and $instant < coalesce(window_until, 'infinity'))
-    )
-order by restart_id = $asked desc, down_at desc
+    and $instant >= window_from
+    and $instant < coalesce(window_until, 'infinity')
+order by down_at desc, restart_id
 limit 1
 """
 _NEAREST = """
@@ -124,6 +123,8 @@ def find_restart(catalog: duckdb.DuckDBPyConnection, asked: str) -> str:
 
     Raises MaillagError, which names the nearest ones, if there is none.
     """
+    if catalog.execute("select 1 from marts.restarts where restart_id = $asked", {"asked": asked}).fetchone():
+        return asked
     match = RESTART_ID.fullmatch(asked)
     try:
         instant = match and datetime.strptime(match["instant"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
@@ -135,16 +136,15 @@ def find_restart(catalog: duckdb.DuckDBPyConnection, asked: str) -> str:
             "`maillag restarts` lists all."
         )
     place = {"host": match["host"], "instant": instant}
-    found = catalog.execute(_FIND, place | {"asked": asked}).fetchall()
-    if found:
-        return str(found[0][0])
+    if match["number"] is None and (found := catalog.execute(_FIND, place).fetchone()):
+        return str(found[0])
     nearest = catalog.execute(_NEAREST, place | {"named": NAMED}).fetchall()
     if nearest:
         raise MaillagError(f"{asked}: lies in no restart. The nearest: {_listed(nearest)}.")
-    hosts = catalog.execute(_HOSTS, {"named": NAMED}).fetchall()
+    hosts = catalog.execute(_HOSTS, {"named": NAMED + 1}).fetchall()
     raise MaillagError(
         f"{asked}: there is no restart of host {match['host']}. Hosts with restarts: "
-        f"{_listed(hosts) or 'none'}{', ...' if len(hosts) == NAMED else ''}."
+        f"{_listed(hosts[:NAMED]) or 'none'}{' and others' if len(hosts) > NAMED else ''}."
     )
 
 

@@ -1,7 +1,8 @@
 -- One row per host and advice, in the order of config.advice, with its text in both languages.
 -- What the document says of the build holds whether or not the host was seen to lack a flush; other advice
 -- rests on what the restarts since the last change showed (staging.host_evidence). The texts are those of
--- transforms/advice.yaml; a line that names a figure which is NULL here is left out.
+-- transforms/advice.yaml; a line that names a figure which is NULL here is left out. A bounce_queue_lifetime
+-- that cost no bounce so far comes behind all other advice.
 with conditions as (
     select
         host,
@@ -11,7 +12,8 @@ with conditions as (
         build_verdict = 'fixed' and current_missing_count > 0 as is_missing_unexpected,
         build_verdict = 'known_defective' or current_missing_count > 0 as is_flush_in_doubt,
         current_not_noticed_count > 0 and not is_intermittent as is_not_noticed,
-        coalesce(bounce_queue_lifetime_seconds = 0, lost_bounce_count > 0) as is_bounce_lost,
+        coalesce(bounce_queue_lifetime_seconds = 0, lost_bounce_count > 0) as is_bounce_at_risk,
+        coalesce(lost_bounce_count > 0, false) as is_bounce_lost,
         current_overlong_count > 0 as is_overlong,
         is_retry_short,
         mta = 'sendmail' as is_sendmail
@@ -21,10 +23,11 @@ with conditions as (
 given as (
     select
         host,
+        is_bounce_lost,
         unnest(
             if(is_sendmail and is_retry_short, [], build_advice)
             || if(is_overlong, ['check_scan_service'], [])
-            || if(is_bounce_lost and not is_sendmail, ['raise_bounce_lifetime'], [])
+            || if(is_bounce_at_risk and not is_sendmail, ['raise_bounce_lifetime'], [])
             || if(is_build_unknown and not is_sendmail, ['find_build'], [])
             || if(is_defect_found and not is_sendmail, ['apply_latest_patch'], [])
             || if(is_missing_unexpected and not is_sendmail, ['check_flush'], [])
@@ -138,7 +141,11 @@ texts as (
 select
     given.host,
     given.advice,
-    advice.position,
+    if(
+        given.advice = 'raise_bounce_lifetime' and not given.is_bounce_lost,
+        (select count(all_advice.code) from config.advice as all_advice),
+        advice.position
+    ) as position,
     texts.en || texts.commands as advice_text,
     texts.ja || texts.commands as advice_text_ja
 from given

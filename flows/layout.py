@@ -1,0 +1,127 @@
+"""Rows of text to a table, or to records where no table fits the terminal: whatever is printed is whole."""
+
+import shutil
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
+
+# A longer word of text that may be folded, such as an address, does not make its column wider.
+WORD_COLUMNS = 16
+GAP = "  "
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table. Its cells are ids, dates or numbers and kept whole, or prose and may be folded."""
+
+    name: str
+    is_prose: bool = False
+    is_right: bool = False
+
+
+def plain(value: object) -> str:
+    r"""Return text for a terminal: what a sender put into a log must not steer it (`\xNN` instead)."""
+    text = "" if value is None else str(value)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def plain_lines(value: object) -> str:
+    """Return text of several lines for a terminal."""
+    return "\n".join(plain(line) for line in str(value).split("\n"))
+
+
+def output_console() -> Console:
+    """Return a console on standard output; where no terminal tells its width, nothing is folded."""
+    columns = shutil.get_terminal_size((0, 0)).columns
+    return Console(width=columns or None, soft_wrap=not columns, highlight=False)
+
+
+def show_table(
+    console: Console,
+    columns: Sequence[Column],
+    rows: Sequence[Sequence[object]],
+    *,
+    title: str = "",
+    red: Collection[int] = (),
+) -> None:
+    """Print rows, those whose index is in `red` in red; one below the other if they are too wide."""
+    cells = [[plain(cell) for cell in row] for row in rows]
+    headings = [plain(column.name) for column in columns]
+    of_columns = list(zip(*[headings, *cells], strict=True))
+    if title:
+        _print(console, title, style="bold")
+    widths = [max(1, *map(cell_len, texts)) for texts in of_columns]
+    if not console.soft_wrap:
+        least = [_least_width(column, texts) for column, texts in zip(columns, of_columns, strict=True)]
+        spare = console.width - sum(least) - len(GAP) * (len(columns) - 1)
+        if spare < 0:
+            _show_records(console, headings, cells, red)
+            return
+        widths = _widened(least, widths, spare)
+    for line in _fold(console, columns, headings, widths):
+        _print(console, line, style="bold")
+    for index, row in enumerate(cells):
+        for line in _fold(console, columns, row, widths):
+            _print(console, line, style="red" if index in red else "")
+
+
+def _least_width(column: Column, texts: Sequence[str]) -> int:
+    """Return how wide a column is at least, by its heading, which may be folded between words, and cells."""
+    heading, *cells = texts
+    words = [cell_len(word) for word in heading.split()]
+    if column.is_prose:
+        words += [min(cell_len(word), WORD_COLUMNS) for cell in cells for word in cell.split()]
+    else:
+        words += map(cell_len, cells)
+    return max([1, *words])
+
+
+def _widened(least: Sequence[int], wanted: Sequence[int], spare: int) -> list[int]:
+    """Share what is left of the line among the columns that want it, the narrowest first."""
+    widths = list(least)
+    for _ in range(spare):
+        narrow = [index for index, width in enumerate(widths) if width < wanted[index]]
+        if not narrow:
+            break
+        widths[min(narrow, key=lambda index: widths[index])] += 1
+    return widths
+
+
+def _fold(
+    console: Console, columns: Sequence[Column], cells: Sequence[str], widths: Sequence[int]
+) -> Iterator[str]:
+    folded = [_folded(console, cell, width) for cell, width in zip(cells, widths, strict=True)]
+    for parts in zip_longest(*folded, fillvalue=""):
+        padded = []
+        for column, part, width in zip(columns, parts, widths, strict=True):
+            space = " " * (width - cell_len(part))
+            padded.append(space + part if column.is_right else part + space)
+        yield GAP.join(padded).rstrip()
+
+
+def _folded(console: Console, text: str, width: int) -> list[str]:
+    return [line.plain.rstrip() for line in Text(text).wrap(console, width, overflow="fold")]
+
+
+def _show_records(
+    console: Console, names: Sequence[str], cells: Sequence[Sequence[str]], red: Collection[int]
+) -> None:
+    name_width = max(map(cell_len, names))
+    width = max(console.width - name_width - len(GAP), WORD_COLUMNS)
+    for index, row in enumerate(cells):
+        if index:
+            console.print()
+        for name, cell in zip(names, row, strict=True):
+            first, *others = _folded(console, cell, width) or [""]
+            style = "red" if index in red else ""
+            _print(console, f"{name}{' ' * (name_width - cell_len(name))}{GAP}{first}".rstrip(), style=style)
+            for other in others:
+                _print(console, " " * name_width + GAP + other, style=style)
+
+
+def _print(console: Console, line: str, *, style: str) -> None:
+    console.print(Text(line, style=style), soft_wrap=True)

@@ -1,0 +1,168 @@
+"""What the command line makes of rows: tables and records for people, JSON and CSV for machines."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import duckdb
+import pytest
+from rich.console import Console
+
+from flows.answer import (
+    as_records,
+    check_hosts,
+    fetch_select,
+    show_rows,
+    verdict_in_words,
+    write_csv,
+    write_json,
+)
+from flows.layout import Column, show_table
+from transforms.problems import MaillagError
+
+
+@pytest.fixture
+def connection() -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect() as opened:
+        opened.execute("set timezone = 'UTC'")
+        yield opened
+
+
+def printed_json(document: Any) -> str:
+    stream = io.StringIO()
+    write_json(document, stream)
+    return stream.getvalue()
+
+
+def printed_csv(columns: list[str], rows: list[tuple[Any, ...]]) -> str:
+    stream = io.StringIO()
+    write_csv(columns, rows, stream)
+    return stream.getvalue()
+
+
+def terminal(width: int) -> Console:
+    return Console(file=io.StringIO(), width=width)
+
+
+def printed(console: Console) -> list[str]:
+    return console.file.getvalue().splitlines()  # type: ignore[attr-defined, no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("sql", "value"),
+    [
+        ("1.5", 1.5),
+        ("0.1", 0.1),
+        ("12345678901234567890123456789.123", "12345678901234567890123456789.123"),
+        ("interval '1 day 3 hours'", 97200.0),
+        ("'ab'::blob", "6162"),
+        ("'5c1f0d45-6995-46c8-addd-d422f8c835c7'::uuid", "5c1f0d45-6995-46c8-addd-d422f8c835c7"),
+        ("time '10:00'", "10:00:00"),
+        ("date '2026-11-24'", "2026-11-24"),
+        ("timestamptz '2026-11-24 10:00:00+09'", "2026-11-24T01:00:00Z"),
+        ("timestamp '2026-11-24 10:00:00'", "2026-11-24T10:00:00"),
+        ("'nan'::double", None),
+        ("'-infinity'::double", None),
+        ("null", None),
+        ("true", True),
+        ("[1.5, 'nan'::double]", [1.5, None]),
+        ("map([1], [interval '1 minute'])", {"1": 60.0}),
+        ("{'a': {'b': date '2026-11-24'}}", {"a": {"b": "2026-11-24"}}),
+    ],
+)
+def test_json_holds_a_value_of_every_type(
+    sql: str, value: Any, connection: duckdb.DuckDBPyConnection
+) -> None:
+    columns, rows = fetch_select(connection, f"select {sql} as it")
+    assert json.loads(printed_json(as_records(columns, rows))) == [{"it": value}]
+
+
+def test_columns_of_the_same_name_keep_their_values_and_json_refuses_them(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    columns, rows = fetch_select(connection, "select 1 as a, 2 as b, 3 as a")
+    assert printed_csv(columns, rows) == "a,b,a\n1,2,3\n"
+    console = terminal(80)
+    show_rows(console, columns, rows)
+    assert printed(console) == ["a  b  a", "1  2  3"]
+    with pytest.raises(MaillagError, match="two columns are called a"):
+        as_records(columns, rows)
+
+
+def test_what_python_cannot_hold_is_an_error_of_the_query(connection: duckdb.DuckDBPyConnection) -> None:
+    with pytest.raises(MaillagError, match="query: "):
+        fetch_select(connection, "select interval '10000000 years'")
+
+
+def test_csv_holds_lists_as_json_lines_as_lines_and_no_control_character() -> None:
+    text = printed_csv(["it"], [(["a", "b"],), ("one\n\ttwo",), ("\x1b[31m\r",), (True,), (None,)])
+    assert text == 'it\n"[""a"", ""b""]"\n"one\n\ttwo"\n\\x1b[31m\\r\ntrue\n""\n'
+    assert [row for row, *_ in list(csv.reader(io.StringIO(text)))[1:3]] == ['["a", "b"]', "one\n\ttwo"]
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@sum(a1)", "\t=1"])
+def test_a_text_in_csv_is_no_formula(text: str) -> None:
+    assert printed_csv(["it"], [(text,)]) == f"it\n'{text}\n"
+
+
+def test_a_number_below_zero_is_no_text() -> None:
+    assert printed_csv(["it"], [(-5,), (-0.5,)]) == "it\n-5\n-0.5\n"
+
+
+def test_prose_is_folded_between_words_and_all_else_whole() -> None:
+    console = terminal(36)
+    columns = (Column("an id"), Column("what to do", is_prose=True), Column("held mail", is_right=True))
+    show_table(console, columns, [("gw1-20261124T100000Z", "flush the queue", "1,234")])
+    assert printed(console) == [
+        "an id                 what      held",
+        "                      to do     mail",
+        "gw1-20261124T100000Z  flush    1,234",
+        "                      the",
+        "                      queue",
+    ]
+
+
+def test_what_fits_no_terminal_comes_as_records() -> None:
+    console = terminal(30)
+    columns = (Column("restart"), Column("flush", is_prose=True), Column("held", is_right=True))
+    rows = [("gw1-20261124T100000Z", "not flushed at any time", "12"), ("gw2-20261124T100000Z", "", "3")]
+    show_table(console, columns, rows)
+    assert printed(console) == [
+        "restart  gw1-20261124T100000Z",
+        "flush    not flushed at any",
+        "         time",
+        "held     12",
+        "",
+        "restart  gw2-20261124T100000Z",
+        "flush",
+        "held     3",
+    ]
+
+
+def test_wide_characters_take_two_columns() -> None:
+    console = terminal(80)
+    show_table(console, (Column("a"), Column("b")), [("日本", "x"), ("abc", "y")])
+    assert printed(console) == ["a     b", "日本  x", "abc   y"]
+
+
+@pytest.mark.parametrize(
+    ("hosts", "named"), [(5, "gw0, gw1, gw2, gw3, gw4."), (7, "gw0, gw1, gw2, gw3, gw4 and 2 more.")]
+)
+def test_of_many_hosts_a_few_are_named(hosts: int, named: str, connection: duckdb.DuckDBPyConnection) -> None:
+    connection.execute("create schema fleet")
+    connection.execute(f"create table fleet.hosts as select 'gw' || range as host from range({hosts})")
+    check_hosts(connection, ["gw0", "gw4"])
+    with pytest.raises(MaillagError) as error:
+        check_hosts(connection, ["gw0", "gw"])
+    assert str(error.value) == f"gw: is no host of this lake. Its hosts: {named}"
+
+
+@pytest.mark.parametrize(
+    ("observed_at", "words"),
+    [(None, "flush without effect"), (datetime(2026, 11, 24, tzinfo=UTC), "flush incomplete")],
+)
+def test_a_flush_that_was_seen_had_some_effect(observed_at: datetime | None, words: str) -> None:
+    assert verdict_in_words({"flush_verdict": "ineffective", "flush_observed_at": observed_at}) == words
