@@ -303,13 +303,12 @@ def twice_in_a_second() -> Iterator[duckdb.DuckDBPyConnection]:
     """Two restarts of one host in one second, and one restart of each of five others."""
     with duckdb.connect() as connection:
         connection.execute("set timezone = 'UTC'")
-        connection.execute("create schema config; create schema marts")
-        connection.execute("create table config.thresholds as select 120 as flush_window_seconds")
+        connection.execute("create schema marts")
         connection.execute(
             "create table marts.restarts as "
             "select host || '-20261124T100001Z' || suffix as restart_id, host, "
             "timestamptz '2026-11-24 10:00:01+00' + to_milliseconds(len(suffix) * 100) as down_at, "
-            "down_at as down_at_earliest, down_at as up_at "
+            "down_at as window_from, down_at + interval 2 minutes as window_until "
             "from (values ('gw1', ''), ('gw1', '-2'), ('gw2', ''), ('gw3', ''), ('gw4', ''), ('gw5', '')) "
             "as restarts(host, suffix)"
         )
