@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import RECORDING
 from tests.oracle.compare import KEYS, Comparison, compare, fetch_rows, run_histories, shrink
 from tests.oracle.generate import generate, generate_wild
 from tests.oracle.history import History, read_archive
 from tests.oracle.removal import changes_without_witness, cuts_of
 from transforms.contracts import Checker
 
-RECORDING = Path(__file__).parent / "archives" / "rig"
 HOST_COUNT = int(os.environ.get("MAILLAG_HISTORIES", "80"))
 FIRST_SEED = int(os.environ.get("MAILLAG_SEED", "0"))
 SEEDS = range(FIRST_SEED, FIRST_SEED + HOST_COUNT)

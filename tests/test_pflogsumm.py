@@ -15,12 +15,9 @@ import duckdb
 import pytest
 import yaml
 
-from tests.conftest import SAMPLE, install_debian_package, run_job
+from tests.conftest import RECORDING, SAMPLE, Run, install_debian_package
 from transforms.catalog import CATALOG_NAME
-from transforms.contracts import Checker
-from transforms.pipeline import Job
 
-RECORDING = Path(__file__).parent / "archives" / "rig"
 LINES = Path(__file__).parent / "lines" / "maillog" / "delivery_attempts.yaml"
 DOCUMENT = Path(__file__).parents[1] / "docs" / "pflogsumm.md"
 # pflogsumm knows one syslog_name besides `postfix`.
@@ -86,13 +83,8 @@ def archive(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture(scope="module")
-def catalog(
-    archive: Path, sample_lake: Path, tmp_path_factory: pytest.TempPathFactory, checker: Checker
-) -> Iterator[duckdb.DuckDBPyConnection]:
-    lake = sample_lake
-    if archive != SAMPLE:
-        lake = tmp_path_factory.mktemp("pflogsumm") / "lake"
-        run_job(Job(archive, lake), checker)
+def catalog(archive: Path, sample_lake: Path, rig_run: Run) -> Iterator[duckdb.DuckDBPyConnection]:
+    lake = sample_lake if archive == SAMPLE else rig_run.job.lake
     with duckdb.connect(str(lake / CATALOG_NAME), read_only=True) as connection:
         yield connection
 
