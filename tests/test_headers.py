@@ -104,7 +104,8 @@ def stamps(lines: list[str]) -> list[dict[str, Any] | None]:
     """Return what each line's header tells, None where there is none."""
     headed = read_headers(SYSLOG_HEADERS, split_lines("".join(f"{line}\n" for line in lines).encode(), 1))
     reading = Reading("gw", "maillog", BERLIN, YearWindow.by_file_name(date(2026, 11, 24)))
-    stamped = Parser(reading)._stamped(headed)  # the stamp of lines that may be noise
+    # The stamp of lines that may be noise.
+    stamped = Parser(reading)._stamped(headed.with_columns(source_id=pl.lit(reading.source_id)))
     return [
         {
             "logged_at": row["logged_at"],

@@ -269,7 +269,7 @@ def tell_stories(connection: duckdb.DuckDBPyConnection, cases: Iterable[Case], f
     reads = read_sources(plan, lake, ledger, run_id="story")
     ledger.close()
     files: dict[str, list[str]] = {}
-    for file in (file for new in reads.new_sources for file in new.files):
+    for file in reads.files:
         files.setdefault(file.table_name, []).append(file.path)
     records = [asdict(new.record) for new in reads.new_sources]
     history = host_history(fleet, zones)

@@ -115,4 +115,4 @@ def _write_table(connection: duckdb.DuckDBPyConnection, lake: Path, table: str, 
         f"copy (select * from {table} order by all) to '{target}' (format parquet, compression zstd)"
     )
     ((row_count,),) = connection.execute(f"select count(*) from {table}").fetchall()
-    return LakeFile(path.as_posix(), table, None, row_count, run_id)
+    return LakeFile(path.as_posix(), table, (), row_count, run_id)

@@ -167,7 +167,7 @@ class Zone:
 
 
 class LocalClock:
-    """Turns the stamps of one file, in file order, into UTC.
+    """Turns the stamps of files, each in file order, into UTC.
 
     An hour that the autumn change repeats is told by the order of lines: once the time falls back within
     it, the rest of it is its second pass. An hour that the spring change skips is read with the offset
@@ -176,11 +176,12 @@ class LocalClock:
 
     def __init__(self, zone: Zone) -> None:
         self.zone = zone
-        # By day of a change: the latest time seen within the repeated hour, and whether it fell back.
-        self._repeated_hours: dict[date, tuple[datetime, bool]] = {}
+        # By file and day of a change: the latest time seen in the repeated hour, and whether it fell back.
+        self._repeated_hours: dict[tuple[str, date], tuple[datetime, bool]] = {}
 
-    def to_utc(self, local: pl.Series) -> pl.Series:
-        """Return the UTC instants of naive local times; NULL stays NULL."""
+    def to_utc(self, local: pl.Series, files: pl.Series | None = None) -> pl.Series:
+        """Return the UTC instants of naive local times, NULL for NULL; `files` names the file of each."""
+        files = pl.repeat("", len(local), eager=True) if files is None else files
         if (offset := self.zone.offset) is not None:
             return (local - offset).dt.replace_time_zone("UTC")
         frame = local.to_frame("local")
@@ -190,16 +191,16 @@ class LocalClock:
         if not is_repeated.any():
             return earliest
         is_second_pass = pl.Series(
-            self._is_second_pass(at) if repeated else False
-            for at, repeated in zip(local, is_repeated, strict=True)
+            self._is_second_pass(at, file) if repeated else False
+            for at, file, repeated in zip(local, files, is_repeated, strict=True)
         )
         return frame.select(pl.when(is_second_pass).then(latest).otherwise(earliest)).to_series()
 
-    def _is_second_pass(self, at: datetime) -> bool:
-        latest, fell_back = self._repeated_hours.get(at.date(), (at, False))
+    def _is_second_pass(self, at: datetime, file: str) -> bool:
+        latest, fell_back = self._repeated_hours.get((file, at.date()), (at, False))
         # Lines that syslog put out of order are seconds apart, the passes usually many minutes.
         fell_back = fell_back or latest - at > FALLEN_BACK
-        self._repeated_hours[at.date()] = (max(latest, at), fell_back)
+        self._repeated_hours[file, at.date()] = (max(latest, at), fell_back)
         return fell_back
 
 

@@ -1,15 +1,16 @@
 """Blocks of log lines to typed event tables; what no pattern knows becomes data as well, with a reason."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import polars as pl
 
 from transforms.clock import LocalClock, YearWindow, Zone
 from transforms.headers import MANAGER_HEADERS, SYSLOG_HEADERS, Header, read_headers
 from transforms.inventory import parse_inventory
-from transforms.patterns import QUEUE_ID, Pattern, match
+from transforms.patterns import QUEUE_ID, Pattern, match, worth_trying
 from transforms.postfix import POSTFIX_PATTERNS, POSTFIX_PROGRAMS
 from transforms.sendmail import (
     INSTANCE,
@@ -20,7 +21,7 @@ from transforms.sendmail import (
 )
 from transforms.snapshots import SnapshotParser
 from transforms.syslog import SYSLOG_PATTERNS
-from transforms.tables import EVENT_TABLES, NOISE, UNPARSED
+from transforms.tables import EVENT_TABLES, NOISE, UNPARSED, UTC_TIME
 from transforms.trend import (
     TRACKING_HEADERS,
     TRACKING_PATTERNS,
@@ -47,6 +48,7 @@ EVENT_CODE = r"\b(2[0-9]{4})\b"
 NOTHING_TRACKED = ["#null#", ""]
 _IS_JOURNAL_MARK = pl.col("line").str.contains(r"^-- .* --$")
 
+STAMP = pl.Struct({"at": UTC_TIME, "has_year": pl.Boolean(), "has_offset": pl.Boolean()})
 LINE_COUNTS = pl.Schema(
     {
         "host": pl.String(),
@@ -115,32 +117,40 @@ def _decoded_as_shift_jis(block: bytes) -> str | None:
 
 
 class Parser:
-    """Parses the blocks of one source file in order; it knows what passes from one block to the next."""
+    """Parses the lines of a host's logs of one kind, file after file; it knows what passes between blocks."""
 
     def __init__(self, reading: Reading) -> None:
-        self.reading = reading
+        self._readings: dict[str, Reading] = {}
         self._clock = LocalClock(reading.zone)
         self._snapshot = (
             SnapshotParser(reading.taken_at, reading.zone)
             if reading.log_kind == "queue_snapshot" and reading.taken_at
             else None
         )
+        # The last line's source and stamp, for lines at the start of the next block.
+        self._last_source_id = ""
+        self._last_stamp: dict[str, Any] | None = None
+        self.begin(reading)
 
-    def name_source(self, source_id: str) -> None:
-        """Set the id of the source file, which its first line tells."""
-        self.reading = replace(self.reading, source_id=source_id)
+    def begin(self, reading: Reading) -> None:
+        """Go on to another source file: same host, kind and zone, but with an id and a year of its own."""
+        self.reading = reading
+        self._readings[reading.source_id] = reading
 
     def parse(self, lines: pl.DataFrame) -> ParsedBlock:
         """Parse numbered lines (`line_number`, `line`), whose headers may be read already (HEADER_SCHEMA).
 
-        Every line comes out exactly once: as an event (or several), as known noise (counted only), or in
-        `unparsed_lines`. An unparsed line without a readable stamp takes the time of the line before it in
-        the block, else of the next one.
+        They may be of several files begun (`source_id`, else all of the last one), and tell the stamps of
+        lines that are not among them (`stamp_before`, `stamp_after`: STAMP). Every line comes out exactly
+        once: as an event (or several), as known noise (counted only), or in `unparsed_lines`. An unparsed
+        line without a readable stamp takes the time of the line before it in its file, else of the next one.
         """
         if self.reading.taken_at:
             return self._finished(self._parse_undated(lines), [])
+        if "source_id" not in lines.columns:
+            lines = lines.with_columns(source_id=pl.lit(self.reading.source_id))
         if "day" not in lines.columns:
-            lines = read_headers(headers_of(self.reading), lines)
+            lines = _with_headers(headers_of(self.reading), lines)
         return self._parse_dated(lines)
 
     def finish(self) -> ParsedBlock:
@@ -153,9 +163,7 @@ class Parser:
         also: list[tuple[str, pl.DataFrame]] = []
         for patterns, lines in _routed(stamped, self.reading):
             rest = lines
-            for pattern in patterns:
-                if rest.is_empty():
-                    break
+            for pattern in worth_trying(patterns, lines):
                 matched, rest = match(pattern, rest)
                 if not matched.is_empty():
                     found.setdefault(pattern.table, []).append(matched)
@@ -184,31 +192,61 @@ class Parser:
 
     def _stamped(self, headed: pl.DataFrame) -> pl.DataFrame:
         """Add logged_at, year_source and zone_source; around_at is the nearest stamp before, else after."""
-        days = headed.select("month", "day").unique().drop_nulls()
-        resolved = [self.reading.year.resolve(month, day) for month, day in days.iter_rows()]
+        years = {source_id: reading.year for source_id, reading in self._readings.items()}
+        days = headed.select("source_id", "month", "day").unique().drop_nulls()
+        resolved = [years[source_id].resolve(month, day) for source_id, month, day in days.iter_rows()]
         days = days.with_columns(resolved_year=pl.Series([on and on.year for on in resolved], dtype=pl.Int32))
-        dated = headed.join(days, on=["month", "day"], how="left", maintain_order="left").with_columns(
+        dated = headed.join(
+            days, on=["source_id", "month", "day"], how="left", maintain_order="left"
+        ).with_columns(
             local=_date_in(pl.coalesce("year", "resolved_year")).cast(pl.Datetime("us"))
             + pl.col("time_of_day")
         )
         is_local = pl.col("utc_offset").is_null()
-        by_zone = self._clock.to_utc(dated.select(pl.when(is_local).then("local")).to_series())
-        has_stamp = pl.col("logged_at").is_not_null()
-        return (
-            dated.with_columns(by_zone.alias("by_zone"))
-            .with_columns(
-                logged_at=pl.coalesce(
-                    (pl.col("local") - pl.col("utc_offset")).dt.replace_time_zone("UTC"), "by_zone"
-                ),
-                year_source=_by_line_or(self.reading.year.source, "year"),
-                zone_source=_by_line_or(self.reading.zone.source, "utc_offset"),
+        local = dated.select(pl.when(is_local).then("local")).to_series()
+        stamped = dated.with_columns(
+            self._clock.to_utc(local, dated["source_id"]).alias("by_zone")
+        ).with_columns(
+            logged_at=pl.coalesce(
+                (pl.col("local") - pl.col("utc_offset")).dt.replace_time_zone("UTC"), "by_zone"
             )
-            .with_columns(
-                pl.when(has_stamp).then(name).forward_fill().backward_fill().alias(name)
-                for name in ("year_source", "zone_source")
-            )
-            .with_columns(around_at=pl.col("logged_at").forward_fill().backward_fill())
         )
+        year_of_file = pl.col("source_id").replace_strict(
+            {source_id: year.source for source_id, year in years.items()}, return_dtype=pl.String
+        )
+        around = pl.col("around").struct
+        return stamped.with_columns(around=self._nearest_stamps(stamped)).with_columns(
+            around_at=around.field("at"),
+            year_source=_by_line_or(year_of_file, around.field("has_year")),
+            zone_source=_by_line_or(pl.lit(self.reading.zone.source), around.field("has_offset")),
+        )
+
+    def _nearest_stamps(self, stamped: pl.DataFrame) -> pl.Series:
+        """Return each line's stamp (STAMP), else that of the line before it in its file, else after it."""
+        own = pl.when(pl.col("logged_at").is_not_null()).then(
+            pl.struct(
+                at="logged_at",
+                has_year=pl.col("year").is_not_null(),
+                has_offset=pl.col("utc_offset").is_not_null(),
+            )
+        )
+        before, after = (
+            pl.col(name) if name in stamped.columns else pl.lit(None, STAMP)
+            for name in ("stamp_before", "stamp_after")
+        )
+        of_last_block = pl.when(pl.col("source_id") == self._last_source_id).then(
+            pl.lit(self._last_stamp, STAMP)
+        )
+        nearest = stamped.select(
+            pl.coalesce(
+                pl.coalesce(own, before).forward_fill().over("source_id"),
+                of_last_block,
+                pl.coalesce(own, after).backward_fill().over("source_id"),
+            )
+        ).to_series()
+        if not stamped.is_empty():
+            self._last_source_id, self._last_stamp = stamped["source_id"][-1], nearest[-1]
+        return nearest
 
     def _finished(self, found: dict[str, pl.DataFrame], also: list[tuple[str, pl.DataFrame]]) -> ParsedBlock:
         reading = self.reading
@@ -222,7 +260,7 @@ class Parser:
         return ParsedBlock(
             tables={
                 table: pl.concat(_typed(part, EVENT_TABLES[table]) for part in parts).sort(
-                    "line_number", maintain_order=True
+                    "source_id", "line_number", maintain_order=True
                 )
                 for table, parts in tables.items()
             },
@@ -236,6 +274,7 @@ class Parser:
                 logged_at=pl.lit(reading.taken_at, pl.Datetime("us", "UTC")),
                 year_source=pl.lit(reading.taken_at_source),
                 zone_source=pl.lit(reading.zone.source),
+                source_id=pl.lit(reading.source_id),
             )
         else:
             frame = frame.with_columns(logged_at=pl.coalesce("logged_at", "around_at"))
@@ -252,7 +291,34 @@ class Parser:
                     ),
                 ),
             )
-        return frame.with_columns(host=pl.lit(reading.host), source_id=pl.lit(reading.source_id))
+        return frame.with_columns(host=pl.lit(reading.host))
+
+
+@dataclass(frozen=True)
+class Tag:
+    """What a tag says: the program, its instance and daemon, and whether it is Postfix or sendmail."""
+
+    instance: str | None
+    program: str | None
+    daemon: str | None
+    is_postfix: bool
+    is_sendmail: bool
+
+
+def describe_tag(tag: str) -> Tag:
+    """Return what a tag says, as the lines that bear it are read."""
+    frame = pl.DataFrame({"tag": [tag]})
+    (is_postfix, is_sendmail) = frame.select(is_postfix_tag(), is_sendmail=is_sendmail_tag()).row(0)
+    if is_postfix:
+        groups = frame.select(pl.col("tag").str.extract_groups(POSTFIX_TAG).struct.unnest())
+        return Tag(**groups.row(0, named=True), is_postfix=True, is_sendmail=False)
+    return Tag(
+        instance=None,
+        program=tag,
+        daemon=frame.select(pl.col("tag").str.extract(SYSLOG_DAEMON)).item(),
+        is_postfix=False,
+        is_sendmail=is_sendmail,
+    )
 
 
 def headers_of(reading: Reading) -> tuple[Header, ...]:
@@ -277,6 +343,12 @@ def is_postfix_tag() -> pl.Expr:
 def is_sendmail_tag() -> pl.Expr:
     """Tell whether the column `tag` names sendmail; a line without a tag does not."""
     return pl.col("tag").is_in(SENDMAIL_TAGS).fill_null(value=False)
+
+
+def _with_headers(headers: tuple[Header, ...], lines: pl.DataFrame) -> pl.DataFrame:
+    """Add the headers to lines whose numbers need not be unique."""
+    rows = lines.select("line", line_number=pl.int_range(pl.len()))
+    return pl.concat([lines, read_headers(headers, rows).drop("line", "line_number")], how="horizontal")
 
 
 def _routed(stamped: pl.DataFrame, reading: Reading) -> Iterator[tuple[tuple[Pattern, ...], pl.DataFrame]]:
@@ -322,9 +394,9 @@ def _with_queue_id(lines: pl.DataFrame, queue_id: str) -> pl.DataFrame:
     )
 
 
-def _by_line_or(source: str, told: str) -> pl.Expr:
+def _by_line_or(source: pl.Expr, is_told: pl.Expr) -> pl.Expr:
     """Say how a part of the stamp was found: the line itself tells it, or the source of the whole file."""
-    return pl.when(pl.col(told).is_null()).then(pl.lit(source)).otherwise(pl.lit("line"))
+    return pl.when(is_told).then(pl.lit("line")).when(~is_told).then(source)
 
 
 def _date_in(year: pl.Expr) -> pl.Expr:
@@ -348,7 +420,7 @@ def _why_unparsed(reason: str) -> pl.Expr:
 def _lost_in_a_crash(stamped: pl.DataFrame) -> pl.DataFrame:
     """Return a loss notice for each run of NULs, which a crash leaves where lines were not written yet."""
     return stamped.filter(pl.col("line").str.starts_with("\0") & pl.col("around_at").is_not_null()).select(
-        *("line_number", "around_at", "year_source", "zone_source"),
+        *("source_id", "line_number", "around_at", "year_source", "zone_source"),
         logged_at="around_at",
         event_kind=pl.lit("lines_lost"),
         message=pl.lit("a run of NUL bytes"),
@@ -364,7 +436,7 @@ def _typed(frame: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
 
 def _count_lines(frames: dict[str, pl.DataFrame], reading: Reading) -> pl.DataFrame:
     counts = [
-        frame.group_by(pl.col("logged_at").dt.truncate(COUNT_SPAN).alias("span"))
+        frame.group_by("source_id", pl.col("logged_at").dt.truncate(COUNT_SPAN).alias("span"))
         .agg(
             line_count=pl.col("line_number").n_unique(),
             first_logged_at=pl.col("logged_at").min(),
@@ -374,7 +446,6 @@ def _count_lines(frames: dict[str, pl.DataFrame], reading: Reading) -> pl.DataFr
             host=pl.lit(reading.host),
             log_kind=pl.lit(reading.log_kind),
             table_name=pl.lit(table),
-            source_id=pl.lit(reading.source_id),
         )
         for table, frame in frames.items()
     ]
@@ -386,7 +457,7 @@ def merge_line_counts(counts: list[pl.DataFrame]) -> pl.DataFrame:
     if not counts:
         return LINE_COUNTS.to_frame()
     return (
-        pl.concat(counts)
+        pl.concat(counts, how="diagonal")
         .group_by("host", "log_kind", "table_name", "source_id", "span")
         .agg(
             line_count=pl.sum("line_count"),

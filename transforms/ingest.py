@@ -1,20 +1,31 @@
-"""An archive to new lake files: every source file that is new or changed is read, once, on its own."""
+"""An archive to new lake files: every source file that is new or changed is read, once.
+
+The blocks of a host's maillogs go through the fast lane, some at a time, and the lines that it leaves over
+through the general lane, in file order. What is of one host and kind is gathered from file to file, so that
+many small files cost little more than a large one.
+"""
 
 import hashlib
-from collections import defaultdict
+import os
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import groupby
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import xxhash
 
 from transforms.archive import SourceFile
 from transforms.clock import YearWindow
 from transforms.events import (
+    LINE_COUNTS,
     Parser,
     Reading,
     headers_of,
@@ -23,29 +34,40 @@ from transforms.events import (
     split_lines,
 )
 from transforms.headers import read_headers
-from transforms.lake import EventWriter
+from transforms.lake import EventWriter, without_sources
 from transforms.ledger import LakeFile, Ledger, SeenFile, SourceRecord
 from transforms.lines import DamagedFileError, open_members, read_blocks
 from transforms.plan import HEAD_BYTES, Plan, seen_file
 from transforms.problems import Problem
 from transforms.tables import NOISE, UNPARSED
 
+if TYPE_CHECKING:
+    from transforms.fast_lane import FastLane, LeftOver, Scanned
+
+# Lines that the general lane takes at a time: its work for few is nearly that for many.
+GATHERED_LINES = 50_000
+# Blocks that are scanned, or wait for it, while the next one is read.
+BLOCKS_AHEAD = 2
+
 
 @dataclass(frozen=True)
 class NewSource:
-    """A source file just read: its record, its path as seen, and lake files the ledger lacks as yet."""
+    """A source file just read: its record, its path as seen, and what went wrong with it."""
 
     record: SourceRecord
     seen: SeenFile
-    files: list[LakeFile]
     problems: list[Problem]
 
 
 @dataclass(frozen=True)
 class Reads:
-    """What one pass over an archive read, and what it could not read. A source has its own problems."""
+    """What one pass over an archive read, and what it could not read. A source has its own problems.
+
+    The ledger lacks the lake files as yet.
+    """
 
     new_sources: list[NewSource]
+    files: list[LakeFile]
     seen_copies: list[SeenFile]
     problems: list[Problem]
 
@@ -68,32 +90,36 @@ def read_sources(
     file when it is done.
     """
     problems: list[Problem] = []
-    read: dict[str, list[NewSource]] = defaultdict(list)
-    for source, reading, stream in _open_sources(plan.readings, problems):
-        try:
-            for new in _SourceReader(source, reading, plan, lake, run_id).read(stream):
-                read[new.record.source_id].append(new)
-        except OSError as error:
-            problems.append(_unreadable(source.path, error))
-        except NotALogError:
-            problems.append(_not_a_log(source))
-        progress(source)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        reader = _Reader(plan, lake, run_id, pool)
+        for source, reading, stream in _open_sources(plan.readings, problems):
+            try:
+                reader.read(source, reading, stream)
+            except OSError as error:
+                problems.append(_unreadable(source.path, error))
+            except NotALogError:
+                problems.append(_not_a_log(source))
+            progress(source)
+        reader.finish_batches()
+    rivals: dict[str, list[_Source]] = defaultdict(list)
+    for source_read in reader.sources:
+        rivals[source_read.reading.source_id].append(source_read)
     known = ledger.source_records()
     new_sources, seen_copies = [], []
-    for source_id, rivals in read.items():
-        longest, *copies = sorted(rivals, key=lambda new: new.record.content_bytes, reverse=True)
-        kept = longest.record
-        if source_id in plan.unchanged_ids and known[source_id].content_bytes >= kept.content_bytes:
-            kept = known[source_id]
+    for source_id, its in rivals.items():
+        longest, *copies = sorted(its, key=lambda one: one.content_bytes, reverse=True)
+        kept_path = longest.file.path
+        if source_id in plan.unchanged_ids and known[source_id].content_bytes >= longest.content_bytes:
+            kept_path = known[source_id].path
             copies.append(longest)
         else:
-            new_sources.append(longest)
+            new_sources.append(longest.as_new())
         for copy in copies:
-            problems.append(_copy(copy.record, kept))
-            seen_copies.append(copy.seen)
-            for file in copy.files:
-                (lake / file.path).unlink()
-    return Reads(new_sources, seen_copies, problems)
+            copy.batch.drop(source_id)
+            problems.append(_copy(copy.file.path, kept_path))
+            seen_copies.append(copy.as_seen())
+    files = [file for batch in reader.finished for file in batch.files]
+    return Reads(new_sources, files, seen_copies, problems)
 
 
 def _open_sources(
@@ -118,76 +144,346 @@ def _open_sources(
             problems += [_damaged(source, error, 0) for source, _ in planned.values()]
 
 
-class _SourceReader:
-    """Reads one file block by block; its memory does not grow with the file.
+@dataclass
+class _Source:
+    """One host's lines of a source file, on their way into the lake."""
+
+    file: SourceFile
+    planned: Reading
+    """As planned, before the first lines told more."""
+    plan: Plan
+    reading: Reading
+    batch: "_Batch"
+    hash: xxhash.xxh3_128 = field(default_factory=xxhash.xxh3_128)
+    content_bytes: int = 0
+    line_count: int = 0
+    problems: list[Problem] = field(default_factory=list)
+    is_damaged: bool = False
+    first_unparsed: tuple[int, str] | None = None
+    counts: pl.DataFrame = field(default_factory=LINE_COUNTS.to_frame)
+
+    def as_seen(self) -> SeenFile:
+        """Return what the ledger keeps of the file."""
+        return seen_file(self.file, self.planned, self.plan, self.reading.source_id)
+
+    def as_new(self) -> NewSource:
+        """Say how the file went."""
+        file, reading = self.file, self.reading
+        by_table = dict(self.counts.group_by("table_name").agg(pl.sum("line_count")).iter_rows())
+        unparsed_count = by_table.get(UNPARSED, 0)
+        noise_count = by_table.get(NOISE, 0)
+        problems = list(self.problems)
+        if self.first_unparsed:
+            problems.append(_unparsed(file, unparsed_count, self.line_count, *self.first_unparsed))
+        first_logged_at, last_logged_at = self.counts.select(
+            pl.min("first_logged_at"), pl.max("last_logged_at")
+        ).row(0)
+        covered_from, covered_until = first_logged_at, last_logged_at
+        name_date = file.name.name_date
+        if file.log_kind == "manager_log" and name_date:
+            # A day's manager log covers the day, also where the manager had nothing to write.
+            covered_from = reading.zone.midnight(name_date)
+            covered_until = reading.zone.midnight(name_date + timedelta(days=1))
+        record = SourceRecord(
+            source_id=reading.source_id,
+            host=reading.host,
+            log_kind=file.log_kind,
+            path=file.path,
+            status="damaged" if self.is_damaged else "loaded",
+            name_date=name_date,
+            content_hash=self.hash.hexdigest(),
+            content_bytes=self.content_bytes,
+            line_count=self.line_count,
+            event_line_count=sum(by_table.values()) - noise_count - unparsed_count,
+            noise_line_count=noise_count,
+            unparsed_line_count=unparsed_count,
+            time_zone=reading.zone.name,
+            zone_source=reading.zone.source,
+            year_source=reading.taken_at_source if reading.taken_at else reading.year.source,
+            run_id=self.batch.run_id,
+            first_logged_at=first_logged_at,
+            last_logged_at=last_logged_at,
+            covered_from=covered_from,
+            covered_until=covered_until,
+        )
+        return NewSource(record, self.as_seen(), problems)
+
+
+class _Batch:
+    """Source files of one host and kind, of which the lines go into the same lake files."""
+
+    def __init__(
+        self,
+        reading: Reading,
+        lake: Path,
+        *,
+        name: str,
+        run_id: str,
+        pool: ThreadPoolExecutor,
+        lane: "FastLane | None",
+    ) -> None:
+        self.lake = lake
+        self.run_id = run_id
+        self.sources: dict[str, _Source] = {}
+        # Sources that could not be read to their end, and are to be left out again.
+        self.dropped: set[str] = set()
+        self.files: list[LakeFile] = []
+        self._pool = pool
+        self._lane = lane
+        self._parser = Parser(reading)
+        self._writer = EventWriter(lake, reading.host, name=name, run_id=run_id, pool=pool)
+        self._scans: deque[tuple[_Source, Future[Scanned]]] = deque()
+        # The latest stamp that the fast lane read in the source at hand, since its last left-over line.
+        self._last_stamp: tuple[int, bool] | None = None
+        self._left_over: list[LeftOver] = []
+        self._gathered: list[pl.DataFrame] = []
+        self._gathered_lines = 0
+
+    def begin(self, source: _Source) -> None:
+        """Go on to another source."""
+        self.take_scans(leave=0)
+        self.sources[source.reading.source_id] = source
+        self._parser.begin(source.reading)
+        self._last_stamp = None
+
+    def scan(self, lane: "FastLane", source: _Source, block: bytes, size_bytes: int) -> None:
+        """Take a block of whole lines, with the fast lane's padding behind it, through both lanes."""
+        self._scans.append((source, self._pool.submit(lane.scan, block, size_bytes, source.reading)))
+        self.take_scans(leave=BLOCKS_AHEAD)
+
+    def gather(self, source: _Source, lines: pl.DataFrame) -> None:
+        """Take lines for the general lane, their headers read or not."""
+        self._gathered.append(lines.with_columns(source_id=pl.lit(source.reading.source_id)))
+        self._gathered_lines += len(lines)
+        if self._gathered_lines >= GATHERED_LINES:
+            self._parse_gathered()
+
+    def finish(self) -> None:
+        """Write what is still held."""
+        self.take_scans(leave=0)
+        self._parse_gathered()
+        self._writer.add(self._parser.finish())
+        counts, self.files = self._writer.finish()
+        for (source_id,), its in counts.partition_by("source_id", as_dict=True).items():
+            self.sources[str(source_id)].counts = its
+        for source_id in self.dropped:
+            self.drop(source_id)
+
+    def drop(self, source_id: str) -> None:
+        """Leave a source out again, of which nobody has seen anything yet."""
+        before = self.files
+        self.files = list(without_sources(self.lake, before, {source_id}, self.run_id))
+        for file in set(before) - set(self.files):
+            (self.lake / file.path).unlink()
+
+    def take_scans(self, *, leave: int = 0) -> None:
+        """Take what was scanned, in file order, until only so many scans are under way."""
+        while self._scans and (len(self._scans) > leave or self._scans[0][1].done()):
+            source, job = self._scans.popleft()
+            self._take(source, job.result())
+
+    def _take(self, source: _Source, scanned: "Scanned") -> None:
+        lines_before = source.line_count
+        source.line_count += scanned.line_count
+        for table, parts in scanned.tables.items():
+            for rows in parts:
+                self._writer.add_rows(table, _numbered_from(rows, lines_before))
+        for counts in scanned.line_counts:
+            self._writer.count(counts)
+        for left_over in scanned.left_over:
+            left_over.line_number += lines_before
+            left_over.follow(self._last_stamp)
+            self._last_stamp = None
+            self._left_over.append(left_over)
+            self._gathered_lines += len(left_over.line_number)
+        self._last_stamp = scanned.last_stamp or self._last_stamp
+        if self._gathered_lines >= GATHERED_LINES:
+            self._parse_gathered()
+
+    def _parse_gathered(self) -> None:
+        if self._lane and self._left_over:
+            self._gathered.append(self._lane.to_frame(self._left_over))
+        if not self._gathered:
+            return
+        parsed = self._parser.parse(pl.concat(self._gathered))
+        self._left_over, self._gathered, self._gathered_lines = [], [], 0
+        unparsed = parsed.tables.get(UNPARSED)
+        if unparsed is not None:
+            firsts = unparsed.group_by("source_id").agg(pl.first("line_number"), pl.first("reason"))
+            for source_id, line_number, reason in firsts.iter_rows():
+                source = self.sources[source_id]
+                source.first_unparsed = source.first_unparsed or (line_number, reason)
+        self._writer.add(parsed)
+
+
+def _numbered_from(rows: pa.Table, lines_before: int) -> pa.Table:
+    """Return rows of a block with their line numbers in the file."""
+    at = rows.schema.get_field_index("line_number")
+    return rows.set_column(at, rows.schema.field(at), pc.add(rows.column(at), lines_before))
+
+
+class _Reader:
+    """Reads files block by block, so that its memory does not grow with them.
 
     A collector's file holds the logs of many hosts. They become one source each, and what says nothing of
     mail is the collector's own.
     """
 
-    def __init__(self, source: SourceFile, reading: Reading, plan: Plan, lake: Path, run_id: str) -> None:
-        self.source = source
-        # As planned, before its first lines told more.
-        self.planned = reading
-        self.reading = reading
+    def __init__(self, plan: Plan, lake: Path, run_id: str, pool: ThreadPoolExecutor) -> None:
         self.plan = plan
         self.lake = lake
         self.run_id = run_id
-        self.line_count = 0
-        self.problems: list[Problem] = []
-        self.parts: dict[str, _Part] = {}
+        self.sources: list[_Source] = []
+        self.finished: list[_Batch] = []
+        self._pool = pool
+        self._lane = _load_fast_lane()
+        self._batches: dict[tuple[str, str, bool], _Batch] = {}
+        # Batches of a single source, which may have to be left out again.
+        self._alone: list[_Batch] = []
+        self._batch_count = 0
+        self._host = ""
 
-    def read(self, stream: BinaryIO) -> list[NewSource]:
-        """Read the file to its end. Raises OSError, and NotALogError if its first block is no log."""
-        damage = None
+    def read(self, file: SourceFile, planned: Reading, stream: BinaryIO) -> None:
+        """Read a file to its end. Raises OSError, and NotALogError if its first block is no log."""
+        if file.host != self._host:
+            self.finish_batches()
+            self._host = file.host
+        lane = self._lane if file.log_kind == "maillog" and not file.is_central else None
+        padding = lane.padding if lane else b""
+        parts: dict[str, _Source] = {}
+        reading, line_count, is_first = planned, 0, True
+        problems: list[Problem] = []
+        is_damaged = False
         try:
-            for block in read_blocks(stream):
-                self._add(self._whole_lines(block))
+            for block in read_blocks(stream, padding):
+                size_bytes = len(block) - len(padding)
+                if file.is_live and block[size_bytes - 1 : size_bytes] != b"\n":
+                    whole_bytes = block.rfind(b"\n", 0, size_bytes) + 1
+                    problems.append(_unfinished(file, size_bytes - whole_bytes))
+                    size_bytes = whole_bytes
+                if not size_bytes:
+                    continue
+                if is_first:
+                    reading = _with_year_told(file, reading, block[: min(size_bytes, HEAD_BYTES)])
+                if lane:
+                    if is_first and not _is_log(lane, block, size_bytes, reading):
+                        raise NotALogError
+                    source = self._source(parts, file, planned, reading, block, size_bytes)
+                    source.batch.scan(lane, source, block, size_bytes)
+                else:
+                    for its_reading, lines, content in self._split(
+                        file, reading, block[:size_bytes], line_count
+                    ):
+                        source = self._source(parts, file, planned, its_reading, content, len(content))
+                        source.line_count += len(lines)
+                        source.batch.gather(source, lines)
+                    line_count += block.count(b"\n") + (not block.endswith(b"\n"))
+                is_first = False
         except DamagedFileError as error:
-            damage = error
-            self.problems.append(_damaged(self.source, damage, self.line_count))
-        own = self._part(self.source.host)
-        own.problems += self.problems
-        return [part.finish(is_damaged=damage is not None) for part in self.parts.values()]
+            is_damaged = True
+            if lane:
+                for source in parts.values():
+                    source.batch.take_scans()
+                    line_count = source.line_count
+            problems.append(_damaged(file, error, line_count))
+        except OSError:
+            for source in parts.values():
+                source.batch.dropped.add(source.reading.source_id)
+                self.sources.remove(source)
+            raise
+        own = self._source(parts, file, planned, reading, b"", 0)
+        own.problems += problems
+        for source in parts.values():
+            source.is_damaged = is_damaged
 
-    def _whole_lines(self, block: bytes) -> bytes:
-        """Leave a live file's unfinished last line for the next run."""
-        if not self.source.is_live or block.endswith(b"\n"):
-            return block
-        whole, newline, unfinished = block.rpartition(b"\n")
-        self.problems.append(_unfinished(self.source, len(unfinished)))
-        return whole + newline
+    def finish_batches(self) -> None:
+        """Write all that is still held."""
+        for batch in [*self._batches.values(), *self._alone]:
+            batch.finish()
+            self.finished.append(batch)
+        self._batches.clear()
+        self._alone.clear()
 
-    def _add(self, block: bytes) -> None:
-        if not block:
-            return
-        source = self.source
-        if not self.line_count and source.log_kind == "maillog" and not source.name.name_date:
-            year = YearWindow.by_head(block[:HEAD_BYTES])
-            self.reading = replace(self.reading, year=year or self.reading.year)
-        lines = split_lines(block, self.line_count + 1, may_be_shift_jis=source.log_kind == "system_events")
-        if self.reading.taken_at is None:
-            headed = read_headers(headers_of(self.reading), lines)
-            if not self.line_count and headed["day"].is_null().all():
+    def _split(
+        self, file: SourceFile, reading: Reading, block: bytes, lines_before: int
+    ) -> Iterator[tuple[Reading, pl.DataFrame, bytes]]:
+        """Yield the lines of a block by their host, with how they are read and their bytes."""
+        lines = split_lines(block, lines_before + 1, may_be_shift_jis=file.log_kind == "system_events")
+        if reading.taken_at is None:
+            lines = read_headers(headers_of(reading), lines)
+            if not lines_before and lines["day"].is_null().all():
                 raise NotALogError
-        else:
-            headed = lines
-        self.line_count += len(lines)
-        if source.is_central:
-            for host, its_lines in _by_host(headed, self.plan.names, source.host):
-                content = "\n".join([*its_lines["line"], ""]).encode()
-                self._part(host).add(its_lines, content)
-        else:
-            self._part(source.host).add(headed, block)
-
-    def _part(self, host: str) -> "_Part":
-        if host not in self.parts:
-            zone = self.plan.zones.get(host, self.reading.zone)
+        if not file.is_central:
+            yield reading, lines, block
+            return
+        for host, its in _by_host(lines, self.plan.names, file.host):
+            zone = self.plan.zones.get(host, reading.zone)
             if zone.source == "default":
-                zone = self.reading.zone
-            reading = replace(self.reading, host=host, zone=zone)
-            self.parts[host] = _Part(self, reading)
-        return self.parts[host]
+                zone = reading.zone
+            yield replace(reading, host=host, zone=zone), its, "\n".join([*its["line"], ""]).encode()
+
+    def _source(
+        self,
+        parts: dict[str, _Source],
+        file: SourceFile,
+        planned: Reading,
+        reading: Reading,
+        content: bytes,
+        size_bytes: int,
+    ) -> _Source:
+        """Return the source of a host's lines in a file, and add their content to what is known of it."""
+        source = parts.get(reading.host)
+        if source is None:
+            source_id = _source_id(reading, content if size_bytes else file.path.encode())
+            reading = replace(reading, source_id=source_id)
+            batch = self._batch(reading, is_scanned=not file.is_central)
+            source = _Source(file, planned, self.plan, reading, batch)
+            batch.begin(source)
+            parts[reading.host] = source
+            self.sources.append(source)
+        source.hash.update(memoryview(content)[:size_bytes])
+        source.content_bytes += size_bytes
+        return source
+
+    def _batch(self, reading: Reading, *, is_scanned: bool) -> _Batch:
+        """Return the batch for a source: one of its own if it may have to be left out again."""
+        key = (reading.host, reading.log_kind, is_scanned)
+        known_ids = self.plan.unchanged_ids | {source.reading.source_id for source in self.sources}
+        is_alone = reading.taken_at is not None or reading.source_id in known_ids
+        if not is_alone and key in self._batches:
+            return self._batches[key]
+        self._batch_count += 1
+        name = f"{self.run_id}.{self._batch_count}"
+        batch = _Batch(reading, self.lake, name=name, run_id=self.run_id, pool=self._pool, lane=self._lane)
+        if is_alone:
+            self._alone.append(batch)
+        else:
+            self._batches[key] = batch
+        return batch
+
+
+def _load_fast_lane() -> "FastLane | None":
+    """Return the fast lane, None where numba cannot be loaded: the general lane then does all the work."""
+    try:
+        from transforms.fast_lane import FastLane
+    except (ImportError, RuntimeError, OSError):
+        return None
+    return FastLane()
+
+
+def _is_log(lane: "FastLane", block: bytes, size_bytes: int, reading: Reading) -> bool:
+    """Tell whether any line of a first block begins as a log's lines do."""
+    if lane.has_stamp(block, size_bytes, reading):
+        return True
+    headed = read_headers(headers_of(reading), split_lines(block[:size_bytes], 1))
+    return not headed["day"].is_null().all()
+
+
+def _with_year_told(file: SourceFile, reading: Reading, head: bytes) -> Reading:
+    """Take the year from the first lines where the file's name does not tell it."""
+    if file.log_kind != "maillog" or file.name.name_date:
+        return reading
+    return replace(reading, year=YearWindow.by_head(head) or reading.year)
 
 
 def _by_host(
@@ -209,88 +505,6 @@ def _by_host(
         .items()
     ):
         yield str(name), lines
-
-
-class _Part:
-    """One host's lines of a source file, on their way into the lake."""
-
-    def __init__(self, file: _SourceReader, reading: Reading) -> None:
-        self.source = file.source
-        self.planned = file.planned
-        self.plan = file.plan
-        self.run_id = file.run_id
-        self.parser = Parser(reading)
-        self.writer = EventWriter(file.lake, reading.host, file.run_id)
-        self.content = hashlib.blake2b(digest_size=16)
-        self.content_bytes = 0
-        self.line_count = 0
-        self.problems: list[Problem] = []
-        self.first_unparsed: tuple[int, str] | None = None
-
-    @property
-    def reading(self) -> Reading:
-        """How the lines are read; it bears the source's id from the first of them on."""
-        return self.parser.reading
-
-    def add(self, lines: pl.DataFrame, content: bytes) -> None:
-        """Parse the next lines, `content` being their bytes."""
-        if not self.content_bytes:
-            self.parser.name_source(_source_id(self.reading, content))
-        self.content.update(content)
-        self.content_bytes += len(content)
-        self.line_count += len(lines)
-        parsed = self.parser.parse(lines)
-        unparsed = parsed.tables.get(UNPARSED)
-        if unparsed is not None and self.first_unparsed is None:
-            self.first_unparsed = unparsed.select("line_number", "reason").row(0)
-        self.writer.add(parsed)
-
-    def finish(self, *, is_damaged: bool) -> NewSource:
-        """Write what is still held, and say how the file went."""
-        source = self.source
-        if not self.content_bytes:
-            self.parser.name_source(_source_id(self.reading, source.path.encode()))
-        self.writer.add(self.parser.finish())
-        reading = self.reading
-        counts, files = self.writer.finish(reading.source_id)
-        by_table = dict(counts.group_by("table_name").agg(pl.sum("line_count")).iter_rows())
-        unparsed_count = by_table.get(UNPARSED, 0)
-        noise_count = by_table.get(NOISE, 0)
-        if self.first_unparsed:
-            self.problems.append(_unparsed(source, unparsed_count, self.line_count, *self.first_unparsed))
-        first_logged_at, last_logged_at = counts.select(
-            pl.min("first_logged_at"), pl.max("last_logged_at")
-        ).row(0)
-        covered_from, covered_until = first_logged_at, last_logged_at
-        name_date = source.name.name_date
-        if source.log_kind == "manager_log" and name_date:
-            # A day's manager log covers the day, also where the manager had nothing to write.
-            covered_from = reading.zone.midnight(name_date)
-            covered_until = reading.zone.midnight(name_date + timedelta(days=1))
-        record = SourceRecord(
-            source_id=reading.source_id,
-            host=reading.host,
-            log_kind=source.log_kind,
-            path=source.path,
-            status="damaged" if is_damaged else "loaded",
-            name_date=name_date,
-            content_hash=self.content.hexdigest(),
-            content_bytes=self.content_bytes,
-            line_count=self.line_count,
-            event_line_count=sum(by_table.values()) - noise_count - unparsed_count,
-            noise_line_count=noise_count,
-            unparsed_line_count=unparsed_count,
-            time_zone=reading.zone.name,
-            zone_source=reading.zone.source,
-            year_source=reading.taken_at_source if reading.taken_at else reading.year.source,
-            run_id=self.run_id,
-            first_logged_at=first_logged_at,
-            last_logged_at=last_logged_at,
-            covered_from=covered_from,
-            covered_until=covered_until,
-        )
-        seen = seen_file(source, self.planned, self.plan, reading.source_id)
-        return NewSource(record, seen, files, self.problems)
 
 
 def _source_id(reading: Reading, content: bytes) -> str:
@@ -350,10 +564,10 @@ def _unparsed(source: SourceFile, unparsed_count: int, line_count: int, first: i
     )
 
 
-def _copy(copy: SourceRecord, kept: SourceRecord) -> Problem:
+def _copy(path: str, kept_path: str) -> Problem:
     return Problem(
-        copy.path,
-        f"holds the same log as {kept.path} and was left out",
+        path,
+        f"holds the same log as {kept_path} and was left out",
         "Remove one of the two if that was not meant.",
         is_note=True,
     )

@@ -1,65 +1,212 @@
-"""Event frames to immutable Parquet files, partitioned by table, host and UTC date."""
+"""Tables of events to immutable Parquet files, partitioned by table, host and UTC date."""
 
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from transforms.catalog import host_folder
 from transforms.events import ParsedBlock, merge_line_counts
 from transforms.ledger import LakeFile
+from transforms.tables import ARROW_SCHEMAS, REPEATED
 
-# Rows held back until they are written: bounds the memory, and the number of small files.
-ROWS_PER_FLUSH = 1_000_000
+# Rows of a table and day that are held back until they are written together.
+ROW_GROUP_ROWS = 65_536
+DAY_MICROSECONDS = 86_400_000_000
+UNKNOWN_DAY = "unknown"
+
+
+@dataclass
+class _OpenFile:
+    """A file that is being written: the rows held back, and the job that writes the ones before them."""
+
+    path: Path
+    table: str
+    held: list[pa.Table] = field(default_factory=list)
+    held_rows: int = 0
+    row_count: int = 0
+    source_ids: set[str] = field(default_factory=set)
+    writer: pq.ParquetWriter | None = None
+    job: Future[None] | None = None
+
+    def add(self, rows: pa.Table) -> None:
+        self.held.append(rows)
+        self.held_rows += rows.num_rows
+        self.row_count += rows.num_rows
+        for chunk in rows.column("source_id").chunks:
+            self.source_ids.update(chunk.dictionary.to_pylist())
+
+    def write(self, pool: ThreadPoolExecutor) -> None:
+        """Have what is held written, once what was before it is."""
+        self.wait()
+        self.job = pool.submit(self._write, pa.concat_tables(self.held))
+        self.held, self.held_rows = [], 0
+
+    def wait(self) -> None:
+        """Wait for what is being written. Raises what went wrong with it."""
+        if self.job:
+            self.job.result()
+
+    def _write(self, rows: pa.Table) -> None:
+        if self.writer is None:
+            self.writer = open_events(self.path, rows.schema)
+        self.writer.write_table(rows.unify_dictionaries(), row_group_size=ROW_GROUP_ROWS)
 
 
 class EventWriter:
-    """Writes the events of one source file. Its files stay unseen until the ledger lists them."""
+    """Writes the events of one host's source files. Its files stay unseen until the ledger lists them.
 
-    def __init__(self, lake: Path, host: str, run_id: str) -> None:
+    `name` tells its files from those of other writers; `pool` does the writing.
+    """
+
+    def __init__(self, lake: Path, host: str, *, name: str, run_id: str, pool: ThreadPoolExecutor) -> None:
         self.lake = lake
         self.host_folder = host_folder(host)
+        self.name = name
         self.run_id = run_id
-        self.files: list[LakeFile] = []
+        self._pool = pool
         self._line_counts: list[pl.DataFrame] = []
-        self._held: dict[str, list[pl.DataFrame]] = {}
-        self._held_rows = 0
+        self._open: dict[tuple[str, str], _OpenFile] = {}
 
     def add(self, parsed: ParsedBlock) -> None:
-        """Take the events of the next block; they are written once enough have come together."""
-        self._line_counts.append(parsed.line_counts)
+        """Take the events of the next lines; they are written once enough have come together."""
+        self.count(parsed.line_counts)
         for table, frame in parsed.tables.items():
-            self._held.setdefault(table, []).append(frame)
-            self._held_rows += len(frame)
-        if self._held_rows >= ROWS_PER_FLUSH:
-            self._flush()
+            self.add_rows(table, to_arrow(table, frame))
 
-    def finish(self, source_id: str) -> tuple[pl.DataFrame, list[LakeFile]]:
-        """Write the rest; return the file's line counts and all its lake files."""
-        self._flush()
+    def count(self, line_counts: pl.DataFrame) -> None:
+        """Take counts of lines (events.LINE_COUNTS)."""
+        self._line_counts.append(line_counts)
+
+    def add_rows(self, table: str, rows: pa.Table) -> None:
+        """Take rows of one table (tables.ARROW_SCHEMAS)."""
+        for day, part in _by_day(rows):
+            if (table, day) not in self._open:
+                folder = Path("events", table, self.host_folder, f"date={day}")
+                path = folder / f"{self.name}.{len(self._open)}.parquet"
+                self._open[table, day] = _OpenFile(self.lake / path, table)
+            file = self._open[table, day]
+            file.add(part)
+            if file.held_rows >= ROW_GROUP_ROWS:
+                file.write(self._pool)
+
+    def finish(self) -> tuple[pl.DataFrame, list[LakeFile]]:
+        """Write the rest; return the line counts and all lake files. Raises OSError."""
+        for file in self._open.values():
+            if file.held:
+                file.write(self._pool)
+        files = []
+        for file in self._open.values():
+            file.wait()
+            if file.writer:
+                file.writer.close()
+            files.append(self._lake_file(file.path, f"events.{file.table}", file.row_count, file.source_ids))
         line_counts = merge_line_counts(self._line_counts)
-        self._write("ops.line_counts", line_counts, source_id)
-        return line_counts, self.files
+        path = self.lake / "ops" / "line_counts" / self.host_folder / f"{self.name}.parquet"
+        write_parquet(line_counts, path)
+        source_ids = set(line_counts["source_id"].unique())
+        files.append(self._lake_file(path, "ops.line_counts", len(line_counts), source_ids))
+        return line_counts, files
 
-    def _flush(self) -> None:
-        for table, frames in self._held.items():
-            rows = pl.concat(frames).with_columns(_date=event_date())
-            for (day,), part in rows.partition_by("_date", as_dict=True, include_key=False).items():
-                self._write(f"events.{table}", part, part["source_id"][0], f"date={day}")
-        self._held, self._held_rows = {}, 0
-
-    def _write(self, table: str, rows: pl.DataFrame, source_id: str, *folders: str) -> None:
-        folder = Path(*table.split("."), self.host_folder, *folders)
-        path = folder / f"{source_id}.{self.run_id}.{len(self.files)}.parquet"
-        write_parquet(rows, self.lake / path)
-        self.files.append(LakeFile(path.as_posix(), table, source_id, len(rows), self.run_id))
+    def _lake_file(self, path: Path, table: str, row_count: int, source_ids: set[str]) -> LakeFile:
+        relative = path.relative_to(self.lake).as_posix()
+        return LakeFile(relative, table, tuple(sorted(source_ids)), row_count, self.run_id)
 
 
-def event_date() -> pl.Expr:
-    """Return the UTC date of an event; lines of a file in which nothing bears a time have none."""
-    return pl.col("logged_at").dt.date().cast(pl.String).fill_null("unknown")
+def without_sources(
+    lake: Path, files: Iterable[LakeFile], source_ids: set[str], run_id: str
+) -> Iterator[LakeFile]:
+    """Yield the files without the rows of these sources: one that has others as well is written anew."""
+    for file in files:
+        others = tuple(source_id for source_id in file.source_ids if source_id not in source_ids)
+        if others == file.source_ids:
+            yield file
+        elif others:
+            rows = pq.read_table(lake / file.path, partitioning=None)
+            rows = rows.filter(pc.is_in(rows.column("source_id"), pa.array(others)))
+            path = Path(file.path).with_name(f"{run_id}.of.{Path(file.path).name}")
+            schema = ARROW_SCHEMAS.get(file.table_name.removeprefix("events."))
+            with open_events(lake / path, schema or rows.schema) as writer:
+                writer.write_table(rows.cast(schema) if schema else rows)
+            yield replace(
+                file, path=path.as_posix(), source_ids=others, row_count=rows.num_rows, run_id=run_id
+            )
+
+
+def to_arrow(table: str, frame: pl.DataFrame) -> pa.Table:
+    """Return a frame of events as its table's Arrow schema has it."""
+    schema = ARROW_SCHEMAS[table]
+    rows = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+    return pa.Table.from_arrays(
+        [
+            column.cast(pa.string()).dictionary_encode()
+            if pa.types.is_dictionary(field.type)
+            else column.cast(field.type)
+            for field, column in zip(schema, rows.columns, strict=True)
+        ],
+        schema=schema,
+    )
+
+
+def open_events(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    """Open a new Parquet file, its folders included, with the encodings that were measured to be best.
+
+    Times and numbers are written as differences, what comes again by number, and text as it is.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    by_number = [
+        field.name
+        for field in schema
+        if field.name in REPEATED or pa.types.is_dictionary(field.type) or pa.types.is_floating(field.type)
+    ]
+    by_difference = [
+        field.name
+        for field in schema
+        if field.name not in by_number
+        and (pa.types.is_integer(field.type) or pa.types.is_timestamp(field.type))
+    ]
+    return pq.ParquetWriter(
+        path,
+        schema,
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=by_number,
+        column_encoding=dict.fromkeys(by_difference, "DELTA_BINARY_PACKED"),
+        write_statistics=["logged_at", "line_number"],
+        store_schema=False,
+    )
 
 
 def write_parquet(rows: pl.DataFrame, path: Path) -> None:
     """Write a frame to a new Parquet file, its folders included."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rows.write_parquet(path, compression="zstd", compression_level=1)
+
+
+def _by_day(rows: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    """Split rows by their UTC date; a line of a file in which nothing bears a time has none."""
+    times = rows.column("logged_at").cast(pa.int64())
+    days = pc.min_max(times).as_py()
+    if days["min"] is None:
+        yield UNKNOWN_DAY, rows
+        return
+    first, last = days["min"] // DAY_MICROSECONDS, days["max"] // DAY_MICROSECONDS
+    if first == last and not times.null_count:
+        yield _date(first), rows
+        return
+    day_numbers = pc.floor(pc.divide(times.cast(pa.float64()), float(DAY_MICROSECONDS))).cast(pa.int64())
+    for day in day_numbers.unique().to_pylist():
+        if day is None:
+            yield UNKNOWN_DAY, rows.filter(pc.is_null(day_numbers))
+        else:
+            yield _date(day), rows.filter(pc.equal(day_numbers, day))
+
+
+def _date(day_number: int) -> str:
+    return (date(1970, 1, 1) + timedelta(days=day_number)).isoformat()

@@ -66,9 +66,15 @@ LAKE_FILES = sa.Table(
     METADATA,
     sa.Column("path", sa.String, primary_key=True),
     sa.Column("table_name", sa.String, nullable=False),
-    sa.Column("source_id", sa.String, index=True),
     sa.Column("row_count", sa.BigInteger, nullable=False),
     sa.Column("run_id", sa.String, nullable=False),
+)
+# A file of events holds the rows of several sources, a table that is written whole those of none.
+LAKE_FILE_SOURCES = sa.Table(
+    "lake_file_sources",
+    METADATA,
+    sa.Column("path", sa.String, primary_key=True),
+    sa.Column("source_id", sa.String, primary_key=True, index=True),
 )
 RUNS = sa.Table(
     "runs",
@@ -97,9 +103,6 @@ QUARANTINE = sa.Table(
     sa.Column("source_id", sa.String),
     sa.Column("run_id", sa.String, nullable=False),
 )
-
-# Source files with one of these states have their events in the lake.
-READ_STATES = ("loaded", "damaged")
 
 
 @dataclass(frozen=True)
@@ -141,11 +144,11 @@ class SeenFile:
 
 @dataclass(frozen=True)
 class LakeFile:
-    """One Parquet file that readers may see; `path` is relative to the lake, source_id NULL for marts."""
+    """One Parquet file that readers may see; `path` is relative to the lake, marts are of no source."""
 
     path: str
     table_name: str
-    source_id: str | None
+    source_ids: tuple[str, ...]
     row_count: int
     run_id: str
 
@@ -228,39 +231,49 @@ class Ledger:
 
     def lake_files(self) -> dict[str, list[str]]:
         """Return the lake's current files by table name, in path order."""
-        readable = sa.select(SOURCE_FILES.c.source_id).where(SOURCE_FILES.c.status.in_(READ_STATES))
-        query = (
-            sa.select(LAKE_FILES.c.table_name, LAKE_FILES.c.path)
-            .where(LAKE_FILES.c.source_id.is_(None) | LAKE_FILES.c.source_id.in_(readable))
-            .order_by(LAKE_FILES.c.path)
-        )
+        query = sa.select(LAKE_FILES.c.table_name, LAKE_FILES.c.path).order_by(LAKE_FILES.c.path)
         files: dict[str, list[str]] = {}
         with self.engine.connect() as connection:
             for table_name, path in connection.execute(query):
                 files.setdefault(table_name, []).append(path)
         return files
 
+    def files_of(self, source_ids: Iterable[str]) -> list[LakeFile]:
+        """Return the lake files that hold rows of any of these sources."""
+        source_ids = set(source_ids)
+        sources: dict[str, list[str]] = {}
+        with self.engine.connect() as connection:
+            for path, source_id in connection.execute(sa.select(LAKE_FILE_SOURCES)):
+                sources.setdefault(path, []).append(source_id)
+            return [
+                LakeFile(**row, source_ids=tuple(sorted(sources[row["path"]])))
+                for row in connection.execute(sa.select(LAKE_FILES)).mappings()
+                if not source_ids.isdisjoint(sources.get(row["path"], ()))
+            ]
+
     def record_sources(
         self,
         records: Iterable[SourceRecord],
         *,
         seen: Iterable[SeenFile],
+        replaced: Iterable[LakeFile],
         files: Iterable[LakeFile],
         findings: Iterable[QuarantineRow],
     ) -> None:
         """Take over source files with all their lake files and findings; what they had is replaced."""
         records, seen = list(records), list(seen)
-        source_ids = [record.source_id for record in records]
         with self.engine.begin() as connection:
-            for table in (QUARANTINE, LAKE_FILES, SOURCE_FILES):
-                connection.execute(sa.delete(table).where(table.c.source_id.in_(source_ids)))
-            connection.execute(
-                sa.delete(SEEN_FILES).where(SEEN_FILES.c.path.in_([file.path for file in seen]))
-            )
-            _insert(connection, SOURCE_FILES, records)
-            _insert(connection, SEEN_FILES, seen)
-            _insert(connection, LAKE_FILES, files)
-            _insert(connection, QUARANTINE, findings)
+            source_ids = [record.source_id for record in records]
+            for table in (QUARANTINE, SOURCE_FILES):
+                _delete(connection, table.c.source_id, source_ids)
+            _delete(connection, SEEN_FILES.c.path, [file.path for file in seen])
+            paths = [file.path for file in replaced]
+            for table in (LAKE_FILES, LAKE_FILE_SOURCES):
+                _delete(connection, table.c.path, paths)
+            _insert(connection, SOURCE_FILES, map(asdict, records))
+            _insert(connection, SEEN_FILES, map(asdict, seen))
+            _insert_files(connection, files)
+            _insert(connection, QUARANTINE, map(asdict, findings))
 
     def replace_tables(self, files: Iterable[LakeFile]) -> None:
         """Make these the current files of their tables, which are written whole."""
@@ -268,13 +281,13 @@ class Ledger:
         names = {file.table_name for file in files}
         with self.engine.begin() as connection:
             connection.execute(sa.delete(LAKE_FILES).where(LAKE_FILES.c.table_name.in_(names)))
-            _insert(connection, LAKE_FILES, files)
+            _insert_files(connection, files)
 
     def replace_findings(self, stage: str, rows: Iterable[QuarantineRow]) -> None:
         """Make these the open findings of a stage; what was mended disappears."""
         with self.engine.begin() as connection:
             connection.execute(sa.delete(QUARANTINE).where(QUARANTINE.c.stage == stage))
-            _insert(connection, QUARANTINE, rows)
+            _insert(connection, QUARANTINE, map(asdict, rows))
 
     def table(self, name: str) -> pl.DataFrame:
         """Return a whole table of the ledger as a frame, for ops.* in the catalog."""
@@ -296,7 +309,26 @@ class Ledger:
         return pl.Schema({column.name: types[type(column.type)] for column in columns})
 
 
-def _insert(connection: sa.Connection, table: sa.Table, rows: Iterable[Any]) -> None:
-    values = [asdict(row) for row in rows]
-    if values:
+def _insert_files(connection: sa.Connection, files: Iterable[LakeFile]) -> None:
+    files = list(files)
+    rows = [asdict(file) for file in files]
+    for row in rows:
+        del row["source_ids"]
+    _insert(connection, LAKE_FILES, rows)
+    _insert(
+        connection,
+        LAKE_FILE_SOURCES,
+        ({"path": file.path, "source_id": source_id} for file in files for source_id in file.source_ids),
+    )
+
+
+def _insert(connection: sa.Connection, table: sa.Table, rows: Iterable[dict[str, Any]]) -> None:
+    if values := list(rows):
         connection.execute(sa.insert(table), values)
+
+
+def _delete(connection: sa.Connection, column: sa.Column[Any], values: Iterable[str]) -> None:
+    """Delete the rows with any of these values, however many."""
+    table, name = column.table, column.name
+    if parameters := [{"value": value} for value in values]:
+        connection.execute(sa.delete(table).where(table.c[name] == sa.bindparam("value")), parameters)

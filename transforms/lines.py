@@ -74,12 +74,12 @@ class Member:
     modified_at_ns: int
 
 
-def read_blocks(raw: BinaryIO) -> Iterator[bytes]:
+def read_blocks(raw: BinaryIO, padding: bytes = b"") -> Iterator[bytes]:
     """Yield a stream's content in blocks that end with a newline; compression is told by content.
 
-    The last block may lack its newline; a line of more than LINE_BYTES is cut. Raises OSError if the stream
-    cannot be read, and DamagedFileError after the last good byte was handed out if compressed data is
-    truncated or corrupt.
+    The last block may lack its newline; a line of more than LINE_BYTES is cut. `padding` is put behind each
+    block. Raises OSError if the stream cannot be read, and DamagedFileError after the last good byte was
+    handed out if compressed data is truncated or corrupt.
     """
     pieces: list[bytes] = []
     size_bytes = 0
@@ -89,16 +89,21 @@ def read_blocks(raw: BinaryIO) -> Iterator[bytes]:
             pieces.append(piece)
             size_bytes += len(piece)
             if size_bytes >= BLOCK_BYTES:
-                block, newline, rest = b"".join(pieces).rpartition(b"\n")
+                # Nearly always the last piece has a newline, so that the others need no second copy.
+                head, newline, rest = piece.rpartition(b"\n")
+                whole = [*pieces[:-1], head]
+                if not newline:
+                    head, newline, rest = b"".join(pieces).rpartition(b"\n")
+                    whole = [head]
                 if not newline and size_bytes >= LINE_BYTES:
-                    block, newline, rest = rest, b"\n", b""
+                    whole, newline, rest = [rest], b"\n", b""
                 if newline:
-                    yield block + newline
+                    yield b"".join([*whole, newline, padding])
                 pieces, size_bytes = [rest], len(rest)
     except DamagedFileError as error:
         damage = error
     if last := b"".join(pieces):
-        yield last
+        yield last + padding
     if damage:
         raise damage
 

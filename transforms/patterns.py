@@ -7,6 +7,7 @@ with year and offset, which becomes NAME, in UTC.
 """
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import polars as pl
 
@@ -35,7 +36,8 @@ class Pattern:
     `also`: further tables that the same line fills, each with the column that must be known for it.
     `daemons`: last parts of the tag that write it (empty: any). `starts`: literal beginnings that make the
     regex worth trying (empty: any). `is_queued`: whether a queue id must, may (None) or must not stand before
-    the text. `listed`: a group that holds several addresses; each of them gets a row.
+    the text. `listed`: a group that holds several addresses; each of them gets a row. `fast_lane`: how the
+    fast lane (transforms/scanner.py) knows it as well: by a start alone, whatever follows, or by its fields.
     """
 
     name: str
@@ -48,18 +50,18 @@ class Pattern:
     constants: dict[str, str] = field(default_factory=dict)
     also: dict[str, str] = field(default_factory=dict)
     listed: str | None = None
+    fast_lane: Literal["start", "fields"] | None = None
+
+
+def worth_trying(patterns: tuple[Pattern, ...], lines: pl.DataFrame) -> list[Pattern]:
+    """Return the patterns that any of the lines may match: few lines are of few kinds."""
+    may_match = lines.select(_may_match(pattern).any().alias(str(at)) for at, pattern in enumerate(patterns))
+    return [pattern for pattern, is_any in zip(patterns, may_match, strict=True) if is_any[0]]
 
 
 def match(pattern: Pattern, rest: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Split lines (`daemon`, `queue_id`, `text`) into the pattern's, with its fields, and the others."""
-    may_match = pl.lit(True)
-    if pattern.daemons:
-        may_match &= pl.col("daemon").is_in(pattern.daemons)
-    if pattern.starts:
-        may_match &= pl.any_horizontal(pl.col("text").str.starts_with(s) for s in pattern.starts)
-    if pattern.is_queued is not None:
-        may_match &= pl.col("queue_id").is_not_null() == pattern.is_queued
-    may_match = may_match.fill_null(value=False)
+    may_match = _may_match(pattern)
     tried = rest.filter(may_match)
     if tried.is_empty():
         return tried, rest
@@ -69,6 +71,18 @@ def match(pattern: Pattern, rest: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFr
     matched = pl.concat([tried, fields], how="horizontal").filter(is_match)
     missed = tried.filter(~is_match)
     return _finished(pattern, matched), pl.concat([rest.filter(~may_match), missed])
+
+
+def _may_match(pattern: Pattern) -> pl.Expr:
+    """Tell cheaply which lines are worth the pattern's regex."""
+    may_match = pl.lit(True)
+    if pattern.daemons:
+        may_match &= pl.col("daemon").is_in(pattern.daemons)
+    if pattern.starts:
+        may_match &= pl.any_horizontal(pl.col("text").str.starts_with(s) for s in pattern.starts)
+    if pattern.is_queued is not None:
+        may_match &= pl.col("queue_id").is_not_null() == pattern.is_queued
+    return may_match.fill_null(value=False)
 
 
 def _finished(pattern: Pattern, matched: pl.DataFrame) -> pl.DataFrame:

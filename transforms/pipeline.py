@@ -29,8 +29,8 @@ from transforms.fleet import (
     read_fleet,
     with_found_hosts,
 )
-from transforms.ingest import NewSource, read_sources
-from transforms.lake import write_parquet
+from transforms.ingest import NewSource, Reads, read_sources
+from transforms.lake import without_sources, write_parquet
 from transforms.ledger import LakeFile, Ledger, QuarantineRow, SourceRecord
 from transforms.models import Model, load_models
 from transforms.plan import choose_zones, plan_reads
@@ -170,12 +170,19 @@ def ingest(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: Pr
         run_id=run_id,
         progress=lambda source: progress.advance(source.size_bytes),
     )
-    broken = _check_events(job.lake, reads.new_sources, run_id, checker) if reads.new_sources else []
+    broken = _check_events(job.lake, reads, run_id, checker) if reads.new_sources else []
     records = [_with_status(new.record, broken) for new in reads.new_sources]
+    replaced = ledger.files_of(record.source_id for record in records)
+    new_ids = {record.source_id for record in records}
+    quarantined_ids = {record.source_id for record in records if record.status == "quarantined"}
     ledger.record_sources(
         records,
         seen=[new.seen for new in reads.new_sources] + reads.seen_copies,
-        files=[file for new in reads.new_sources for file in new.files],
+        replaced=replaced,
+        files=[
+            *without_sources(job.lake, replaced, new_ids, run_id),
+            *without_sources(job.lake, reads.files, quarantined_ids, run_id),
+        ],
         findings=[
             *_source_findings(reads.new_sources, run_id),
             *_contract_findings(broken, records, run_id),
@@ -306,19 +313,18 @@ def _write_tables(lake: Path, ledger: Ledger, frames: dict[str, pl.DataFrame], r
     for table, frame in frames.items():
         path = Path(*table.split("."), f"{run_id}.parquet")
         write_parquet(frame, lake / path)
-        files.append(LakeFile(path.as_posix(), table, None, len(frame), run_id))
+        files.append(LakeFile(path.as_posix(), table, (), len(frame), run_id))
     ledger.replace_tables(files)
 
 
-def _check_events(lake: Path, new_sources: list[NewSource], run_id: str, checker: Checker) -> list[Finding]:
+def _check_events(lake: Path, reads: Reads, run_id: str, checker: Checker) -> list[Finding]:
     """Check only what is new, before anybody sees it."""
     contracts = load_contracts()
     files: dict[str, list[str]] = {}
-    for new in new_sources:
-        for file in new.files:
-            files.setdefault(file.table_name, []).append(file.path)
+    for file in reads.files:
+        files.setdefault(file.table_name, []).append(file.path)
     records = pl.DataFrame(
-        [asdict(new.record) for new in new_sources], schema_overrides=Ledger.schema("source_files")
+        [asdict(new.record) for new in reads.new_sources], schema_overrides=Ledger.schema("source_files")
     )
     checked = [contracts[table] for table in files]
     with _check_database(lake, f"{run_id}.events") as (database, connection):

@@ -50,6 +50,7 @@ POSTFIX_PATTERNS = (
             r"(?:dsn=(?P<dsn>[0-9]+\.[0-9]+\.[0-9]+), )?"
             r"status=(?P<status>[A-Za-z-]+) \((?:(?P<reason>.*)\)|(?P<reason_bare>.*))$"
         ),
+        fast_lane="fields",
         samples=(
             "to=, relay=localhost[127.0.0.1]:10025, delay=0.03, delays=0.01/0/0.02/0, dsn=4.4.2, "
             "status=deferred (lost connection with localhost[127.0.0.1] while receiving the initial "
@@ -68,6 +69,7 @@ POSTFIX_PATTERNS = (
             r"^from=<(?P<sender>.*)>, size=(?P<size_bytes>[0-9]+), "
             r"nrcpt=(?P<recipient_count>[0-9]+) \(queue active\)$"
         ),
+        fast_lane="fields",
         samples=("from=<sender@example.com>, size=11679, nrcpt=1 (queue active)",),
     ),
     Pattern(
@@ -77,6 +79,7 @@ POSTFIX_PATTERNS = (
         is_queued=True,
         starts=("message-id=", "resent-message-id="),
         regex=r"^(?:resent-)?message-id=(?P<message_id>.*)$",
+        fast_lane="fields",
         samples=("message-id=<452e.0003.0000@example.com>",),
     ),
     Pattern(
@@ -92,6 +95,7 @@ POSTFIX_PATTERNS = (
             r"(?:, sasl_sender=.*?)?(?:, orig_queue_id=(?P<original_queue_id>[^,]*))?"
             r"(?:, orig_client=.*)?$"
         ),
+        fast_lane="fields",
         samples=("client=mail.example.com[192.0.2.7]",),
     ),
     Pattern(
@@ -111,6 +115,7 @@ POSTFIX_PATTERNS = (
         is_queued=True,
         starts=("removed",),
         regex=r"^removed(?: \((?:canceled|discarded)\))?$",
+        fast_lane="fields",
         samples=("removed",),
         constants={"removal_kind": "removed"},
     ),
@@ -220,6 +225,7 @@ POSTFIX_PATTERNS = (
             regex=rf"^(?P<message>{_begins(starts, then)})$",
             samples=(sample,),
             constants={"line_kind": line_kind},
+            fast_lane="start" if starts and not then else None,
         )
         for line_kind, daemons, starts, then, sample in (
             (
@@ -379,6 +385,7 @@ POSTFIX_PATTERNS = (
             starts=starts,
             regex=rf"^{_begins(starts, then)}$",
             samples=(sample,),
+            fast_lane="start" if starts and not then else None,
         )
         for name, daemons, starts, then, sample in (
             (
@@ -433,8 +440,12 @@ POSTFIX_PATTERNS = (
             (
                 "encrypted session",  # tls/tls_misc.c
                 (),
-                ("Anonymous ", "Untrusted ", "Trusted ", "Verified "),
-                "TLS connection (?:established|reused) ",
+                tuple(
+                    f"{trust} TLS connection {what} "
+                    for trust in ("Anonymous", "Untrusted", "Trusted", "Verified")
+                    for what in ("established", "reused")
+                ),
+                "",
                 "Untrusted TLS connection established to mx.example.com[192.0.2.9]:25: TLSv1.2 with cipher "
                 "ECDHE-RSA-AES256-SHA384 (256/256 bits)",
             ),

@@ -1,6 +1,7 @@
 """The tables that log lines become: their columns and types, as design.md names them."""
 
 import polars as pl
+import pyarrow as pa
 
 NOISE = "noise"
 UNPARSED = "unparsed_lines"
@@ -104,4 +105,34 @@ _OWN_COLUMNS: dict[str, Columns] = {
 }
 EVENT_TABLES: dict[str, pl.Schema] = {
     name: pl.Schema(columns | LOGGED_AT | PROVENANCE) for name, columns in _OWN_COLUMNS.items()
+}
+# Columns of few different values, which are numbered already when they are read.
+CATEGORIES = frozenset(
+    {
+        *("host", "instance", "program", "year_source", "zone_source", "source_id"),
+        *("relay_host", "relay_address", "mailer", "tls", "dsn", "status", "removal_kind", "line_kind"),
+        *("event_kind", "level", "component", "restart_trigger", "queue_name", "tool", "setting"),
+        "transaction_kind",
+    }
+)
+# Columns whose values come again and again within a file: its writer numbers them. The other texts and
+# numbers are best written as they are (docs/performance.md).
+REPEATED = frozenset({"pid", "client_host", "client_address", "relay_port", "connection_use_count"})
+_ARROW_TYPES: dict[pl.DataType, pa.DataType] = {
+    String: pa.string(),
+    Int32: pa.int32(),
+    Int64: pa.int64(),
+    Float64: pa.float64(),
+    Boolean: pa.bool_(),
+    UTC_TIME: pa.timestamp("us", "UTC"),
+}
+CATEGORY = pa.dictionary(pa.int32(), pa.string())
+ARROW_SCHEMAS: dict[str, pa.Schema] = {
+    table: pa.schema(
+        [
+            (name, CATEGORY if name in CATEGORIES and dtype == String else _ARROW_TYPES[dtype])
+            for name, dtype in schema.items()
+        ]
+    )
+    for table, schema in EVENT_TABLES.items()
 }

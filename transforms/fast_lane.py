@@ -1,0 +1,413 @@
+"""Blocks of a maillog to Arrow tables of events and the lines left over: the fast lane around the scanner.
+
+It knows the lines whose patterns say so (patterns.Pattern.fast_lane), and gives for each what the general
+lane (transforms/events.py) would give; tests/test_lanes.py holds the two against each other.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import cache
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from transforms import scanner
+from transforms.clock import YearWindow, Zone
+from transforms.events import LINE_COUNTS, Reading, describe_tag, split_lines
+from transforms.postfix import POSTFIX_PATTERNS, QUEUE_MANAGERS
+from transforms.stamps import NO_TIME, SECOND
+from transforms.syslog import SYSLOG_PATTERNS
+from transforms.tables import ARROW_SCHEMAS, CATEGORY, NOISE, UTC_TIME
+from transforms.words import PADDING, WORD_BYTES, Bools, Bytes, Int32s, Int64s, copy_spans, number_spans
+
+MOST_TAGS = 128
+# Rows of one family, and runs of line counts, that a scan has room for; more are fetched in several goes.
+ROW_ROOM = 16_384
+COUNT_ROOM = 4_096
+# A column with more different values than this in a block is numbered by pyarrow, which knows no limit.
+MOST_CATEGORIES = 4_096
+
+ZEROS = pa.array(np.zeros(ROW_ROOM, np.int32))
+UTC_TIME_OF_ARROW = pa.timestamp("us", "UTC")
+
+TABLES = {
+    scanner.DELIVERY: "delivery_attempts",
+    scanner.ACTIVATION: "queue_activations",
+    scanner.REMOVAL: "queue_removals",
+    scanner.MESSAGE_ID: "message_ids",
+    scanner.CLIENT: "clients",
+    scanner.OTHER: "other_lines",
+    scanner.NOISE: NOISE,
+}
+SPANS = {
+    scanner.DELIVERY: {
+        "queue_id": scanner.QUEUE_ID,
+        "recipient": scanner.RECIPIENT,
+        "original_recipient": scanner.ORIGINAL_RECIPIENT,
+        "relay_host": scanner.RELAY_HOST,
+        "relay_address": scanner.RELAY_ADDRESS,
+        "dsn": scanner.DSN,
+        "status": scanner.STATUS,
+        "reason": scanner.REASON,
+    },
+    scanner.ACTIVATION: {"queue_id": scanner.QUEUE_ID, "sender": scanner.SENDER},
+    scanner.REMOVAL: {"queue_id": scanner.QUEUE_ID},
+    scanner.MESSAGE_ID: {"queue_id": scanner.QUEUE_ID, "message_id": scanner.MESSAGE},
+    scanner.CLIENT: {
+        "queue_id": scanner.QUEUE_ID,
+        "client_host": scanner.CLIENT_HOST,
+        "client_address": scanner.CLIENT_ADDRESS,
+        "sasl_username": scanner.SASL_USERNAME,
+        "original_queue_id": scanner.ORIGINAL_QUEUE_ID,
+    },
+    scanner.OTHER: {"queue_id": scanner.QUEUE_ID, "message": scanner.MESSAGE},
+}
+INTEGERS = {
+    scanner.DELIVERY: {
+        "relay_port": scanner.RELAY_PORT,
+        "connection_use_count": scanner.CONNECTION_USES,
+    },
+    scanner.ACTIVATION: {
+        "size_bytes": scanner.SIZE_BYTES,
+        "recipient_count": scanner.RECIPIENT_COUNT,
+    },
+}
+DECIMALS = {
+    "delay_seconds": 0,
+    "before_qmgr_seconds": 1,
+    "in_qmgr_seconds": 2,
+    "connection_setup_seconds": 3,
+    "transmission_seconds": 4,
+}
+
+
+@dataclass
+class LeftOver:
+    """Lines for the general lane: their bytes, their numbers, and the stamps that were read around them.
+
+    `stamp_before` is the latest since the left-over line before, `stamp_after` the first until the next one,
+    NO_TIME for none; `is_dated_before` and `is_dated_after` tell whether these bear year and offset.
+    """
+
+    source_id: str
+    content: bytes
+    line_number: Int64s
+    stamp_before: Int64s
+    is_dated_before: Bools
+    stamp_after: Int64s
+    is_dated_after: Bools
+
+    def follow(self, stamp: tuple[int, bool] | None) -> None:
+        """Take over the latest stamp of the blocks before, if there was none since."""
+        if stamp and self.stamp_before[0] == NO_TIME:
+            self.stamp_before[0], self.is_dated_before[0] = stamp
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """What the fast lane made of a block: tables, counts (events.LINE_COUNTS), and the rest in file order.
+
+    `last_stamp` is the latest after the last line left over, and whether it bears year and offset.
+    """
+
+    line_count: int
+    tables: dict[str, list[pa.Table]]
+    line_counts: list[pl.DataFrame]
+    left_over: list[LeftOver]
+    last_stamp: tuple[int, bool] | None
+
+
+class FastLane:
+    """Scans blocks, from any number of threads at a time; what it learns of tags serves all."""
+
+    def __init__(self) -> None:
+        self._prefixes, self._line_kinds = _prefixes()
+        self._tags = scanner.Tags(
+            name=np.zeros((MOST_TAGS, scanner.LONGEST_TAG + WORD_BYTES), np.uint8),
+            size=np.zeros(MOST_TAGS, np.int64),
+            meaning=np.zeros(MOST_TAGS, np.int64),
+            writes=np.zeros(MOST_TAGS, np.int64),
+            prefixes=np.full((MOST_TAGS, len(self._prefixes.size) + 1), -1),
+            known=np.zeros(1, np.int64),
+        )
+        self._instances: list[str | None] = []
+        self._programs: list[str | None] = []
+        self._learning = threading.Lock()
+        self._scratch = threading.local()
+
+    padding = PADDING
+    """What must stand behind the lines of a block."""
+
+    def has_stamp(self, block: bytes, size_bytes: int, reading: Reading) -> bool:
+        """Tell whether any line of a block begins with a stamp."""
+        midnights = _midnights(reading.year, reading.zone)
+        return bool(scanner.has_stamp(np.frombuffer(block, np.uint8), size_bytes, midnights))
+
+    def scan(self, content: bytes, size_bytes: int, reading: Reading) -> Scanned:
+        """Scan a block of whole lines, numbered from 1."""
+        block = np.frombuffer(content, np.uint8)
+        rows, counts = self._room()
+        midnights = _midnights(reading.year, reading.zone)
+        state = np.zeros(scanner.STATE_SIZE, np.int64)
+        state[scanner.LAST_STAMP] = NO_TIME
+        tables: dict[str, list[pa.Table]] = {}
+        line_counts: list[pl.DataFrame] = []
+        left_over: list[LeftOver] = []
+        why = scanner.FULL
+        while why != scanner.DONE:
+            if why == scanner.NEW_TAG:
+                self._learn(bytes(block[state[scanner.TAG_START] : state[scanner.TAG_END]]))
+            else:
+                rows.used[:] = 0
+                counts.used[:] = 0
+                counts.current[:] = -1
+            why = scanner.scan(block, size_bytes, midnights, self._tags, self._prefixes, rows, counts, state)
+            if why != scanner.NEW_TAG:
+                for family, table in TABLES.items():
+                    if rows.used[family]:
+                        made = self._table(family, table, block, rows, reading)
+                        tables.setdefault(table, []).append(made)
+                line_counts.append(_line_counts(counts, reading))
+                if rows.used[scanner.LEFT_OVER]:
+                    left_over.append(_left_over(block, rows, reading.source_id))
+        last_stamp = int(state[scanner.LAST_STAMP])
+        return Scanned(
+            line_count=int(state[scanner.LINES_BEFORE]),
+            tables=tables,
+            line_counts=line_counts,
+            left_over=left_over,
+            last_stamp=None if last_stamp == NO_TIME else (last_stamp, bool(state[scanner.IS_LAST_DATED])),
+        )
+
+    @staticmethod
+    def to_frame(left_over: Sequence[LeftOver]) -> pl.DataFrame:
+        """Return lines left over as the general lane takes them (events.Parser.parse)."""
+        lines = pl.concat(split_lines(part.content, int(part.line_number[0])) for part in left_over)
+        sizes = [len(part.line_number) for part in left_over]
+        numbers = {
+            name: np.concatenate([getattr(part, name) for part in left_over])
+            for name in ("line_number", "stamp_before", "is_dated_before", "stamp_after", "is_dated_after")
+        }
+        return lines.with_columns(
+            source_id=pl.Series(np.repeat([part.source_id for part in left_over], sizes)),
+            line_number=pl.Series(numbers["line_number"]),
+            stamp_before=_stamps(numbers["stamp_before"], numbers["is_dated_before"]),
+            stamp_after=_stamps(numbers["stamp_after"], numbers["is_dated_after"]),
+        )
+
+    def _room(self) -> tuple[scanner.Rows, scanner.Counts]:
+        """Return this thread's own room for what a scan finds."""
+        if not hasattr(self._scratch, "room"):
+            families = scanner.FAMILY_COUNT
+            self._scratch.room = (
+                scanner.Rows(
+                    used=np.zeros(families, np.int64),
+                    logged_at=np.zeros((families, ROW_ROOM), np.int64),
+                    is_dated=np.zeros((families, ROW_ROOM), np.uint8),
+                    line_number=np.zeros((families, ROW_ROOM), np.int64),
+                    tag=np.zeros((families, ROW_ROOM), np.int64),
+                    pid=np.zeros((families, ROW_ROOM), np.int64),
+                    spans=np.zeros((families, ROW_ROOM, scanner.FIELD_COUNT, 2), np.int32),
+                    integers=np.zeros((families, ROW_ROOM, 2), np.int64),
+                    decimals=np.zeros((ROW_ROOM, scanner.DECIMAL_COUNT)),
+                ),
+                scanner.Counts(
+                    used=np.zeros(1, np.int64),
+                    current=np.zeros(families, np.int64),
+                    family=np.zeros(COUNT_ROOM, np.int64),
+                    line_count=np.zeros(COUNT_ROOM, np.int64),
+                    span=np.zeros(COUNT_ROOM, np.int64),
+                    first_logged_at=np.zeros(COUNT_ROOM, np.int64),
+                    last_logged_at=np.zeros(COUNT_ROOM, np.int64),
+                ),
+            )
+        room: tuple[scanner.Rows, scanner.Counts] = self._scratch.room
+        return room
+
+    def _learn(self, tag: bytes) -> None:
+        """Tell the scanner what a tag says of its lines."""
+        with self._learning:
+            tags = self._tags
+            known = int(tags.known[0])
+            if known == MOST_TAGS or any(
+                tags.size[n] == len(tag) and bytes(tags.name[n, : len(tag)]) == tag for n in range(known)
+            ):
+                return
+            told = describe_tag(tag.decode())
+            self._instances.append(told.instance)
+            self._programs.append(told.program)
+            tags.name[known, : len(tag)] = np.frombuffer(tag, np.uint8)
+            tags.size[known] = len(tag)
+            if told.is_postfix:
+                tags.meaning[known] = scanner.POSTFIX_TAG
+                tags.writes[known] = (
+                    scanner.QMGR * (told.daemon in QUEUE_MANAGERS)
+                    | scanner.CLEANUP * (told.daemon == "cleanup")
+                    | scanner.SMTPD * (told.daemon == "smtpd")
+                )
+                its = [n for n, by in enumerate(_prefix_daemons()) if not by or told.daemon in by]
+                tags.prefixes[known, : len(its)] = its
+            elif not told.is_sendmail and not any(told.daemon in by.daemons for by in SYSLOG_PATTERNS):
+                tags.meaning[known] = scanner.FOREIGN_TAG
+            # The scanner of another thread looks at a tag only once it is counted.
+            tags.known[0] = known + 1
+
+    def _table(self, family: int, table: str, block: Bytes, rows: scanner.Rows, reading: Reading) -> pa.Table:
+        """Return a family's rows as a table of events."""
+        used = int(rows.used[family])
+        tags = rows.tag[family, :used]
+        line_kinds = self._line_kinds
+        made: dict[str, Callable[[], pa.Array]] = {
+            "host": lambda: _constant(reading.host, used),
+            "source_id": lambda: _constant(reading.source_id, used),
+            "year_source": lambda: _by_stamp(reading.year.source, rows.is_dated[family, :used]),
+            "zone_source": lambda: _by_stamp(reading.zone.source, rows.is_dated[family, :used]),
+            "instance": lambda: _by_number(self._instances, tags),
+            "program": lambda: _by_number(self._programs, tags),
+            "pid": lambda: _integers(rows.pid[family, :used], pa.int32()),
+            "logged_at": lambda: pa.array(rows.logged_at[family, :used].copy()).view(UTC_TIME_OF_ARROW),
+            "line_number": lambda: pa.array(rows.line_number[family, :used].copy()),
+            "removal_kind": lambda: _constant("removed", used),
+            "line_kind": lambda: _by_number(line_kinds, rows.integers[family, :used, scanner.LINE_KIND]),
+        }
+        spans, integers = SPANS[family], INTEGERS.get(family, {})
+        columns = []
+        for field in ARROW_SCHEMAS[table]:
+            name = field.name
+            if name in spans:
+                its = rows.spans[family, :used, spans[name]]
+                columns.append(_categories(block, its) if field.type == CATEGORY else _strings(block, its))
+            elif name in integers:
+                columns.append(_integers(rows.integers[family, :used, integers[name]], field.type))
+            elif name in DECIMALS and family == scanner.DELIVERY:
+                columns.append(pa.array(rows.decimals[:used, DECIMALS[name]]))
+            elif name in made:
+                columns.append(made[name]())
+            else:
+                columns.append(pa.nulls(used, field.type))
+        return pa.Table.from_arrays(columns, schema=ARROW_SCHEMAS[table])
+
+
+def _prefixes() -> tuple[scanner.Prefixes, list[str | None]]:
+    """Return the beginnings that tell a pattern of Postfix alone, and the line kind of each."""
+    patterns = [(start.encode(), p) for p in POSTFIX_PATTERNS if p.fast_lane == "start" for start in p.starts]
+    text = np.zeros((len(patterns), 64 + WORD_BYTES), np.uint8)
+    for number, (start, _) in enumerate(patterns):
+        text[number, : len(start)] = np.frombuffer(start, np.uint8)
+    return (
+        scanner.Prefixes(
+            text=text,
+            size=np.array([len(start) for start, _ in patterns]),
+            family=np.array([scanner.NOISE if p.table == NOISE else scanner.OTHER for _, p in patterns]),
+        ),
+        [p.constants.get("line_kind") for _, p in patterns],
+    )
+
+
+def _prefix_daemons() -> Iterator[tuple[str, ...]]:
+    return (p.daemons for p in POSTFIX_PATTERNS if p.fast_lane == "start" for _ in p.starts)
+
+
+@cache
+def _midnights(year: YearWindow, zone: Zone) -> Int64s:
+    """Return the UTC midnight that each day means, by month * 32 + day: NO_TIME where it takes more to tell.
+
+    That is a day that no calendar has, and one on which the clocks change: there, the order of lines counts.
+    """
+    midnights = np.full(13 * 32, NO_TIME)
+    for month in range(1, 13):
+        for day in range(1, 32):
+            on = year.resolve(month, day)
+            if on and on < date.max:
+                begins, ends = zone.midnight(on), zone.midnight(on + timedelta(days=1))
+                if ends - begins == timedelta(days=1):
+                    midnights[month * 32 + day] = int(begins.timestamp()) * SECOND
+    return midnights
+
+
+def _left_over(block: Bytes, rows: scanner.Rows, source_id: str) -> LeftOver:
+    family, used = scanner.LEFT_OVER, int(rows.used[scanner.LEFT_OVER])
+    # With the newline behind each: the block's padding has one for a last line without.
+    spans = rows.spans[family, :used, 0] + np.array([0, 1], np.int32)
+    _, content, _ = copy_spans(block, spans)
+    integers = rows.integers[family, :used]
+    return LeftOver(
+        source_id=source_id,
+        content=content.tobytes(),
+        line_number=rows.line_number[family, :used].copy(),
+        stamp_before=rows.logged_at[family, :used].copy(),
+        is_dated_before=rows.is_dated[family, :used].astype(bool),
+        stamp_after=integers[:, scanner.STAMP_AFTER].copy(),
+        is_dated_after=integers[:, scanner.IS_DATED_AFTER].astype(bool),
+    )
+
+
+def _stamps(times: Int64s, is_dated: Bools) -> pl.Series:
+    """Return stamps (events.STAMP), NULL where there is no time."""
+    at = pl.col("at")
+    stamp = pl.struct(at=at.cast(UTC_TIME), has_year="is_dated", has_offset="is_dated")
+    frame = pl.DataFrame({"at": times, "is_dated": is_dated})
+    return frame.select(pl.when(at != NO_TIME).then(stamp)).to_series()
+
+
+def _line_counts(counts: scanner.Counts, reading: Reading) -> pl.DataFrame:
+    used = int(counts.used[0])
+    values = {
+        "host": [reading.host] * used,
+        "log_kind": [reading.log_kind] * used,
+        "table_name": [TABLES[family] for family in counts.family[:used]],
+        "line_count": counts.line_count[:used].copy(),
+        "span": counts.span[:used].copy(),
+        "first_logged_at": counts.first_logged_at[:used].copy(),
+        "last_logged_at": counts.last_logged_at[:used].copy(),
+        "source_id": [reading.source_id] * used,
+    }
+    # By column, since a cast of a frame takes a query.
+    return pl.DataFrame([pl.Series(name, values[name]).cast(dtype) for name, dtype in LINE_COUNTS.items()])
+
+
+def _constant(value: str, size: int) -> pa.Array:
+    return pa.DictionaryArray.from_arrays(ZEROS[:size], pa.array([value], pa.string()))
+
+
+def _by_stamp(source: str, is_dated: Bytes) -> pa.Array:
+    """Say how a part of the stamp was found: the line itself tells it, or the source of the whole file."""
+    if not is_dated.any():
+        return _constant(source, len(is_dated))
+    return pa.DictionaryArray.from_arrays(pa.array(is_dated.astype(np.int32)), pa.array([source, "line"]))
+
+
+def _by_number(values: list[str | None], numbers: Int64s) -> pa.Array:
+    """Return the values with these numbers, each different one once in the dictionary."""
+    known = list(dict.fromkeys(value for value in values if value is not None))
+    codes = np.array([-1 if value is None else known.index(value) for value in values], np.int32)[numbers]
+    return _numbered(codes, pa.array(known, pa.string()))
+
+
+def _integers(numbers: Int64s, dtype: pa.DataType) -> pa.Array:
+    is_none = numbers == -1
+    return pa.array(numbers.astype(dtype.to_pandas_dtype()), mask=is_none if is_none.any() else None)
+
+
+def _strings(block: Bytes, spans: Any) -> pa.Array:
+    offsets, content, present = copy_spans(block, spans)
+    buffers = [pa.py_buffer(present), pa.py_buffer(offsets), pa.py_buffer(content)]
+    return pa.Array.from_buffers(pa.string(), len(spans), buffers)
+
+
+def _categories(block: Bytes, spans: Any) -> pa.Array:
+    codes, firsts = number_spans(block, spans, MOST_CATEGORIES)
+    if len(codes) < len(spans):
+        return _strings(block, spans).dictionary_encode()
+    return _numbered(codes, _strings(block, spans[firsts]))
+
+
+def _numbered(codes: Int32s, values: pa.Array) -> pa.Array:
+    """Return the values with these numbers, NULL for -1."""
+    is_none = codes < 0
+    indices = pa.array(codes, mask=is_none if is_none.any() else None)
+    return pa.DictionaryArray.from_arrays(indices, values, safe=False)
