@@ -55,6 +55,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@echo "installing the locked dependencies into .venv"
 	@grep -A1000 '^uv==' requirements.lock | awk 'NR==1 || /^    --hash/ {print; next} {exit}' > .venv/uv.lock
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r .venv/uv.lock
-	@VIRTUAL_ENV=.venv $(BIN)/uv pip sync -q --require-hashes requirements.lock
+	@VIRTUAL_ENV=.venv $(BIN)/uv pip sync -q --require-hashes --compile-bytecode requirements.lock
 	@VIRTUAL_ENV=.venv $(BIN)/uv pip install -q --no-deps --no-build-isolation --offline -e .
+	@$(BIN)/python -m compileall -q flows transforms  # halves every start where Python may not write byte code
 	@touch $@

@@ -16,10 +16,10 @@ from pydantic_settings import (
 )
 
 from transforms.analyze import Thresholds
-from transforms.clock import Zone
 from transforms.pipeline import Job
 from transforms.problems import MaillagError
 from transforms.trend import LogRules, why_unsound
+from transforms.zone import Zone
 
 PREFIX = "MAILLAG_"
 # Where the file of settings is, unless this variable names another.
