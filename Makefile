@@ -32,8 +32,8 @@ format: $(INSTALLED)
 
 # Writes docs/performance.md, in 20 to 25 minutes; Debian's programs are what maillag is measured beside.
 bench: $(INSTALLED)
-	@type igzip pflogsumm zstd >/dev/null 2>&1 || { echo "installing isal, pflogsumm and zstd"; \
-	  apt-get -qq update && apt-get -qq install -y --no-install-recommends isal pflogsumm zstd >/dev/null; }
+	@type igzip pflogsumm >/dev/null 2>&1 || { echo "installing isal and pflogsumm"; \
+	  apt-get -qq update && apt-get -qq install -y --no-install-recommends isal pflogsumm >/dev/null; }
 	@$(BIN)/python -m tests.bench
 
 docs: $(INSTALLED)

@@ -28,7 +28,7 @@ TITLES = {
     "gz_10x": "maillag, ten days gz",
 }
 PACKAGES = ("polars", "pyarrow", "duckdb", "isal")
-DEBIAN_PACKAGES = ("isal", "pflogsumm", "gzip", "zstd")
+DEBIAN_PACKAGES = ("isal", "pflogsumm")
 
 
 @dataclass(frozen=True)
