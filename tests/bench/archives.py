@@ -61,7 +61,7 @@ def write_archives(folder: Path, *, scale: float) -> Counter[str]:
     with zstd.open(_path(folder, "zst", ".zst"), "wb") as log:
         log.writelines(_blocks(plain))
     # For gzip that would be minutes.
-    with igzip.IGzipFile(_path(folder, "ten_days", ".gz"), "wb") as log:
+    with igzip.IGzipFile(_path(folder, "ten_days", ".gz"), "wb") as log:  # type: ignore[no-untyped-call]
         log.writelines(_ten_days(plain))
     with _open_gzip(_path(folder, "warm_up", ".gz")) as log:
         log.write(next(_blocks(plain)))
