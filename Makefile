@@ -30,7 +30,10 @@ format: $(INSTALLED)
 	@$(BIN)/ruff check -q --fix .
 	@$(BIN)/ruff format -q .
 
+# Writes docs/performance.md, in 20 to 25 minutes; Debian's programs are what maillag is measured beside.
 bench: $(INSTALLED)
+	@type igzip pflogsumm >/dev/null 2>&1 || { echo "installing isal and pflogsumm"; \
+	  apt-get -qq update && apt-get -qq install -y --no-install-recommends isal pflogsumm >/dev/null; }
 	@$(BIN)/python -m tests.bench
 
 docs: $(INSTALLED)
@@ -55,6 +58,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@echo "installing the locked dependencies into .venv"
 	@grep -A1000 '^uv==' requirements.lock | awk 'NR==1 || /^    --hash/ {print; next} {exit}' > .venv/uv.lock
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r .venv/uv.lock
-	@VIRTUAL_ENV=.venv $(BIN)/uv pip sync -q --require-hashes requirements.lock
+	@VIRTUAL_ENV=.venv $(BIN)/uv pip sync -q --require-hashes --compile-bytecode requirements.lock
 	@VIRTUAL_ENV=.venv $(BIN)/uv pip install -q --no-deps --no-build-isolation --offline -e .
+	@$(BIN)/python -m compileall -q flows transforms  # halves every start where Python may not write byte code
 	@touch $@

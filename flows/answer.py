@@ -17,8 +17,8 @@ from rich.text import Text
 from flows.layout import Column, plain, show_table
 from transforms.advice import load_advice
 from transforms.catalog import CATALOG_NAME
-from transforms.clock import Zone
 from transforms.problems import MaillagError
+from transforms.zone import Zone
 
 VERDICTS = {
     "effective": "flushed",

@@ -5,6 +5,7 @@ import os
 import tomllib
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import ConfigDict, ValidationError, field_validator
 from pydantic.dataclasses import dataclass as validated
@@ -16,10 +17,12 @@ from pydantic_settings import (
 )
 
 from transforms.analyze import Thresholds
-from transforms.clock import Zone
-from transforms.pipeline import Job
 from transforms.problems import MaillagError
 from transforms.trend import LogRules, why_unsound
+from transforms.zone import Zone
+
+if TYPE_CHECKING:
+    from transforms.pipeline import Job
 
 PREFIX = "MAILLAG_"
 # Where the file of settings is, unless this variable names another.
@@ -99,8 +102,11 @@ class Settings(BaseSettings):
         lake: Path | None = None,
         fleet_file: Path | None = None,
         hosts: tuple[str, ...] = (),
-    ) -> Job:
+    ) -> "Job":
         """Return what one run has to do; arguments come before settings."""
+        # 0.3 s that who only asks for the lake need not wait.
+        from transforms.pipeline import Job
+
         chosen = archive or self.archive
         if chosen is None:
             raise MaillagError(

@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 import yaml
 
-from transforms.clock import YearWindow, Zone
+from transforms.clock import YearWindow
 from transforms.events import ParsedBlock, Parser, Reading, split_lines
 from transforms.tables import NOISE, UNPARSED
+from transforms.zone import Zone
 
 CORPORA = Path(__file__).parents[2] / "shared" / "corpora"
 GROK_CASES = CORPORA / "postfix-grok-patterns" / "cases.yaml"

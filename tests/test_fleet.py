@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from transforms.clock import Zone
 from transforms.fleet import (
     HISTORY_SCHEMA,
     Fleet,
@@ -19,6 +18,7 @@ from transforms.fleet import (
 )
 from transforms.host_settings import SETTING_NAMES
 from transforms.problems import MaillagError
+from transforms.zone import Zone
 
 IMSVA = {
     "queue_run_delay_seconds": 900,

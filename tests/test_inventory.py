@@ -16,7 +16,6 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.clock import Zone
 from transforms.fleet import Fleet, Host, host_history, inventory_problems, read_fleet
 from transforms.host_settings import SETTING_NAMES, HostSettings
 from transforms.inventory import (
@@ -31,6 +30,7 @@ from transforms.inventory import (
 )
 from transforms.inventory_settings import inventory_settings
 from transforms.problems import MaillagError
+from transforms.zone import Zone
 
 FOLDER = Path(__file__).parent / "inventory"
 ROWS = pl.Schema(

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from transforms import events
 from transforms.archive import SourceFile, discover
-from transforms.clock import YearWindow, Zone
+from transforms.clock import YearWindow
 from transforms.events import ParsedBlock, Parser, Reading, split_lines
 from transforms.fleet import read_fleet
 from transforms.ingest import read_sources
@@ -32,6 +32,7 @@ from transforms.sendmail import SENDMAIL_PATTERNS
 from transforms.syslog import SYSLOG_PATTERNS
 from transforms.tables import EVENT_TABLES, NOISE, UNPARSED
 from transforms.trend import TRACKING_PATTERNS, LogRules, manager_patterns, system_event_patterns
+from transforms.zone import Zone
 
 FOLDER = Path(__file__).parent / "lines"
 # Folders of host folders: the sample fleet, and whatever archives the tests keep for themselves.

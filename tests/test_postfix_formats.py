@@ -12,8 +12,9 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.clock import YearWindow, Zone
+from transforms.clock import YearWindow
 from transforms.events import Parser, Reading, split_lines
+from transforms.zone import Zone
 
 # What may make a field look like the end of it, or like the next one.
 TRAPS = (

@@ -17,9 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transforms import lines
-from transforms.clock import LocalClock, YearWindow, Zone
+from transforms.clock import LocalClock, YearWindow
 from transforms.events import split_lines
 from transforms.lines import DamagedFileError, read_blocks
+from transforms.zone import Zone
 
 LINES = b"".join(b"Nov 24 10:00:00 gw postfix/qmgr[1]: %08X: removed\n" % n for n in range(2000))
 PACKERS: dict[str, Callable[[bytes], bytes]] = {

@@ -15,10 +15,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.clock import Zone
 from transforms.events import split_lines
 from transforms.snapshots import SnapshotParser
 from transforms.tables import NOISE, UNPARSED
+from transforms.zone import Zone
 
 FOLDER = Path(__file__).parent / "lines" / "queue_snapshot"
 SNAPSHOTS = "queue_snapshots"

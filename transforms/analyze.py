@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 import polars as pl
@@ -10,8 +11,10 @@ import polars as pl
 from transforms.advice import load_advice
 from transforms.catalog import create_tables, create_views
 from transforms.contracts import Contract
-from transforms.ledger import LakeFile
 from transforms.models import Model, run_models
+
+if TYPE_CHECKING:
+    from transforms.ledger import LakeFile
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ def build_marts(
     thresholds: Thresholds,
     run_id: str,
     progress: Callable[[Model], None] = lambda model: None,
-) -> list[LakeFile]:
+) -> "list[LakeFile]":
     """Run the models over the lake's files and the ledger's tables; return the new mart files.
 
     The thresholds that the marts were made with are written beside them. All stay unseen until the ledger
@@ -107,7 +110,10 @@ def build_marts(
         return [_write_table(connection, lake, table, run_id) for table in ("config.thresholds", *marts)]
 
 
-def _write_table(connection: duckdb.DuckDBPyConnection, lake: Path, table: str, run_id: str) -> LakeFile:
+def _write_table(connection: duckdb.DuckDBPyConnection, lake: Path, table: str, run_id: str) -> "LakeFile":
+    # SQLAlchemy takes 0.2 s, and settings import this module for its thresholds.
+    from transforms.ledger import LakeFile
+
     path = Path(*table.split("."), f"{run_id}.parquet")
     (lake / path).parent.mkdir(parents=True, exist_ok=True)
     target = str(lake / path).replace("'", "''")

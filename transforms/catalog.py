@@ -3,12 +3,16 @@
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import duckdb
-import polars as pl
 
-from transforms.contracts import Contract
+# For types alone: who reads a published catalog would wait 0.2 s for them.
+if TYPE_CHECKING:
+    import polars as pl
+
+    from transforms.contracts import Contract
 
 CATALOG_NAME = "maillag.duckdb"
 # The version of the file format: DuckDB 1.5 clients read it as well.
@@ -34,7 +38,7 @@ def create_views(
     connection: duckdb.DuckDBPyConnection,
     lake: Path,
     *,
-    contracts: Iterable[Contract],
+    contracts: "Iterable[Contract]",
     files: Mapping[str, Iterable[str]],
 ) -> None:
     """Create a view over the explicit files of each contract's table; one without files is empty."""
@@ -51,7 +55,7 @@ def create_views(
         connection.execute(f"create view {contract.table} as {query}")
 
 
-def create_tables(connection: duckdb.DuckDBPyConnection, frames: Mapping[str, pl.DataFrame]) -> None:
+def create_tables(connection: duckdb.DuckDBPyConnection, frames: "Mapping[str, pl.DataFrame]") -> None:
     """Create a table from each frame."""
     for table, frame in frames.items():
         _create_schema_of(connection, table)
@@ -64,8 +68,8 @@ def publish(
     lake: Path,
     *,
     files: Mapping[str, Iterable[str]],
-    frames: Mapping[str, pl.DataFrame],
-    contracts: Iterable[Contract],
+    frames: "Mapping[str, pl.DataFrame]",
+    contracts: "Iterable[Contract]",
     run_id: str,
 ) -> Path:
     """Build the catalog aside and put it in place by one rename; readers see the old or the new one."""

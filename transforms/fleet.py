@@ -12,7 +12,6 @@ from typing import Any
 
 import polars as pl
 
-from transforms.clock import Zone
 from transforms.host_settings import (
     LARGEST_INTEGER,
     MTAS,
@@ -27,6 +26,7 @@ from transforms.host_settings import (
 )
 from transforms.inventory_settings import NOTHING, InventorySettings, inventory_spans
 from transforms.problems import MaillagError, Problem
+from transforms.zone import Zone
 
 FLEET_FILE = "fleet.toml"
 HOST_FROM = ("folder", "line")

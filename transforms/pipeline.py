@@ -19,7 +19,6 @@ from transforms.advice import load_advice
 from transforms.analyze import Thresholds, build_marts
 from transforms.archive import discover
 from transforms.catalog import create_tables, create_views, publish
-from transforms.clock import Zone
 from transforms.contracts import Checker, Contract, Finding, load_contracts
 from transforms.fleet import (
     Fleet,
@@ -37,6 +36,7 @@ from transforms.plan import choose_zones, plan_reads
 from transforms.problems import MaillagError, Problem
 from transforms.tables import EVENT_TABLES
 from transforms.trend import LogRules
+from transforms.zone import Zone
 
 LOOK = "Its rows: maillag status --json"
 # What to do about a broken rule, by stage and by whether it is critical.

@@ -9,10 +9,11 @@ from typing import Any
 
 import polars as pl
 
-from transforms.clock import LocalClock, YearWindow, Zone
+from transforms.clock import LocalClock, YearWindow
 from transforms.headers import MONTHS
 from transforms.patterns import QUEUE_ID
 from transforms.tables import NOISE, UNPARSED
+from transforms.zone import Zone
 
 Row = dict[str, Any]
 
