@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -120,13 +121,13 @@ def build(lake: Path) -> None:
     from transforms.models import load_models
 
     seconds: dict[str, float] = {}
-    last = time.perf_counter()
+    # Each thread works on a batch of hosts of its own.
+    last: dict[int, float] = {}
 
-    def tick(model: Any) -> None:
-        nonlocal last
-        now = time.perf_counter()
-        seconds[model.name] = seconds.get(model.name, 0) + now - last
-        last = now
+    def tick(model: Any, share: float) -> None:
+        now = time.thread_time()
+        seconds[model.name] = seconds.get(model.name, 0) + now - last.get(threading.get_ident(), 0)
+        last[threading.get_ident()] = now
 
     files = lake_files(lake)
     marts = build_marts(
