@@ -23,7 +23,7 @@ FLEET_TABLES = frozenset({"staging.log_dates"})
 # Hosts are taken together until their events reach this size: a batch has costs of its own.
 BATCH_BYTES = 32 * 2**20
 # For all batches that are worked on at a time; what does not fit spills into the lake's own folder.
-MEMORY_MIB = 800
+MEMORY_MIB = 720
 # More would leave each of them too little memory.
 MOST_WORKERS = 4
 
