@@ -24,8 +24,8 @@ FLEET_TABLES = frozenset({"staging.log_dates"})
 BATCH_BYTES = 32 * 2**20
 # For all batches that are worked on at a time; what does not fit spills into the lake's own folder.
 MEMORY_MIB = 720
-# More would leave each of them too little memory.
-MOST_WORKERS = 4
+# Batches worked on at a time: two of half the memory each spill, which costs more than threads that wait.
+MOST_WORKERS = 1
 
 
 @dataclass(frozen=True)
