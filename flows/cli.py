@@ -307,7 +307,7 @@ class _ProgressBar:
     def start(self, stage: str, total: int) -> None:
         self._task = self._bar.add_task(stage, total=total or 1)
 
-    def advance(self, amount: int) -> None:
+    def advance(self, amount: float) -> None:
         self._bar.advance(self._task, amount)
 
 

@@ -1,17 +1,30 @@
-"""The lake's events to the marts: runs the SQL models over all hosts, into new immutable files."""
+"""The lake's events to the marts: runs the SQL models, batch of hosts by batch, into new immutable files."""
 
-from collections.abc import Callable, Iterable, Mapping
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import polars as pl
 
 from transforms.advice import load_advice
-from transforms.catalog import create_tables, create_views
+from transforms.catalog import create_tables, create_views, host_of_file, show_files
 from transforms.contracts import Contract
-from transforms.models import Model, run_models
+from transforms.models import Model, last_uses, make_table, needed_models, run_models
+
+# All that the models of one host need of the others.
+FLEET_TABLES = frozenset({"staging.log_dates"})
+# Hosts are taken together until their events reach this size: a batch has costs of its own.
+BATCH_BYTES = 32 * 2**20
+# For all batches that are worked on at a time; what does not fit spills into the lake's own folder.
+MEMORY_MIB = 720
+# Batches worked on at a time: two of half the memory each spill, which costs more than threads that wait.
+MOST_WORKERS = 1
 
 if TYPE_CHECKING:
     from transforms.ledger import LakeFile
@@ -79,6 +92,14 @@ def config_tables(thresholds: Thresholds) -> dict[str, pl.DataFrame]:
     return {"config.thresholds": pl.DataFrame([asdict(thresholds)]), "config.advice": advice}
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Some hosts, and their files of the lake by table name."""
+
+    hosts: tuple[str, ...]
+    files: Mapping[str, list[str]]
+
+
 def build_marts(
     lake: Path,
     *,
@@ -88,37 +109,104 @@ def build_marts(
     frames: Mapping[str, pl.DataFrame],
     thresholds: Thresholds,
     run_id: str,
-    progress: Callable[[Model], None] = lambda model: None,
+    progress: Callable[[Model, float], None] = lambda model, share: None,
 ) -> "list[LakeFile]":
     """Run the models over the lake's files and the ledger's tables; return the new mart files.
 
     The thresholds that the marts were made with are written beside them. All stay unseen until the ledger
-    lists them.
+    lists them. Batches of hosts are worked on side by side, each in a database of its own; `progress` is
+    told every model that was made, with the share of the hosts for which it was.
     """
-    with duckdb.connect(":memory:") as connection:
-        connection.execute("set timezone = 'UTC'")
-        connection.execute("set preserve_insertion_order = false")
-        # What does not fit into memory spills into the lake's own folder.
-        connection.execute("set temp_directory = $folder", {"folder": str(lake / "spill")})
-        given = {**frames, **config_tables(thresholds)}
-        read = frozenset().union(*(model.inputs for model in models)) - given.keys()
-        inputs = [c for c in contracts if c.table in read and not c.table.startswith("marts.")]
+    of_fleet = needed_models(models, FLEET_TABLES)
+    of_hosts = [model for model in models if model not in of_fleet]
+    given = {**frames, **config_tables(thresholds)}
+    read = frozenset().union(*(model.inputs for model in models)) - given.keys()
+    inputs = [c for c in contracts if c.table in read and not c.table.startswith("marts.")]
+    with _database(lake / f"spill.{run_id}") as connection:
         create_views(connection, lake, contracts=inputs, files=files)
         create_tables(connection, given)
-        run_models(connection, models, progress)
-        marts = [model.name for model in models if model.name.startswith("marts.")]
-        return [_write_table(connection, lake, table, run_id) for table in ("config.thresholds", *marts)]
+        run_models(connection, of_fleet)
+        of_all = [*FLEET_TABLES, *(table for table in read if table.startswith("fleet."))]
+        given |= {table: connection.table(table).pl() for table in of_all}
+        thresholds_file = _write(
+            connection, lake, "config.thresholds", "from config.thresholds", run_id=run_id
+        )
+    in_lake = [contract for contract in inputs if contract.table not in given]
+    batches = host_batches(lake, files, given["fleet.host_history"]["host"].unique())
+    cpu_count = os.cpu_count() or 1
+    workers = min(cpu_count, len(batches), MOST_WORKERS)
+
+    def build(number: int, batch: Batch) -> "list[LakeFile]":
+        settings = {"threads": cpu_count // workers, "memory_limit": f"{MEMORY_MIB // workers} MiB"}
+        with _database(lake / f"spill.{run_id}.{number}", **settings) as connection:
+            create_views(connection, lake, contracts=in_lake, files=batch.files)
+            create_tables(connection, {table: _of_hosts(rows, batch) for table, rows in given.items()})
+            marts = []
+            for model, unused in last_uses(of_hosts):
+                if model.name.startswith("marts."):
+                    marts.append(_write(connection, lake, model.name, model.sql, run_id=run_id, part=number))
+                    show_files(connection, lake, model.name, [marts[-1].path])
+                else:
+                    make_table(connection, model)
+                for table in unused:
+                    connection.execute(f"drop table {table}")
+                progress(model, 1 / len(batches))
+            return marts
+
+    with ThreadPoolExecutor(workers) as executor:
+        parts = list(executor.map(build, range(len(batches)), batches))
+    return [thresholds_file, *(file for part in parts for file in part)]
 
 
-def _write_table(connection: duckdb.DuckDBPyConnection, lake: Path, table: str, run_id: str) -> "LakeFile":
+def host_batches(lake: Path, files: Mapping[str, list[str]], hosts: Iterable[str]) -> list[Batch]:
+    """Return all hosts that have files or are among `hosts`, in name order, in batches of a fair size."""
+    of_host: dict[str, dict[str, list[str]]] = {host: {} for host in hosts}
+    for table, paths in files.items():
+        for path in paths:
+            if host := host_of_file(path):
+                of_host.setdefault(host, {}).setdefault(table, []).append(path)
+    chosen: list[list[str]] = []
+    size = BATCH_BYTES
+    for host, tables in sorted(of_host.items()):
+        if size >= BATCH_BYTES:
+            chosen.append([])
+            size = 0
+        chosen[-1].append(host)
+        size += sum((lake / path).stat().st_size for paths in tables.values() for path in paths)
+    return [
+        Batch(
+            tuple(names),
+            {table: [path for name in names for path in of_host[name].get(table, ())] for table in files},
+        )
+        for names in chosen or [[]]
+    ]
+
+
+@contextmanager
+def _database(spill: Path, **settings: Any) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a database in memory; what does not fit goes into a folder that is there no longer than it."""
+    config = {"preserve_insertion_order": False, "temp_directory": str(spill), **settings}
+    with duckdb.connect(":memory:", config=config) as connection:
+        connection.execute("set timezone = 'UTC'")
+        yield connection
+    shutil.rmtree(spill, ignore_errors=True)
+
+
+def _of_hosts(rows: pl.DataFrame, batch: Batch) -> pl.DataFrame:
+    return rows.filter(pl.col("host").is_in(batch.hosts)) if "host" in rows.columns else rows
+
+
+def _write(
+    connection: duckdb.DuckDBPyConnection, lake: Path, table: str, sql: str, *, run_id: str, part: int = 0
+) -> "LakeFile":
+    """Write the rows of a query to a new file of a table."""
     # SQLAlchemy takes 0.2 s, and settings import this module for its thresholds.
     from transforms.ledger import LakeFile
 
-    path = Path(*table.split("."), f"{run_id}.parquet")
+    path = Path(*table.split("."), f"{run_id}.{part}.parquet")
     (lake / path).parent.mkdir(parents=True, exist_ok=True)
     target = str(lake / path).replace("'", "''")
-    connection.execute(
-        f"copy (select * from {table} order by all) to '{target}' (format parquet, compression zstd)"
-    )
-    ((row_count,),) = connection.execute(f"select count(*) from {table}").fetchall()
+    ((row_count,),) = connection.execute(
+        f"copy ({sql}) to '{target}' (format parquet, compression zstd, compression_level 1)"
+    ).fetchall()
     return LakeFile(path.as_posix(), table, (), row_count, run_id)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import duckdb
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 CATALOG_NAME = "maillag.duckdb"
 # The version of the file format: DuckDB 1.5 clients read it as well.
 STORAGE_VERSION = "v1.5.0"
+HOST_PREFIX = "host="
 
 # DuckDB 1.5 knows IANA zones, but not the GMT+09:00 that a manager log writes.
 MACROS = """
@@ -44,15 +45,22 @@ def create_views(
     """Create a view over the explicit files of each contract's table; one without files is empty."""
     for contract in contracts:
         _create_schema_of(connection, contract.table)
-        paths = [_literal(str(lake.resolve() / path)) for path in files.get(contract.table, ())]
-        if paths:
-            query = f"select * from read_parquet([{', '.join(paths)}], hive_partitioning = false)"
+        if paths := list(files.get(contract.table, ())):
+            show_files(connection, lake, contract.table, paths)
         else:
             columns = (
                 f'cast(null as {column.data_type}) as "{name}"' for name, column in contract.columns.items()
             )
-            query = f"select {', '.join(columns)} where false"
-        connection.execute(f"create view {contract.table} as {query}")
+            connection.execute(f"create view {contract.table} as select {', '.join(columns)} where false")
+
+
+def show_files(connection: duckdb.DuckDBPyConnection, lake: Path, table: str, paths: Iterable[str]) -> None:
+    """Create a view over files of the lake, of which there is at least one."""
+    _create_schema_of(connection, table)
+    literals = ", ".join(_literal(str(lake.resolve() / path)) for path in paths)
+    connection.execute(
+        f"create view {table} as select * from read_parquet([{literals}], hive_partitioning = false)"
+    )
 
 
 def create_tables(connection: duckdb.DuckDBPyConnection, frames: "Mapping[str, pl.DataFrame]") -> None:
@@ -106,7 +114,13 @@ def attach_published(lake: Path) -> duckdb.DuckDBPyConnection:
 
 def host_folder(host: str) -> str:
     """Return the name of the lake's folders for a host, which may be called anything."""
-    return f"host={quote(host, safe='')}"
+    return f"{HOST_PREFIX}{quote(host, safe='')}"
+
+
+def host_of_file(path: str) -> str | None:
+    """Return the host whose events a file of the lake has, None for a table that is not kept by host."""
+    _, _, folder, *_ = path.split("/")
+    return unquote(folder.removeprefix(HOST_PREFIX)) if folder.startswith(HOST_PREFIX) else None
 
 
 def published_files(connection: duckdb.DuckDBPyConnection, table: str) -> list[Path]:

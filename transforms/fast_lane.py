@@ -31,8 +31,7 @@ COUNT_ROOM = 4_096
 # A column with more different values than this in a block is numbered by pyarrow, which knows no limit.
 MOST_CATEGORIES = 4_096
 
-ZEROS = pa.array(np.zeros(ROW_ROOM, np.int32))
-UTC_TIME_OF_ARROW = pa.timestamp("us", "UTC")
+NUMPY_TYPES = {pa.int32(): np.int32, pa.int64(): np.int64}
 
 TABLES = {
     scanner.DELIVERY: "delivery_attempts",
@@ -112,13 +111,20 @@ class Scanned:
     """What the fast lane made of a block: tables, counts (events.LINE_COUNTS), and the rest in file order.
 
     `last_stamp` is the latest after the last line left over, and whether it bears year and offset.
+    `line_numbers` are the memory of all columns of that name.
     """
 
     line_count: int
+    line_numbers: list[Int64s]
     tables: dict[str, list[pa.Table]]
     line_counts: list[pl.DataFrame]
     left_over: list[LeftOver]
     last_stamp: tuple[int, bool] | None
+
+    def number_after(self, lines_before: int) -> None:
+        """Count the lines on from those of the blocks before, which nobody has seen the tables without."""
+        for numbers in self.line_numbers:
+            numbers += lines_before
 
 
 class FastLane:
@@ -148,7 +154,7 @@ class FastLane:
         return bool(scanner.has_stamp(np.frombuffer(block, np.uint8), size_bytes, midnights))
 
     def scan(self, content: bytes, size_bytes: int, reading: Reading) -> Scanned:
-        """Scan a block of whole lines, numbered from 1."""
+        """Scan a block of whole lines, to be numbered by their place in the file (Scanned.number_after)."""
         block = np.frombuffer(content, np.uint8)
         rows, counts = self._room()
         midnights = _midnights(reading.year, reading.zone)
@@ -157,6 +163,7 @@ class FastLane:
         tables: dict[str, list[pa.Table]] = {}
         line_counts: list[pl.DataFrame] = []
         left_over: list[LeftOver] = []
+        line_numbers: list[Int64s] = []
         why = scanner.FULL
         while why != scanner.DONE:
             if why == scanner.NEW_TAG:
@@ -168,15 +175,18 @@ class FastLane:
             why = scanner.scan(block, size_bytes, midnights, self._tags, self._prefixes, rows, counts, state)
             if why != scanner.NEW_TAG:
                 for family, table in TABLES.items():
-                    if rows.used[family]:
-                        made = self._table(family, table, block, rows, reading)
+                    if used := int(rows.used[family]):
+                        line_numbers.append(rows.line_number[family, :used].copy())
+                        made = self._table(family, table, block, rows, reading, line_numbers[-1])
                         tables.setdefault(table, []).append(made)
                 line_counts.append(_line_counts(counts, reading))
                 if rows.used[scanner.LEFT_OVER]:
                     left_over.append(_left_over(block, rows, reading.source_id))
+                    line_numbers.append(left_over[-1].line_number)
         last_stamp = int(state[scanner.LAST_STAMP])
         return Scanned(
             line_count=int(state[scanner.LINES_BEFORE]),
+            line_numbers=line_numbers,
             tables=tables,
             line_counts=line_counts,
             left_over=left_over,
@@ -256,7 +266,15 @@ class FastLane:
             # The scanner of another thread looks at a tag only once it is counted.
             tags.known[0] = known + 1
 
-    def _table(self, family: int, table: str, block: Bytes, rows: scanner.Rows, reading: Reading) -> pa.Table:
+    def _table(
+        self,
+        family: int,
+        table: str,
+        block: Bytes,
+        rows: scanner.Rows,
+        reading: Reading,
+        line_numbers: Int64s,
+    ) -> pa.Table:
         """Return a family's rows as a table of events."""
         used = int(rows.used[family])
         tags = rows.tag[family, :used]
@@ -268,9 +286,11 @@ class FastLane:
             "zone_source": lambda: _by_stamp(reading.zone.source, rows.is_dated[family, :used]),
             "instance": lambda: _by_number(self._instances, tags),
             "program": lambda: _by_number(self._programs, tags),
-            "pid": lambda: _integers(rows.pid[family, :used], pa.int32()),
-            "logged_at": lambda: pa.array(rows.logged_at[family, :used].copy()).view(UTC_TIME_OF_ARROW),
-            "line_number": lambda: pa.array(rows.line_number[family, :used].copy()),
+            "pid": lambda: _numbers(rows.pid[family, :used].astype(np.int32), pa.int32()),
+            "logged_at": lambda: _numbers(
+                rows.logged_at[family, :used].copy(), pa.timestamp("us", "UTC"), NO_TIME
+            ),
+            "line_number": lambda: _numbers(line_numbers, pa.int64()),
             "removal_kind": lambda: _constant("removed", used),
             "line_kind": lambda: _by_number(line_kinds, rows.integers[family, :used, scanner.LINE_KIND]),
         }
@@ -282,9 +302,10 @@ class FastLane:
                 its = rows.spans[family, :used, spans[name]]
                 columns.append(_categories(block, its) if field.type == CATEGORY else _strings(block, its))
             elif name in integers:
-                columns.append(_integers(rows.integers[family, :used, integers[name]], field.type))
+                numbers = rows.integers[family, :used, integers[name]]
+                columns.append(_numbers(numbers.astype(NUMPY_TYPES[field.type]), field.type))
             elif name in DECIMALS and family == scanner.DELIVERY:
-                columns.append(pa.array(rows.decimals[:used, DECIMALS[name]]))
+                columns.append(_numbers(rows.decimals[:used, DECIMALS[name]].copy(), pa.float64()))
             elif name in made:
                 columns.append(made[name]())
             else:
@@ -371,43 +392,50 @@ def _line_counts(counts: scanner.Counts, reading: Reading) -> pl.DataFrame:
 
 
 def _constant(value: str, size: int) -> pa.Array:
-    return pa.DictionaryArray.from_arrays(ZEROS[:size], pa.array([value], pa.string()))
+    return pa.DictionaryArray.from_arrays(_numbers(np.zeros(size, np.int32), pa.int32()), _texts([value]))
 
 
 def _by_stamp(source: str, is_dated: Bytes) -> pa.Array:
     """Say how a part of the stamp was found: the line itself tells it, or the source of the whole file."""
     if not is_dated.any():
         return _constant(source, len(is_dated))
-    return pa.DictionaryArray.from_arrays(pa.array(is_dated.astype(np.int32)), pa.array([source, "line"]))
+    indices = _numbers(is_dated.astype(np.int32), pa.int32())
+    return pa.DictionaryArray.from_arrays(indices, _texts([source, "line"]))
 
 
-def _by_number(values: list[str | None], numbers: Int64s) -> pa.Array:
+def _by_number(values: Sequence[str | None], numbers: Int64s) -> pa.Array:
     """Return the values with these numbers, each different one once in the dictionary."""
     known = list(dict.fromkeys(value for value in values if value is not None))
     codes = np.array([-1 if value is None else known.index(value) for value in values], np.int32)[numbers]
-    return _numbered(codes, pa.array(known, pa.string()))
+    return _categories_by_code(codes, _texts(known))
 
 
-def _integers(numbers: Int64s, dtype: pa.DataType) -> pa.Array:
-    is_none = numbers == -1
-    return pa.array(numbers.astype(dtype.to_pandas_dtype()), mask=is_none if is_none.any() else None)
+def _categories(block: Bytes, spans: Int32s) -> pa.Array:
+    codes, firsts = number_spans(block, spans, MOST_CATEGORIES)
+    if len(codes) < len(spans):
+        return _strings(block, spans).dictionary_encode()
+    return _categories_by_code(codes, _strings(block, spans[firsts]))
 
 
-def _strings(block: Bytes, spans: Any) -> pa.Array:
+def _categories_by_code(codes: Int32s, values: pa.Array) -> pa.Array:
+    return pa.DictionaryArray.from_arrays(_numbers(codes, pa.int32()), values, safe=False)
+
+
+def _texts(values: Sequence[str]) -> pa.Array:
+    encoded = [value.encode() for value in values]
+    offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded))]
+    return pa.Array.from_buffers(pa.string(), len(encoded), buffers)
+
+
+def _strings(block: Bytes, spans: Int32s) -> pa.Array:
     offsets, content, present = copy_spans(block, spans)
     buffers = [pa.py_buffer(present), pa.py_buffer(offsets), pa.py_buffer(content)]
     return pa.Array.from_buffers(pa.string(), len(spans), buffers)
 
 
-def _categories(block: Bytes, spans: Any) -> pa.Array:
-    codes, firsts = number_spans(block, spans, MOST_CATEGORIES)
-    if len(codes) < len(spans):
-        return _strings(block, spans).dictionary_encode()
-    return _numbered(codes, _strings(block, spans[firsts]))
-
-
-def _numbered(codes: Int32s, values: pa.Array) -> pa.Array:
-    """Return the values with these numbers, NULL for -1."""
-    is_none = codes < 0
-    indices = pa.array(codes, mask=is_none if is_none.any() else None)
-    return pa.DictionaryArray.from_arrays(indices, values, safe=False)
+def _numbers(numbers: Any, dtype: pa.DataType, none: int = -1) -> pa.Array:
+    """Return numbers as they lie in memory, NULL for `none`; pa.array() would import pandas for it."""
+    is_known = numbers != none
+    present = None if is_known.all() else pa.py_buffer(np.packbits(is_known, bitorder="little"))
+    return pa.Array.from_buffers(dtype, len(numbers), [present, pa.py_buffer(numbers)])

@@ -18,8 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.compute as pc
 import xxhash
 
 from transforms.archive import SourceFile
@@ -283,15 +281,14 @@ class _Batch:
             self._take(source, job.result())
 
     def _take(self, source: _Source, scanned: "Scanned") -> None:
-        lines_before = source.line_count
+        scanned.number_after(source.line_count)
         source.line_count += scanned.line_count
         for table, parts in scanned.tables.items():
             for rows in parts:
-                self._writer.add_rows(table, _numbered_from(rows, lines_before))
+                self._writer.add_rows(table, rows)
         for counts in scanned.line_counts:
             self._writer.count(counts)
         for left_over in scanned.left_over:
-            left_over.line_number += lines_before
             left_over.follow(self._last_stamp)
             self._last_stamp = None
             self._left_over.append(left_over)
@@ -314,12 +311,6 @@ class _Batch:
                 source = self.sources[source_id]
                 source.first_unparsed = source.first_unparsed or (line_number, reason)
         self._writer.add(parsed)
-
-
-def _numbered_from(rows: pa.Table, lines_before: int) -> pa.Table:
-    """Return rows of a block with their line numbers in the file."""
-    at = rows.schema.get_field_index("line_number")
-    return rows.set_column(at, rows.schema.field(at), pc.add(rows.column(at), lines_before))
 
 
 class _Reader:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,7 +20,6 @@ from transforms.tables import ARROW_SCHEMAS, REPEATED
 # Rows of a table and day that are held back until they are written together.
 ROW_GROUP_ROWS = 65_536
 DAY_MICROSECONDS = 86_400_000_000
-UNKNOWN_DAY = "unknown"
 
 
 @dataclass
@@ -78,23 +78,36 @@ class EventWriter:
         """Take the events of the next lines; they are written once enough have come together."""
         self.count(parsed.line_counts)
         for table, frame in parsed.tables.items():
-            self.add_rows(table, to_arrow(table, frame))
+            days = frame.with_columns(_date=event_date()).partition_by(
+                "_date", as_dict=True, include_key=False
+            )
+            for (day,), part in days.items():
+                self._add(table, str(day), to_arrow(table, part))
 
     def count(self, line_counts: pl.DataFrame) -> None:
         """Take counts of lines (events.LINE_COUNTS)."""
         self._line_counts.append(line_counts)
 
     def add_rows(self, table: str, rows: pa.Table) -> None:
-        """Take rows of one table (tables.ARROW_SCHEMAS)."""
-        for day, part in _by_day(rows):
-            if (table, day) not in self._open:
-                folder = Path("events", table, self.host_folder, f"date={day}")
-                path = folder / f"{self.name}.{len(self._open)}.parquet"
-                self._open[table, day] = _OpenFile(self.lake / path, table)
-            file = self._open[table, day]
-            file.add(part)
-            if file.held_rows >= ROW_GROUP_ROWS:
-                file.write(self._pool)
+        """Take rows of one table (tables.ARROW_SCHEMAS), all of which bear a time."""
+        (times,) = rows.column("logged_at").chunks
+        day_numbers = np.frombuffer(times.buffers()[1], np.int64) // DAY_MICROSECONDS
+        first, last = day_numbers.min(), day_numbers.max()
+        if first == last:
+            self._add(table, _date(first), rows)
+            return
+        for day in np.unique(day_numbers):
+            self._add(table, _date(day), rows.filter(pa.array(day_numbers == day)))
+
+    def _add(self, table: str, day: str, rows: pa.Table) -> None:
+        if (table, day) not in self._open:
+            folder = Path("events", table, self.host_folder, f"date={day}")
+            path = folder / f"{self.name}.{len(self._open)}.parquet"
+            self._open[table, day] = _OpenFile(self.lake / path, table)
+        file = self._open[table, day]
+        file.add(rows)
+        if file.held_rows >= ROW_GROUP_ROWS:
+            file.write(self._pool)
 
     def finish(self) -> tuple[pl.DataFrame, list[LakeFile]]:
         """Write the rest; return the line counts and all lake files. Raises OSError."""
@@ -137,6 +150,11 @@ def without_sources(
             yield replace(
                 file, path=path.as_posix(), source_ids=others, row_count=rows.num_rows, run_id=run_id
             )
+
+
+def event_date() -> pl.Expr:
+    """Return the UTC date of an event; lines of a file in which nothing bears a time have none."""
+    return pl.col("logged_at").dt.date().cast(pl.String).fill_null("unknown")
 
 
 def to_arrow(table: str, frame: pl.DataFrame) -> pa.Table:
@@ -189,24 +207,5 @@ def write_parquet(rows: pl.DataFrame, path: Path) -> None:
     rows.write_parquet(path, compression="zstd", compression_level=1)
 
 
-def _by_day(rows: pa.Table) -> Iterator[tuple[str, pa.Table]]:
-    """Split rows by their UTC date; a line of a file in which nothing bears a time has none."""
-    times = rows.column("logged_at").cast(pa.int64())
-    days = pc.min_max(times).as_py()
-    if days["min"] is None:
-        yield UNKNOWN_DAY, rows
-        return
-    first, last = days["min"] // DAY_MICROSECONDS, days["max"] // DAY_MICROSECONDS
-    if first == last and not times.null_count:
-        yield _date(first), rows
-        return
-    day_numbers = pc.floor(pc.divide(times.cast(pa.float64()), float(DAY_MICROSECONDS))).cast(pa.int64())
-    for day in day_numbers.unique().to_pylist():
-        if day is None:
-            yield UNKNOWN_DAY, rows.filter(pc.is_null(day_numbers))
-        else:
-            yield _date(day), rows.filter(pc.equal(day_numbers, day))
-
-
 def _date(day_number: int) -> str:
-    return (date(1970, 1, 1) + timedelta(days=day_number)).isoformat()
+    return (date(1970, 1, 1) + timedelta(days=int(day_number))).isoformat()

@@ -1,7 +1,7 @@
 """SQL files to tables: finds the models, derives their order from the SQL, and runs them."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -58,17 +58,26 @@ def needed_models(models: list[Model], tables: Iterable[str]) -> list[Model]:
     return [model for model in models if model.name in needed]
 
 
-def run_models(
-    connection: duckdb.DuckDBPyConnection,
-    models: list[Model],
-    progress: Callable[[Model], None] = lambda model: None,
-) -> None:
+def run_models(connection: duckdb.DuckDBPyConnection, models: list[Model]) -> None:
     """Make every model's table in the connection, whose input tables must be there already."""
-    for schema in sorted({model.name.split(".")[0] for model in models}):
-        connection.execute(f"create schema if not exists {schema}")
     for model in models:
-        connection.execute(f"create table {model.name} as {model.sql}")
-        progress(model)
+        make_table(connection, model)
+
+
+def make_table(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
+    """Make a model's table, whose input tables must be there already."""
+    connection.execute(f"create schema if not exists {model.name.split('.')[0]}")
+    connection.execute(f"create table {model.name} as {model.sql}")
+
+
+def last_uses(models: list[Model]) -> Iterator[tuple[Model, list[str]]]:
+    """Yield each model with the staging tables that none after it reads."""
+    last = {table: model.name for model in models for table in model.inputs}
+    for model in models:
+        yield (
+            model,
+            [table for table in model.inputs if table.startswith("staging.") and last[table] == model.name],
+        )
 
 
 def tables_in(sql: str, *, where: str) -> set[str]:

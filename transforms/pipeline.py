@@ -54,7 +54,7 @@ class Progress(Protocol):
     def start(self, stage: str, total: int) -> None:
         """Begin a stage of `total` units."""
 
-    def advance(self, amount: int) -> None:
+    def advance(self, amount: float) -> None:
         """Finish that many units of the current stage."""
 
 
@@ -64,7 +64,7 @@ class NoProgress:
     def start(self, stage: str, total: int) -> None:
         """Do nothing."""
 
-    def advance(self, amount: int) -> None:
+    def advance(self, amount: float) -> None:
         """Do nothing."""
 
 
@@ -240,7 +240,7 @@ def analyze(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: P
             frames={"ops.source_files": ledger.table("source_files")},
             thresholds=job.thresholds,
             run_id=run_id,
-            progress=lambda model: progress.advance(1),
+            progress=lambda model, share: progress.advance(share),
         )
         broken = _check_marts(job.lake, marts, contracts, run_id, checker)
         ledger.replace_findings("marts", _contract_findings(broken, [], run_id))
@@ -337,9 +337,11 @@ def _check_events(lake: Path, reads: Reads, run_id: str, checker: Checker) -> li
 def _check_marts(
     lake: Path, marts: list[LakeFile], contracts: dict[str, Contract], run_id: str, checker: Checker
 ) -> list[Finding]:
-    checked = [contracts[mart.table_name] for mart in marts]
+    files: dict[str, list[str]] = {}
+    for mart in marts:
+        files.setdefault(mart.table_name, []).append(mart.path)
+    checked = [contracts[table] for table in files]
     with _check_database(lake, f"{run_id}.marts") as (database, connection):
-        files = {mart.table_name: [mart.path] for mart in marts}
         create_views(connection, lake, contracts=checked, files=files)
         connection.close()
         return checker.check(database, checked)

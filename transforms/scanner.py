@@ -167,7 +167,7 @@ def _sender(block: Bytes, at: int, end: int) -> tuple[int, int, int, int]:
 
     The text's start is 0 if there is none, or if the text has a Solaris id before it.
     """
-    host_start = at + 1
+    has_space, host_start = block[at] == SPACE, at + 1
     host_end = find(block, host_start, end, SPACE)
     tag_start = host_end + 1
     tag_end = _run_end(block, tag_start, TAG_CHAR)
@@ -177,7 +177,7 @@ def _sender(block: Bytes, at: int, end: int) -> tuple[int, int, int, int]:
         if block[at] != CLOSING_BRACKET:
             return 0, 0, 0, 0
         at += 1
-    is_sound = host_end > host_start and tag_start < tag_end <= tag_start + LONGEST_TAG
+    is_sound = has_space and host_end > host_start and tag_start < tag_end <= tag_start + LONGEST_TAG
     if not is_sound or block[at] != COLON or block[at + 1] != SPACE or block[at + 2] == OPENING_BRACKET:
         return 0, 0, 0, 0
     return tag_start, tag_end, pid, at + 2

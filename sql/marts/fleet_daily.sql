@@ -10,7 +10,6 @@ with local_counts as (
     from ops.line_counts as line_counts
     inner join fleet.hosts as hosts
         on line_counts.host = hosts.host
-    -- The date of an inventory file is no day of the logs.
     where
         line_counts.span is not null
         and line_counts.log_kind is distinct from 'inventory'
@@ -24,7 +23,7 @@ days as (
         timezone(hosts.time_zone, cast(dates.date as timestamp)) as day_from,
         timezone(hosts.time_zone, cast(dates.date + 1 as timestamp)) as day_until
     from fleet.hosts as hosts
-    cross join (select distinct date from local_counts) as dates
+    cross join staging.log_dates as dates
 ),
 
 lines as (

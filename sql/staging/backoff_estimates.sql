@@ -39,18 +39,17 @@ left_behind as (
         queue_runs.instance,
         queue_runs.scan_number,
         any_value(queue_runs.shortest_taken_seconds) as shortest_taken_seconds,
-        max(date_diff('millisecond', waits.deferred_at, queue_runs.began_at) / 1000) filter (
-            where waits.age_seconds <= date_diff('second', waits.deferred_at, queue_runs.began_at)
+        max(left_behind.left_seconds) filter (
+            where
+            left_behind.age_seconds
+            <= date_diff('second', left_behind.deferred_at, left_behind.began_at)
         ) as longest_left_seconds
     from queue_runs
-    cross join config.thresholds as thresholds
-    inner join staging.deferred_waits as waits
+    inner join staging.left_behind as left_behind
         on
-            queue_runs.host = waits.host
-            and queue_runs.instance = waits.instance
-            and queue_runs.began_at - to_seconds(thresholds.left_behind_seconds) > waits.deferred_at
-            and queue_runs.ended_at < coalesce(waits.waited_until, 'infinity')
-            and queue_runs.ended_at <= coalesce(waits.seen_until, 'infinity')
+            queue_runs.host = left_behind.host
+            and queue_runs.instance = left_behind.instance
+            and queue_runs.scan_number = left_behind.scan_number
     group by queue_runs.host, queue_runs.instance, queue_runs.scan_number
 ),
 

@@ -27,20 +27,12 @@ with scans as (
 
 left_behind as (
     select
-        scans.host,
-        scans.instance,
-        scans.scan_number,
+        host,
+        instance,
+        scan_number,
         count(*) as left_behind_count
-    from scans
-    cross join config.thresholds as thresholds
-    inner join staging.waits as waits
-        on
-            scans.host = waits.host
-            and scans.instance = waits.instance
-            and scans.began_at - to_seconds(thresholds.left_behind_seconds) > waits.deferred_at
-            and scans.ended_at < coalesce(waits.waited_until, 'infinity')
-            and scans.ended_at <= coalesce(waits.seen_until, 'infinity')
-    group by scans.host, scans.instance, scans.scan_number
+    from staging.left_behind
+    group by host, instance, scan_number
 ),
 
 judged as (

@@ -4,7 +4,8 @@
 -- counts and is_hop_inferred is set. sendmail (it has a mailer) logs no port at all: loopback counts, but
 -- for local submissions, which wait for port 25. What it defers without an address in relay= it has not
 -- tried: the host failed earlier in the same queue run.
-with attempts as (
+-- Nearly all attempts are sent to a port that relay= names: nothing else needs to be asked about them.
+with attempts as not materialized (
     select
         attempts.host,
         qmgr_instances.instance,
@@ -12,30 +13,19 @@ with attempts as (
         attempts.recipient,
         attempts.status,
         attempts.mailer,
-        ltrim(rtrim(attempts.relay_host, '].'), '[') as relay_host,
+        attempts.relay_host,
+        attempts.relay_address,
         attempts.relay_port,
         attempts.connection_use_count,
+        attempts.connection_setup_seconds,
+        attempts.transmission_seconds,
+        attempts.reason,
         attempts.logged_at,
         source_order.source_number,
         attempts.line_number,
         host_history.scan_port,
-        starts_with(attempts.reason, 'delivery temporarily suspended: ')
-        or (
-            attempts.mailer is not null
-            and attempts.status = 'deferred'
-            and attempts.relay_address is null
-        ) as is_suspended,
-        regexp_replace(coalesce(attempts.reason, ''), '^delivery temporarily suspended: ', '') as failure,
-        attempts.logged_at
-        - to_microseconds(
-            cast(
-                1e6 * coalesce(attempts.connection_setup_seconds, 0)
-                + 1e6 * coalesce(attempts.transmission_seconds, 0)
-                as bigint
-            )
-        ) as began_at,
-        -- A stamp of whole seconds was cut: the line was written at any instant up to a second later.
-        to_seconds(if(microsecond(attempts.logged_at) % 1000000 = 0, 1, 0)) as cut
+        attempts.status = 'sent' and attempts.mailer is null and attempts.relay_port is not null
+            as is_sent_to_port
     from events.delivery_attempts as attempts
     inner join staging.source_order as source_order
         on attempts.source_id = source_order.source_id
@@ -50,6 +40,17 @@ with attempts as (
             and attempts.logged_at < coalesce(host_history.valid_until, 'infinity')
 ),
 
+untold as (
+    select
+        *,
+        ltrim(rtrim(relay_host, '].'), '[') as relay_name,
+        starts_with(reason, 'delivery temporarily suspended: ')
+        or (mailer is not null and status = 'deferred' and relay_address is null) as is_suspended,
+        regexp_replace(coalesce(reason, ''), '^delivery temporarily suspended: ', '') as failure
+    from attempts
+    where not is_sent_to_port
+),
+
 parsed as (
     select
         *,
@@ -58,7 +59,7 @@ parsed as (
             '^(connect to|lost connection with|conversation with|host) [^\[ ]*\[([^\]]*)\](?::([0-9]+))?',
             ['verb', 'address', 'port']
         ) as peer
-    from attempts
+    from untold
 ),
 
 ports as (
@@ -68,6 +69,18 @@ ports as (
         parsed.peer['address'] as address,
         coalesce(parsed.relay_port, try_cast(parsed.peer['port'] as integer)) as port
     from parsed
+
+    union all by name
+
+    -- What was sent may tell the hop of what failed for the same reason.
+    select
+        attempts.*,
+        coalesce(attempts.reason, '') as failure,
+        attempts.relay_port as port
+    from attempts
+    semi join untold
+        on coalesce(attempts.reason, '') = untold.failure
+    where attempts.is_sent_to_port
 ),
 
 hops as (
@@ -91,12 +104,15 @@ scan_hops as (
         hop_port is null as is_hop_inferred
     from hops
     where
-        hop_port = scan_port
-        or (mailer is null and hop_port is null and (starts_with(address, '127.') or address = '::1'))
-        or (
-            mailer is not null
-            and instance <> 'sm-msp-queue'
-            and (starts_with(relay_host, '127.') or relay_host in ('localhost', 'IPv6:::1', '::1'))
+        not is_sent_to_port
+        and (
+            hop_port = scan_port
+            or (mailer is null and hop_port is null and (starts_with(address, '127.') or address = '::1'))
+            or (
+                mailer is not null
+                and instance <> 'sm-msp-queue'
+                and (starts_with(relay_name, '127.') or relay_name in ('localhost', 'IPv6:::1', '::1'))
+            )
         )
 ),
 
@@ -129,6 +145,35 @@ causes as (
             when verb = 'conversation with' then 'timed_out'
         end as cause
     from scan_hops
+),
+
+scanned as (
+    select *
+    from causes
+
+    union all by name
+
+    select
+        *,
+        coalesce(reason, '') as failure,
+        false as is_hop_inferred
+    from attempts
+    where is_sent_to_port and relay_port = scan_port
+),
+
+timed as (
+    select
+        *,
+        logged_at
+        - to_microseconds(
+            cast(
+                1e6 * coalesce(connection_setup_seconds, 0) + 1e6 * coalesce(transmission_seconds, 0)
+                as bigint
+            )
+        ) as began_at,
+        -- A stamp of whole seconds was cut: the line was written at any instant up to a second later.
+        to_seconds(if(microsecond(logged_at) % 1000000 = 0, 1, 0)) as cut
+    from scanned
 )
 
 select
@@ -150,5 +195,5 @@ select
     began_at + cut as began_before,
     logged_at,
     logged_at + cut as logged_before
-from causes
+from timed
 where status = 'sent' or cause is not null

@@ -1,0 +1,71 @@
+-- One row per scan of a deferred queue and message that it left there although it had been deferred before,
+-- with how long the message had waited by then.
+-- The scans of an instance follow each other: a wait was left by all from the first that began after its
+-- deferral, by more than left_behind_seconds, to the last that ended before its end, or before a gap that may
+-- hide it.
+with scans as (
+    select
+        host,
+        instance,
+        scan_number,
+        row_number() over (
+            partition by host, instance
+            order by min(reactivated_at), scan_number
+        ) as place,
+        min(reactivated_at) as began_at,
+        max(reactivated_at) as ended_at
+    from staging.deferred_waits
+    where scan_number is not null
+    group by host, instance, scan_number
+),
+
+waits as (
+    select
+        waits.host,
+        waits.instance,
+        waits.queue_id,
+        waits.lifetime,
+        waits.round_number,
+        waits.age_seconds,
+        waits.deferred_at,
+        waits.deferred_at + to_seconds(thresholds.left_behind_seconds) as left_from,
+        coalesce(least(waits.waited_until, waits.seen_until + to_microseconds(1)), 'infinity')
+            as left_until
+    from staging.deferred_waits as waits
+    cross join config.thresholds as thresholds
+),
+
+spans as (
+    select
+        waits.*,
+        unnest(range(first_scans.place, last_scans.place + 1)) as place
+    from waits
+    asof inner join scans as first_scans
+        on
+            waits.host = first_scans.host
+            and waits.instance = first_scans.instance
+            and waits.left_from < first_scans.began_at
+    asof inner join scans as last_scans
+        on
+            waits.host = last_scans.host
+            and waits.instance = last_scans.instance
+            and waits.left_until > last_scans.ended_at
+)
+
+select
+    spans.host,
+    spans.instance,
+    scans.scan_number,
+    spans.queue_id,
+    spans.lifetime,
+    spans.round_number,
+    spans.age_seconds,
+    date_diff('millisecond', spans.deferred_at, scans.began_at) / 1000 as left_seconds,
+    spans.deferred_at,
+    scans.began_at
+from spans
+inner join scans
+    on
+        spans.host = scans.host
+        and spans.instance = scans.instance
+        and spans.place = scans.place

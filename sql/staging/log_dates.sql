@@ -1,0 +1,11 @@
+-- One row per local date on which any host of the fleet logged: the one thing that hosts tell of each other.
+-- It is made of all hosts, while all other models are made of a batch of them at a time.
+select distinct cast(timezone(hosts.time_zone, line_counts.span) as date) as date
+from ops.line_counts as line_counts
+inner join fleet.hosts as hosts
+    on line_counts.host = hosts.host
+-- The date of an inventory file is no day of the logs.
+where
+    line_counts.span is not null
+    and line_counts.log_kind is distinct from 'inventory'
+    and line_counts.log_kind is distinct from 'queue_snapshot'
