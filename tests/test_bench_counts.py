@@ -14,6 +14,7 @@ from tests.bench.archives import DAY_COUNT, SMALL_FILE_COUNT, write_archives
 from tests.bench.maillog import HOST, write_maillog
 from tests.bench.peers import duckdb_only, python_re
 from transforms.ingest import NewSource
+from transforms.ledger import LakeFile
 from transforms.lines import read_blocks
 from transforms.tables import NOISE, UNPARSED
 
@@ -26,6 +27,7 @@ class Read:
     written: Counter[str]
     lake: Path
     source: NewSource
+    files: list[LakeFile]
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +38,14 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> Read:
     maillog.parent.mkdir()
     with maillog.open("wb") as log:
         written = write_maillog(log, message_count=2000, seed=1)
-    (source,) = reading.read(archive, lake).new_sources
-    return Read(maillog, written, lake, source)
+    reads = reading.read(archive, lake)
+    (source,) = reads.new_sources
+    return Read(maillog, written, lake, source, reads.files)
 
 
 def test_every_table_has_the_rows_that_were_written(read: Read) -> None:
     rows = Counter[str]()
-    for file in read.source.files:
+    for file in read.files:
         rows[file.table_name.removeprefix("events.")] += len(pl.read_parquet(read.lake / file.path))
     del rows["ops.line_counts"]
     assert rows == read.written - Counter({NOISE: read.written[NOISE]})
@@ -58,7 +61,7 @@ def test_lines_are_events_noise_or_unparsed(read: Read) -> None:
 
 
 def test_a_day_is_one_file_for_each_table(read: Read) -> None:
-    tables = [file.table_name for file in read.source.files]
+    tables = [file.table_name for file in read.files]
     events = {f"events.{table}" for table in read.written.keys() - {NOISE}}
     assert sorted(tables) == sorted([*events, "ops.line_counts"])
     assert len(list(read.lake.rglob("*.parquet"))) == len(tables)

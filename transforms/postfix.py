@@ -23,6 +23,13 @@ POSTFIX_PROGRAMS = (
 QUEUE_MANAGERS = ("qmgr", "nqmgr", "oqmgr")
 
 
+# After which a client may be gone, smtpd/smtpd.c.
+SMTP_COMMANDS = (
+    *("CONNECT", "EHLO", "HELO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "BDAT", "END-OF-MESSAGE"),
+    *("RSET", "NOOP", "QUIT", "VRFY", "ETRN", "XCLIENT", "XFORWARD", "UNKNOWN"),
+)
+
+
 def _begins(starts: tuple[str, ...], then: str) -> str:
     """Return the regex of a text with one of these beginnings."""
     return f"(?:{'|'.join(map(re.escape, starts))}){then}.*"
@@ -52,6 +59,8 @@ POSTFIX_PATTERNS = (
         ),
         fast_lane="fields",
         samples=(
+            "to=<b@example.com>, relay=127.0.0.1[127.0.0.1]:10025, delay=0.05, delays=0.01/0/0/0.04, dsn=2.0.0, "
+            "status=sent (250 2.0.0 Ok: queued as 892A0205B6)",
             "to=, relay=localhost[127.0.0.1]:10025, delay=0.03, delays=0.01/0/0.02/0, dsn=4.4.2, "
             "status=deferred (lost connection with localhost[127.0.0.1] while receiving the initial "
             "server greeting)",
@@ -290,6 +299,25 @@ POSTFIX_PATTERNS = (
                 "SASL authentication failed; server mx.example.com[192.0.2.9] said: 535 5.7.8 Error",
             ),
             (
+                "warning",  # smtpd/smtpd_peer.c
+                ("smtpd",),
+                ("warning: hostname ",),
+                "",
+                "warning: hostname mx.example.com does not resolve to address 192.0.2.3: Name not known",
+            ),
+            (
+                # What an access table or header_checks ordered: access(5), header_checks(5)
+                "check_action",
+                ("smtpd", "cleanup"),
+                (
+                    *("bcc: ", "delay: ", "discard: ", "filter: ", "hold: ", "info: ", "pass: ", "permit: "),
+                    *("prepend: ", "redirect: ", "replace: ", "strip: ", "warn: "),
+                    *("warning: header ", "warning: body ", "warning: content "),
+                ),
+                "",
+                "prepend: header X-Spam: Yes from mx.example.com[192.0.2.7]; from=<>: X-Spam: Yes",
+            ),
+            (
                 "sasl_failed",  # smtpd/smtpd_sasl_glue.c, xsasl/
                 ("smtpd",),
                 ("warning: ",),
@@ -324,18 +352,6 @@ POSTFIX_PATTERNS = (
                 ("milter-",),
                 "[a-z-]+: ",
                 "milter-reject: END-OF-MESSAGE from mx.example.com[192.0.2.7]: 5.7.1 No; from=<>",
-            ),
-            (
-                # What an access table or header_checks ordered: access(5), header_checks(5)
-                "check_action",
-                ("smtpd", "cleanup"),
-                (
-                    *("bcc: ", "delay: ", "discard: ", "filter: ", "hold: ", "info: ", "pass: ", "permit: "),
-                    *("prepend: ", "redirect: ", "replace: ", "strip: ", "warn: "),
-                    *("warning: header ", "warning: body ", "warning: content "),
-                ),
-                "",
-                "prepend: header X-Spam: Yes from mx.example.com[192.0.2.7]; from=<>: X-Spam: Yes",
             ),
             (
                 "notification",  # bounce/bounce_notify_service.c
@@ -394,6 +410,17 @@ POSTFIX_PATTERNS = (
                 ("connect from ", "disconnect from "),
                 "",
                 "connect from localhost[127.0.0.1]",
+            ),
+            (
+                "lost connection",  # smtpd/smtpd.c
+                ("smtpd",),
+                tuple(
+                    f"{what} after {command} from "
+                    for what in ("lost connection", "timeout", "too many errors")
+                    for command in SMTP_COMMANDS
+                ),
+                "",
+                "lost connection after EHLO from unknown[192.0.2.3]",
             ),
             (
                 "end of a connection",  # smtpd/smtpd.c
