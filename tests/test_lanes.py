@@ -21,6 +21,7 @@ from transforms import fast_lane, ingest, lines
 from transforms.clock import YearWindow, Zone
 from transforms.lines import is_container, read_blocks
 from transforms.patterns import Pattern
+from transforms.plan import Plan
 from transforms.postfix import POSTFIX_PATTERNS
 from transforms.tables import NOISE
 
@@ -93,7 +94,7 @@ def test_the_lanes_agree_among_any_bytes(some_lines: list[bytes]) -> None:
 @pytest.mark.parametrize(("pattern", "start"), STARTS, ids=lambda part: part if isinstance(part, str) else "")
 def test_a_start_that_tells_a_pattern_alone_fits_no_earlier_pattern(pattern: Pattern, start: str) -> None:
     for earlier in POSTFIX_PATTERNS[: POSTFIX_PATTERNS.index(pattern)]:
-        # Noise is only counted, whichever pattern takes it; fields are looked for before starts in both lanes.
+        # Noise is only counted, whichever takes it; fields are looked for before starts in both lanes.
         if earlier.table == pattern.table == NOISE or earlier.fast_lane == "fields":
             continue
         may_meet = not earlier.daemons or not pattern.daemons or set(earlier.daemons) & set(pattern.daemons)
@@ -150,8 +151,20 @@ def sample_events(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pl.Data
 def test_the_lake_is_the_same_without_the_fast_lane(
     sample_events: dict[str, pl.DataFrame], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(ingest, "_load_fast_lane", lambda: None)
+    monkeypatch.setattr(ingest, "_load_fast_lane", lambda plan: None)
     assert_same(events_of(SAMPLE, tmp_path), sample_events)
+
+
+def test_the_fast_lane_is_not_compiled_for_a_few_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ingest, "is_compiled", lambda: False)
+    assert ingest._load_fast_lane(Plan()) is None
+    monkeypatch.setattr(ingest, "WORTH_COMPILING_BYTES", 0)
+    assert isinstance(ingest._load_fast_lane(Plan()), fast_lane.FastLane)
+
+
+def test_without_numba_the_general_lane_does_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "transforms.fast_lane", None)
+    assert ingest._load_fast_lane(Plan()) is None
 
 
 def test_the_lake_is_the_same_whatever_the_size_of_blocks(

@@ -32,6 +32,7 @@ from transforms.events import (
     split_lines,
 )
 from transforms.headers import read_headers
+from transforms.kernels import is_compiled
 from transforms.lake import EventWriter, without_sources
 from transforms.ledger import LakeFile, Ledger, SeenFile, SourceRecord
 from transforms.lines import DamagedFileError, open_members, read_blocks
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 
 # Lines that the general lane takes at a time: its work for few is nearly that for many.
 GATHERED_LINES = 50_000
+# As files lie on the disk, nearly always compressed.
+WORTH_COMPILING_BYTES = 16 * 1024 * 1024
 # Blocks that are scanned, or wait for it, while the next one is read.
 BLOCKS_AHEAD = 2
 
@@ -327,7 +330,7 @@ class _Reader:
         self.sources: list[_Source] = []
         self.finished: list[_Batch] = []
         self._pool = pool
-        self._lane = _load_fast_lane()
+        self._lane = _load_fast_lane(plan)
         self._batches: dict[tuple[str, str, bool], _Batch] = {}
         # Batches of a single source, which may have to be left out again.
         self._alone: list[_Batch] = []
@@ -453,11 +456,17 @@ class _Reader:
         return batch
 
 
-def _load_fast_lane() -> "FastLane | None":
-    """Return the fast lane, None where numba cannot be loaded: the general lane then does all the work."""
+def _load_fast_lane(plan: Plan) -> "FastLane | None":
+    """Return the fast lane; None where the general lane is to do all the work.
+
+    That is where numba cannot be loaded, or would have to compile for so little that reading is done sooner.
+    """
+    bytes_to_read = sum(file.size_bytes for file, _ in plan.readings if file.log_kind == "maillog")
+    if bytes_to_read < WORTH_COMPILING_BYTES and not is_compiled():
+        return None
     try:
         from transforms.fast_lane import FastLane
-    except (ImportError, RuntimeError, OSError):
+    except ImportError:
         return None
     return FastLane()
 

@@ -62,7 +62,7 @@ SEEN_FILES = sa.Table(
     sa.Column("source_id", sa.String, primary_key=True),
 )
 LAKE_FILES = sa.Table(
-    "lake_files",
+    "parquet_files",
     METADATA,
     sa.Column("path", sa.String, primary_key=True),
     sa.Column("table_name", sa.String, nullable=False),
@@ -71,7 +71,7 @@ LAKE_FILES = sa.Table(
 )
 # A file of events holds the rows of several sources, a table that is written whole those of none.
 LAKE_FILE_SOURCES = sa.Table(
-    "lake_file_sources",
+    "parquet_file_sources",
     METADATA,
     sa.Column("path", sa.String, primary_key=True),
     sa.Column("source_id", sa.String, primary_key=True, index=True),

@@ -16,8 +16,8 @@ from transforms.ledger import Ledger, SeenFile
 from transforms.lines import DamagedFileError, open_members, read_pieces
 from transforms.trend import LogRules
 
-# Raised when the same line gives another event than before: every source file is then read again.
-PARSER_VERSION = 2
+# Raised when a source file gives other events or other lake files than before: all are then read again.
+PARSER_VERSION = 3
 # What of a file is looked at for the zone and the year that it tells.
 HEAD_BYTES = 64 * 1024
 

@@ -59,8 +59,8 @@ POSTFIX_PATTERNS = (
         ),
         fast_lane="fields",
         samples=(
-            "to=<b@example.com>, relay=127.0.0.1[127.0.0.1]:10025, delay=0.05, delays=0.01/0/0/0.04, dsn=2.0.0, "
-            "status=sent (250 2.0.0 Ok: queued as 892A0205B6)",
+            "to=<b@example.com>, relay=127.0.0.1[127.0.0.1]:10025, delay=0.05, delays=0.01/0/0/0.04, "
+            "dsn=2.0.0, status=sent (250 2.0.0 Ok: queued as 892A0205B6)",
             "to=, relay=localhost[127.0.0.1]:10025, delay=0.03, delays=0.01/0/0.02/0, dsn=4.4.2, "
             "status=deferred (lost connection with localhost[127.0.0.1] while receiving the initial "
             "server greeting)",

@@ -4,10 +4,6 @@ A block is an array of bytes that ends with PADDING: a newline, then zeros, so t
 end and that nothing is found there. MAILLAG_CHECK_BOUNDS=1 checks every access.
 """
 
-import hashlib
-import os
-import tempfile
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numba
@@ -17,27 +13,9 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-CHECK_BOUNDS = bool(os.environ.get("MAILLAG_CHECK_BOUNDS"))
-KERNELS = ("words.py", "stamps.py", "scanner.py")
+from transforms.kernels import CHECK_BOUNDS, cache_folder
 
-
-def _cache_folder() -> str:
-    """Return a folder for the compiled code of just these sources: numba itself looks at one file alone.
-
-    Without a home of its own a process compiles anew; what others may write to is never loaded.
-    """
-    sources = b"".join(Path(__file__).with_name(name).read_bytes() for name in KERNELS)
-    digest = hashlib.blake2b(sources + bytes(CHECK_BOUNDS), digest_size=8).hexdigest()
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = home / "maillag" / f"kernels-{digest}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError:
-        return tempfile.mkdtemp(prefix="maillag-kernels-")
-    return str(folder)
-
-
-numba.config.CACHE_DIR = _cache_folder()
+numba.config.CACHE_DIR = str(cache_folder())
 _options = {"nogil": True, "error_model": "numpy", "boundscheck": CHECK_BOUNDS}
 # Counting references to arrays costs more than all the rest: what makes no array does without.
 compiled = numba.njit(_nrt=False, **_options)

@@ -49,10 +49,29 @@ def inflate(archive: Path, lake: Path) -> None:
                 pass
 
 
+def scan(archive: Path, lake: Path) -> None:
+    """Start, inflate, and take every block through the fast lane, one after the other."""
+    from datetime import date
+
+    from transforms.clock import YearWindow
+    from transforms.events import Reading
+    from transforms.fast_lane import FastLane
+    from transforms.lines import read_blocks
+    from transforms.zone import Zone
+
+    start(archive, lake)
+    lane = FastLane()
+    reading = Reading("gw", "maillog", Zone("UTC", "default"), YearWindow(date(2026, 12, 31), "file_name"))
+    for path in sorted(archive.glob("*/*")):
+        with path.open("rb") as stream:
+            for block in read_blocks(stream, lane.padding):
+                lane.scan(block, len(block) - len(lane.padding), reading)
+
+
 # Each does all that those before it do, and one thing more: what it costs beyond them is its share.
-STAGES: dict[str, Callable[[Path, Path], object]] = {"start-up": start, "inflate": inflate}
+STAGES: dict[str, Callable[[Path, Path], object]] = {"start-up": start, "inflate": inflate, "scan": scan}
 # What the whole costs beyond the last of them.
-REST = "parse and write"
+REST = "general lane and write"
 
 if __name__ == "__main__":
     {**STAGES, "read": read}[sys.argv[1]](Path(sys.argv[2]), Path(sys.argv[3]))
