@@ -161,6 +161,8 @@ class _Source:
     problems: list[Problem] = field(default_factory=list)
     is_damaged: bool = False
     first_unparsed: tuple[int, str] | None = None
+    last_stamp: tuple[int, bool] | None = None
+    """The latest that the fast lane read since its last left-over line, and if it bears year and offset."""
     counts: pl.DataFrame = field(default_factory=LINE_COUNTS.to_frame)
 
     def as_seen(self) -> SeenFile:
@@ -234,18 +236,14 @@ class _Batch:
         self._parser = Parser(reading)
         self._writer = EventWriter(lake, reading.host, name=name, run_id=run_id, pool=pool)
         self._scans: deque[tuple[_Source, Future[Scanned]]] = deque()
-        # The latest stamp that the fast lane read in the source at hand, since its last left-over line.
-        self._last_stamp: tuple[int, bool] | None = None
         self._left_over: list[LeftOver] = []
         self._gathered: list[pl.DataFrame] = []
         self._gathered_lines = 0
 
     def begin(self, source: _Source) -> None:
         """Go on to another source."""
-        self.take_scans(leave=0)
         self.sources[source.reading.source_id] = source
         self._parser.begin(source.reading)
-        self._last_stamp = None
 
     def scan(self, lane: "FastLane", source: _Source, block: bytes, size_bytes: int) -> None:
         """Take a block of whole lines, with the fast lane's padding behind it, through both lanes."""
@@ -261,7 +259,7 @@ class _Batch:
 
     def finish(self) -> None:
         """Write what is still held."""
-        self.take_scans(leave=0)
+        self.take_scans()
         self._parse_gathered()
         self._writer.add(self._parser.finish())
         counts, self.files = self._writer.finish()
@@ -292,11 +290,11 @@ class _Batch:
         for counts in scanned.line_counts:
             self._writer.count(counts)
         for left_over in scanned.left_over:
-            left_over.follow(self._last_stamp)
-            self._last_stamp = None
+            left_over.follow(source.last_stamp)
+            source.last_stamp = None
             self._left_over.append(left_over)
             self._gathered_lines += len(left_over.line_number)
-        self._last_stamp = scanned.last_stamp or self._last_stamp
+        source.last_stamp = scanned.last_stamp or source.last_stamp
         if self._gathered_lines >= GATHERED_LINES:
             self._parse_gathered()
 
@@ -336,6 +334,7 @@ class _Reader:
         self._alone: list[_Batch] = []
         self._batch_count = 0
         self._host = ""
+        self._known_ids = set(plan.unchanged_ids)
 
     def read(self, file: SourceFile, planned: Reading, stream: BinaryIO) -> None:
         """Read a file to its end. Raises OSError, and NotALogError if its first block is no log."""
@@ -442,8 +441,8 @@ class _Reader:
     def _batch(self, reading: Reading, *, is_scanned: bool) -> _Batch:
         """Return the batch for a source: one of its own if it may have to be left out again."""
         key = (reading.host, reading.log_kind, is_scanned)
-        known_ids = self.plan.unchanged_ids | {source.reading.source_id for source in self.sources}
-        is_alone = reading.taken_at is not None or reading.source_id in known_ids
+        is_alone = reading.taken_at is not None or reading.source_id in self._known_ids
+        self._known_ids.add(reading.source_id)
         if not is_alone and key in self._batches:
             return self._batches[key]
         self._batch_count += 1
