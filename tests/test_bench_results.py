@@ -51,10 +51,11 @@ def test_a_target_is_missed_beyond_its_bound(seconds: dict[str, float]) -> None:
 
 
 def test_stages_are_told_by_what_each_adds() -> None:
-    text = render(_results(**{"gz": 4.0, "start-up": 0.5, "inflate": 1.5}))
+    text = render(_results(**{"gz": 4.0, "start-up": 0.5, "inflate": 1.5, "scan": 3.0}))
     assert "| start-up | 1.00 | 12% |" in text
     assert "| inflate | 2.00 | 25% |" in text
-    assert "| parse and write | 5.00 | 62% |" in text
+    assert "| scan | 3.00 | 38% |" in text
+    assert "| general lane and write | 2.00 | 25% |" in text
 
 
 def test_tables_replace_what_the_document_held_between_its_markers(tmp_path: Path) -> None:

@@ -84,6 +84,7 @@ def test_the_lanes_agree_on_a_million_lines_with_all_bounds_checked() -> None:
     assert taken > MANY_LINES / 4, ran.stdout
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.one_of(st.sampled_from(lanes.real_lines()), st.binary(max_size=80)), min_size=1, max_size=30)
 )
