@@ -30,11 +30,12 @@ format: $(INSTALLED)
 	@$(BIN)/ruff check -q --fix .
 	@$(BIN)/ruff format -q .
 
-# Writes docs/performance.md, in 20 to 25 minutes; Debian's programs are what maillag is measured beside.
+# Writes docs/performance.md, in half an hour; Debian's programs are what maillag is measured beside.
 bench: $(INSTALLED)
 	@type igzip pflogsumm >/dev/null 2>&1 || { echo "installing isal and pflogsumm"; \
 	  apt-get -qq update && apt-get -qq install -y --no-install-recommends isal pflogsumm >/dev/null; }
 	@$(BIN)/python -m tests.bench
+	@$(BIN)/python -m tests.marts_bench
 
 docs: $(INSTALLED)
 	@$(BIN)/python -m transforms.dictionary

@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from tests.bench.document import DOCUMENT, replace_section
 from transforms.catalog import host_folder
 from transforms.clock import Zone
 from transforms.contracts import load_contracts
@@ -72,7 +73,7 @@ class Measure:
 
 
 def main() -> None:
-    """Write the lakes that are not there yet, measure both sizes, and print one table."""
+    """Write the lakes that are not there yet, measure both sizes, and put a table into the document."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(sys.argv[1] if len(sys.argv) > 1 else temporary)
         measures = []
@@ -81,18 +82,46 @@ def main() -> None:
             if not (lake / "source_files.parquet").exists():
                 write_lake(lake, host_count=host_count, days=DAYS)
             measures.append(measure(lake))
-    print(f"{'attempts':>12}{'restarts':>10}{'wall s':>8}{'CPU s':>8}{'MiB':>8}")
-    for taken in measures:
-        print(
-            f"{taken.attempt_count:>12,}{taken.restart_count:>10,}{taken.wall_seconds:>8.1f}"
-            f"{taken.cpu_seconds:>8.1f}{taken.peak_mib:>8.0f}"
-        )
-    small, large = measures
+    text = render(*measures, measured_on=datetime.now(UTC).date())
+    print(text)
+    replace_section(DOCUMENT, "marts", text)
+
+
+def render(small: Measure, large: Measure, *, measured_on: date) -> str:
+    """Return the document's table, with what was aimed at and the models that took longest."""
     growth = math.log(large.attempt_count / small.attempt_count)
-    print(f"exponent: wall {math.log(large.wall_seconds / small.wall_seconds) / growth:.2f}", end="")
-    print(f", CPU {math.log(large.cpu_seconds / small.cpu_seconds) / growth:.2f}")
+    exponent = math.log(large.wall_seconds / small.wall_seconds) / growth
     slowest = sorted(large.model_seconds, key=lambda name: -large.model_seconds[name])[:10]
-    print("slowest: " + ", ".join(f"{name} {large.model_seconds[name]:.1f} s" for name in slowest))
+    targets = (
+        (f"the marts of {large.attempt_count / 1e6:.0f} M attempts", "s", large.wall_seconds, 20),
+        ("peak memory", "MiB", large.peak_mib, 1024),
+        ("exponent of the wall time, from the one to the other", "", exponent, 1.05),
+    )
+    return "\n".join(
+        [
+            f"Measured by `python -m tests.marts_bench` on {measured_on}, once for each size, on {os.cpu_count()} "
+            "cores.",
+            "",
+            "| delivery attempts | restarts | wall s | CPU s | peak MiB |",
+            "|---|---|---|---|---|",
+            *(
+                f"| {taken.attempt_count:,} | {taken.restart_count:,} | {taken.wall_seconds:.1f} "
+                f"| {taken.cpu_seconds:.1f} | {taken.peak_mib:.0f} |"
+                for taken in (small, large)
+            ),
+            "",
+            "| aim | measured | at most | reached |",
+            "|---|---|---|---|",
+            *(
+                f"| {aim} | {value:.4g} {unit} | {most} {unit} | {'yes' if value <= most else 'no'} |"
+                for aim, unit, value, most in targets
+            ),
+            "",
+            "The models that took longest: "
+            + ", ".join(f"{name} {large.model_seconds[name]:.1f} s" for name in slowest)
+            + ".",
+        ]
+    )
 
 
 def measure(lake: Path) -> Measure:
