@@ -132,7 +132,7 @@ recipients as (
     left join staging.entry_activations as activations using (queue_number, queue_id, lifetime)
     anti join (
         select removals.* from removals
-        semi join staging.entry_activations as counts using (queue_number, queue_id, lifetime)
+        semi join staging.entry_activations using (queue_number, queue_id, lifetime)
         where removals.removed_at is not null
     ) as counted using (queue_number, queue_id, lifetime)
     group by attempts.queue_number, attempts.queue_id, attempts.lifetime
