@@ -8,55 +8,64 @@ with children as (
     select
         links.parent_number,
         min(links.child_number) as child_number,
+        arg_min(links.link, links.child_number) as link,
         count(*) as next_hop_count
     from staging.entry_links as links
     group by links.parent_number
 ),
 
-attempts as (
+next_hops as (
     select
-        entry_number,
-        coalesce(
-            min(relay) filter (where is_scan_hop and is_taken),
-            min(relay) filter (where is_taken)
-        ) as relay,
-        min(queued_as) filter (where is_local_hop) as queued_as,
-        bool_or(is_scan_hop and is_sent) as is_scanned,
-        bool_or(is_scan_hop) as is_scan_hop,
-        min(began_at) filter (where is_scan_hop and is_taken) as began_at
-    from staging.entry_attempts
-    group by entry_number
+        children.parent_number,
+        entries.queue_id,
+        children.link,
+        children.next_hop_count
+    from children
+    inner join staging.queue_entries as entries
+        on children.child_number = entries.entry_number
 ),
 
 not_seen_again as (
     select
         entries.entry_number,
         entries.host,
-        entries.message_id,
-        attempts.began_at,
+        message_ids.message_id,
+        entries.scan_began_at as began_at,
         entries.left_at + to_seconds(thresholds.reinjection_seconds) as awaited_until
     from staging.queue_entries as entries
-    inner join attempts
-        on entries.entry_number = attempts.entry_number
     anti join children
         on entries.entry_number = children.parent_number
+    inner join staging.entry_message_ids as message_ids
+        on
+            entries.queue_number = message_ids.queue_number
+            and entries.queue_id = message_ids.queue_id
+            and entries.lifetime = message_ids.lifetime
     cross join config.thresholds as thresholds
     where
         entries.outcome = 'delivered'
-        and attempts.is_scanned
-        and attempts.queued_as is null
-        and entries.message_id not in ('', '<>')
+        and entries.is_scanned
+        and entries.queued_as is null
+        and message_ids.message_id not in ('', '<>')
 ),
 
 -- What may be theirs, as nothing but the message id tells whose it is.
 uncertain_arrivals as (
-    select entries.*
-    from staging.queue_entries as entries
+    select
+        entries.entry_number,
+        entries.host,
+        message_ids.message_id,
+        entries.arrived_at
+    from staging.entry_message_ids as message_ids
+    semi join not_seen_again
+        on message_ids.message_id = not_seen_again.message_id
+    inner join staging.queue_entries as entries
+        on
+            message_ids.queue_number = entries.queue_number
+            and message_ids.queue_id = entries.queue_id
+            and message_ids.lifetime = entries.lifetime
     left join staging.entry_links as links
         on entries.entry_number = links.child_number
-    where
-        (starts_with(entries.client_address, '127.') or entries.client_address = '::1')
-        and (links.link is null or links.link = 'message_id')
+    where entries.is_from_loopback and (links.link is null or links.link = 'message_id')
 ),
 
 ended as (
@@ -88,8 +97,7 @@ ended as (
 
 notifications as (
     select
-        notices.host,
-        qmgr_instances.instance,
+        qmgr_instances.queue_number,
         notices.queue_id,
         coalesce(later_lifetimes.lifetime, 0) as lifetime,
         min(
@@ -121,72 +129,118 @@ namesakes as (
     from staging.queue_entries as entries
     inner join staging.queue_entries as earlier
         on
-            entries.host = earlier.host
-            and entries.instance = earlier.instance
+            entries.queue_number = earlier.queue_number
             and entries.queue_id = earlier.queue_id
             and entries.lifetime > earlier.lifetime
             and date_trunc('second', entries.arrived_at) = date_trunc('second', earlier.arrived_at)
     where entries.lifetime > 0
     group by entries.entry_number
+),
+
+-- What is behind an entry on its way, and what is ahead of it.
+earlier_hops as (
+    select
+        ways.entry_number,
+        ways.hop_number,
+        roots.instance,
+        roots.queue_id,
+        roots.arrived_at,
+        namesakes.place,
+        parents.queue_id as previous_queue_id
+    from staging.entry_ways as ways
+    inner join staging.queue_entries as roots
+        on ways.root_number = roots.entry_number
+    left join namesakes
+        on ways.root_number = namesakes.entry_number
+    inner join staging.entry_links as links
+        on ways.entry_number = links.child_number
+    inner join staging.queue_entries as parents
+        on links.parent_number = parents.entry_number
+),
+
+arrivals as (
+    select
+        qmgr_instances.queue_number,
+        clients.queue_id,
+        coalesce(later_lifetimes.lifetime, 0) as lifetime,
+        clients.client_host,
+        clients.client_address,
+        clients.sender
+    from events.clients as clients
+    inner join staging.qmgr_instances as qmgr_instances
+        on
+            clients.host = qmgr_instances.host
+            and clients.instance = qmgr_instances.logging_instance
+    left join staging.later_lifetimes as later_lifetimes
+        on
+            clients.source_id = later_lifetimes.source_id
+            and clients.line_number = later_lifetimes.line_number
+    where clients.queue_id is not null
 )
 
 select
-    roots.host || '-' || roots.instance || '-' || roots.queue_id || '-'
-    || strftime(timezone('UTC', roots.arrived_at), '%Y%m%dT%H%M%SZ')
-    || coalesce('-' || namesakes.place, '') as trace_id,
-    coalesce(ways.hop_number, 1) as hop_number,
+    entries.host || '-' || coalesce(earlier_hops.instance, entries.instance)
+    || '-' || coalesce(earlier_hops.queue_id, entries.queue_id) || '-'
+    || strftime(
+        timezone('UTC', coalesce(earlier_hops.arrived_at, entries.arrived_at)), '%Y%m%dT%H%M%SZ'
+    )
+    || coalesce('-' || if(earlier_hops.hop_number is null, namesakes.place, earlier_hops.place), '')
+        as trace_id,
+    coalesce(earlier_hops.hop_number, 1) as hop_number,
     entries.host,
     entries.instance,
     entries.queue_id,
     entries.lifetime,
-    entries.message_id,
-    entries.sender,
-    coalesce(proxied_clients.client_host, entries.client_host) as client_host,
-    coalesce(proxied_clients.client_address, entries.client_address) as client_address,
-    attempts.relay,
+    message_ids.message_id,
+    least(arrivals.sender, activations.sender) as sender,
+    coalesce(proxied_clients.client_host, arrivals.client_host) as client_host,
+    coalesce(proxied_clients.client_address, arrivals.client_address) as client_address,
+    entries.relay,
     case
         when entries.outcome <> 'delivered' then entries.outcome
-        when children.child_number is not null then 'passed_on'
+        when next_hops.queue_id is not null then 'passed_on'
         when ended.entry_number is not null then 'ended_at_scan'
-        when attempts.is_scanned then 'scanned'
+        when entries.is_scanned then 'scanned'
         else 'delivered'
     end as status,
-    parents.queue_id as previous_queue_id,
-    coalesce(nexts.queue_id, attempts.queued_as) as next_queue_id,
-    coalesce(next_links.link, if(attempts.queued_as is not null, 'queued_as', null)) as link,
+    earlier_hops.previous_queue_id,
+    coalesce(next_hops.queue_id, entries.queued_as) as next_queue_id,
+    coalesce(next_hops.link, if(entries.queued_as is not null, 'queued_as', null)) as link,
     nullif(notifications.notification_queue_id, '') as notification_queue_id,
-    entries.size_bytes,
+    activations.size_bytes,
     entries.recipient_count,
-    coalesce(children.next_hop_count, 0) as next_hop_count,
-    coalesce(attempts.is_scan_hop, false) as is_scan_hop,
+    coalesce(next_hops.next_hop_count, 0) as next_hop_count,
+    entries.is_scan_hop,
     entries.arrived_at,
     entries.left_at
 from staging.queue_entries as entries
-left join staging.entry_ways as ways
-    on entries.entry_number = ways.entry_number
-inner join staging.queue_entries as roots
-    on coalesce(ways.root_number, entries.entry_number) = roots.entry_number
+left join earlier_hops
+    on entries.entry_number = earlier_hops.entry_number
 left join namesakes
-    on roots.entry_number = namesakes.entry_number
-left join staging.entry_links as links
-    on entries.entry_number = links.child_number
-left join staging.queue_entries as parents
-    on links.parent_number = parents.entry_number
-left join children
-    on entries.entry_number = children.parent_number
-left join staging.queue_entries as nexts
-    on children.child_number = nexts.entry_number
-left join staging.entry_links as next_links
-    on children.child_number = next_links.child_number
-left join attempts
-    on entries.entry_number = attempts.entry_number
+    on entries.entry_number = namesakes.entry_number
+left join next_hops
+    on entries.entry_number = next_hops.parent_number
 left join ended
     on entries.entry_number = ended.entry_number
 left join staging.proxied_clients as proxied_clients
     on entries.entry_number = proxied_clients.entry_number
+left join arrivals
+    on
+        entries.queue_number = arrivals.queue_number
+        and entries.queue_id = arrivals.queue_id
+        and entries.lifetime = arrivals.lifetime
+left join staging.entry_message_ids as message_ids
+    on
+        entries.queue_number = message_ids.queue_number
+        and entries.queue_id = message_ids.queue_id
+        and entries.lifetime = message_ids.lifetime
+left join staging.entry_activations as activations
+    on
+        entries.queue_number = activations.queue_number
+        and entries.queue_id = activations.queue_id
+        and entries.lifetime = activations.lifetime
 left join notifications
     on
-        entries.host = notifications.host
-        and entries.instance = notifications.instance
+        entries.queue_number = notifications.queue_number
         and entries.queue_id = notifications.queue_id
         and entries.lifetime = notifications.lifetime

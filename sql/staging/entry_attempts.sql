@@ -1,12 +1,12 @@
 -- One row per delivery attempt of any message, with its queue entry and whether the next hop took it.
 -- It may have taken one whose session broke when the message was sent and the reply did not come (`message
--- may be sent more than once`); is_taken says so. queued_as is the queue id that the reply names: Postfix
--- says `queued as QID`, sendmail `QID Message accepted for delivery`, and a scan service hands on the reply
--- of the MTA behind it.
+-- may be sent more than once`); is_taken says so. queued_as is the queue id that the reply of a local hop
+-- names: Postfix says `queued as QID`, sendmail `QID Message accepted for delivery`, and a scan service hands
+-- on the reply of the MTA behind it. Another host's queue ids are of no use here.
 with attempts as (
     select
+        qmgr_instances.queue_number,
         attempts.host,
-        qmgr_instances.instance,
         attempts.queue_id,
         coalesce(later_lifetimes.lifetime, 0) as lifetime,
         attempts.recipient,
@@ -14,12 +14,20 @@ with attempts as (
         || coalesce(':' || attempts.relay_port, '') as relay,
         attempts.reason,
         attempts.status = 'sent' as is_sent,
+        attempts.status = 'bounced' as is_bounced,
         attempts.status = 'sent'
         or coalesce(attempts.reason like '% message may be sent more than once', false) as is_taken,
-        scan_attempts.host is not null as is_scan_hop,
-        scan_attempts.host is not null
-        or starts_with(attempts.relay_address, '127.')
-        or attempts.relay_address = '::1' as is_local_hop,
+        -- All recipients of a line have the same hop.
+        exists(
+            select 1 from staging.scan_attempts as scan_attempts
+            where
+                attempts.host = scan_attempts.host
+                and source_order.source_number = scan_attempts.source_number
+                and attempts.line_number = scan_attempts.line_number
+        ) as is_scan_hop,
+        coalesce(starts_with(attempts.relay_address, '127.') or attempts.relay_address = '::1', false)
+            as is_loopback,
+        attempts.logged_at - to_milliseconds(cast(1000 * attempts.delay_seconds as bigint)) as arrived_at,
         -- Where the parts of the delay are not logged, any instant since the arrival.
         attempts.logged_at - to_microseconds(
             cast(
@@ -43,41 +51,28 @@ with attempts as (
         on
             attempts.source_id = later_lifetimes.source_id
             and attempts.line_number = later_lifetimes.line_number
-    left join staging.scan_attempts as scan_attempts
-        on
-            attempts.host = scan_attempts.host
-            and source_order.source_number = scan_attempts.source_number
-            and attempts.line_number = scan_attempts.line_number
-            and attempts.recipient is not distinct from scan_attempts.recipient
 )
 
 select
-    entries.entry_number,
-    attempts.host,
-    entries.message_id,
-    attempts.recipient,
-    attempts.relay,
+    queue_number,
+    host,
+    queue_id,
+    lifetime,
+    recipient,
+    relay,
     case
-        when not attempts.is_sent then null
-        when attempts.reason like '% queued as %'
-            then nullif(regexp_extract(attempts.reason, ' queued as ([0-9A-Za-z]{6,})', 1), '')
-        when attempts.reason like '% Message accepted for delivery%'
-            then
-                nullif(
-                    regexp_extract(attempts.reason, '\b([0-9A-Za-x]{8}[0-9]{6,}) Message accepted', 1),
-                    ''
-                )
+        when not is_sent or not (is_scan_hop or is_loopback) then null
+        when reason like '% queued as %'
+            then nullif(regexp_extract(reason, ' queued as ([0-9A-Za-z]{6,})', 1), '')
+        when reason like '% Message accepted for delivery%'
+            then nullif(regexp_extract(reason, '\b([0-9A-Za-x]{8}[0-9]{6,}) Message accepted', 1), '')
     end as queued_as,
-    attempts.is_sent,
-    attempts.is_taken,
-    attempts.is_scan_hop,
-    coalesce(attempts.is_local_hop, false) as is_local_hop,
-    attempts.began_at,
-    attempts.logged_at
+    is_sent,
+    is_bounced,
+    is_taken,
+    is_scan_hop,
+    is_scan_hop or is_loopback as is_local_hop,
+    arrived_at,
+    began_at,
+    logged_at
 from attempts
-inner join staging.queue_entries as entries
-    on
-        attempts.host = entries.host
-        and attempts.instance = entries.instance
-        and attempts.queue_id = entries.queue_id
-        and attempts.lifetime = entries.lifetime

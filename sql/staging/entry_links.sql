@@ -3,56 +3,85 @@
 -- earlier one (`orig_queue_id`: what the client told, or postsuper -r); it came over loopback with the
 -- message id of mail that the scan service had just taken, to the same recipient if that can be told
 -- (`message_id`). An entry never comes before the one that became it, so that no way leads in a circle.
-with local_deliveries as (
-    select *
-    from staging.entry_attempts
-    where is_local_hop and is_taken
-),
-
-named as (
+with named as (
     select
-        deliveries.entry_number as parent_number,
+        parents.entry_number as parent_number,
         deliveries.queued_as,
         deliveries.is_scan_hop,
-        entries.entry_number as child_number
-    from local_deliveries as deliveries
-    inner join staging.queue_entries as entries
+        children.entry_number as child_number
+    from staging.entry_attempts as deliveries
+    inner join staging.queue_entries as parents
         on
-            deliveries.host = entries.host
-            and deliveries.queued_as = entries.queue_id
-            and deliveries.message_id = entries.message_id
-            and deliveries.entry_number < entries.entry_number
-            and entries.arrived_at >= deliveries.began_at - to_seconds(1)
-            and entries.arrived_at <= deliveries.logged_at + to_seconds(1)
+            deliveries.queue_number = parents.queue_number
+            and deliveries.queue_id = parents.queue_id
+            and deliveries.lifetime = parents.lifetime
+    inner join staging.queue_entries as children
+        on
+            parents.host = children.host
+            and deliveries.queued_as = children.queue_id
+            and parents.entry_number < children.entry_number
+            and children.arrived_at >= deliveries.began_at - to_seconds(1)
+            and children.arrived_at <= deliveries.logged_at + to_seconds(1)
+    where deliveries.is_taken and deliveries.is_local_hop
 ),
 
--- The hop may have changed or added the message id.
-named_otherwise as (
+-- Two may have had the queue id within the time: then the message id tells, unless the hop changed it.
+contested as (
     select
-        deliveries.entry_number as parent_number,
-        deliveries.queued_as,
-        deliveries.is_scan_hop,
-        entries.entry_number as child_number
-    from (
-        select local_deliveries.* from local_deliveries
-        anti join named
-            on
-                local_deliveries.entry_number = named.parent_number
-                and local_deliveries.queued_as = named.queued_as
-    ) as deliveries
-    inner join staging.queue_entries as entries
+        named.parent_number,
+        named.queued_as,
+        named.child_number,
+        coalesce(of_parent.message_id = of_child.message_id, false) as is_of_same_message_id
+    from named
+    semi join (
+        select candidates.parent_number
+        from named as candidates
+        group by candidates.parent_number
+        having min(candidates.child_number) < max(candidates.child_number)
+    ) as forks
+        on named.parent_number = forks.parent_number
+    inner join staging.queue_entries as parents
+        on named.parent_number = parents.entry_number
+    left join staging.entry_message_ids as of_parent
         on
-            deliveries.host = entries.host
-            and deliveries.queued_as = entries.queue_id
-            and deliveries.entry_number < entries.entry_number
-            and entries.arrived_at >= deliveries.began_at - to_seconds(1)
-            and entries.arrived_at <= deliveries.logged_at + to_seconds(1)
+            parents.queue_number = of_parent.queue_number
+            and parents.queue_id = of_parent.queue_id
+            and parents.lifetime = of_parent.lifetime
+    inner join staging.queue_entries as children
+        on named.child_number = children.entry_number
+    left join staging.entry_message_ids as of_child
+        on
+            children.queue_number = of_child.queue_number
+            and children.queue_id = of_child.queue_id
+            and children.lifetime = of_child.lifetime
+),
+
+lost as (
+    select
+        contested.parent_number,
+        contested.child_number
+    from contested
+    where
+        not contested.is_of_same_message_id
+        and exists (
+            select 1 from contested as others
+            where
+                contested.parent_number = others.parent_number
+                and contested.queued_as = others.queued_as
+                and others.is_of_same_message_id
+        )
 ),
 
 by_reply as (
-    select * from named
-    union all
-    select * from named_otherwise
+    select named.* from named
+    anti join lost
+        on named.parent_number = lost.parent_number and named.child_number = lost.child_number
+),
+
+unnamed as (
+    select entries.* from staging.queue_entries as entries
+    anti join by_reply
+        on entries.entry_number = by_reply.child_number
 ),
 
 by_client as (
@@ -60,7 +89,7 @@ by_client as (
         children.entry_number as child_number,
         max(parents.entry_number) as parent_number,
         arg_max(parents.outcome, parents.entry_number) <> 'requeued' as is_scan_hop
-    from staging.queue_entries as children
+    from unnamed as children
     inner join staging.queue_entries as parents
         on
             children.host = parents.host
@@ -73,27 +102,72 @@ by_client as (
     group by children.entry_number
 ),
 
--- What the scan service took, or may have taken, and no reply or client tells what it became.
-untold_deliveries as (
-    select deliveries.*
-    from staging.entry_attempts as deliveries
-    anti join by_reply
-        on
-            deliveries.entry_number = by_reply.parent_number
-            and deliveries.queued_as = by_reply.queued_as
-    where deliveries.is_scan_hop and deliveries.is_taken and deliveries.message_id not in ('', '<>')
-),
-
 untold_arrivals as (
-    select entries.*
-    from staging.queue_entries as entries
-    anti join by_reply
-        on entries.entry_number = by_reply.child_number
+    select
+        entries.entry_number,
+        entries.host,
+        entries.queue_number,
+        entries.queue_id,
+        entries.lifetime,
+        message_ids.message_id,
+        entries.arrived_at
+    from unnamed as entries
     anti join by_client
         on entries.entry_number = by_client.child_number
     anti join staging.proxied_clients as proxied_clients
         on entries.entry_number = proxied_clients.entry_number
-    where starts_with(entries.client_address, '127.') or entries.client_address = '::1'
+    inner join staging.entry_message_ids as message_ids
+        on
+            entries.queue_number = message_ids.queue_number
+            and entries.queue_id = message_ids.queue_id
+            and entries.lifetime = message_ids.lifetime
+    where entries.is_from_loopback and message_ids.message_id not in ('', '<>')
+),
+
+first_recipients as (
+    select
+        arrivals.entry_number,
+        min(coalesce(attempts.recipient, '')) as first_recipient
+    from staging.entry_attempts as attempts
+    inner join untold_arrivals as arrivals
+        on
+            attempts.queue_number = arrivals.queue_number
+            and attempts.queue_id = arrivals.queue_id
+            and attempts.lifetime = arrivals.lifetime
+    group by arrivals.entry_number
+),
+
+-- What the scan service took, or may have taken, of the mail with these message ids.
+scanned as (
+    select
+        parents.entry_number,
+        parents.host,
+        message_ids.message_id,
+        attempts.recipient,
+        attempts.queued_as,
+        attempts.began_at,
+        attempts.logged_at
+    from staging.entry_message_ids as message_ids
+    semi join untold_arrivals
+        on message_ids.message_id = untold_arrivals.message_id
+    inner join staging.entry_attempts as attempts
+        on
+            message_ids.queue_number = attempts.queue_number
+            and message_ids.queue_id = attempts.queue_id
+            and message_ids.lifetime = attempts.lifetime
+    inner join staging.queue_entries as parents
+        on
+            message_ids.queue_number = parents.queue_number
+            and message_ids.queue_id = parents.queue_id
+            and message_ids.lifetime = parents.lifetime
+    where attempts.is_scan_hop and attempts.is_taken
+),
+
+-- No reply or client tells what it became.
+untold_deliveries as (
+    select scanned.* from scanned
+    anti join by_reply
+        on scanned.entry_number = by_reply.parent_number and scanned.queued_as = by_reply.queued_as
 ),
 
 for_recipient as (
@@ -101,7 +175,14 @@ for_recipient as (
         arrivals.entry_number as child_number,
         arrivals.arrived_at,
         deliveries.entry_number as parent_number
-    from untold_arrivals as arrivals
+    from (
+        select
+            untold_arrivals.*,
+            first_recipients.first_recipient
+        from untold_arrivals
+        inner join first_recipients
+            on untold_arrivals.entry_number = first_recipients.entry_number
+    ) as arrivals
     asof inner join untold_deliveries as deliveries
         on
             arrivals.host = deliveries.host
@@ -155,13 +236,11 @@ links as (
     union all
 
     select
-        by_client.child_number,
-        by_client.parent_number,
+        child_number,
+        parent_number,
         'orig_queue_id' as link,
-        by_client.is_scan_hop
+        is_scan_hop
     from by_client
-    anti join by_reply
-        on by_client.child_number = by_reply.child_number
 
     union all
 

@@ -1,13 +1,13 @@
--- One row per queue entry with another hop before or after it, with the first hop of its trace and its own
--- number on the way from there.
+-- One row per queue entry with another hop before it, with the first hop of its trace and its own number on
+-- the way from there.
 with recursive ways as (
     select distinct
-        first_links.parent_number as entry_number,
-        first_links.parent_number as root_number,
-        cast(1 as bigint) as hop_number
-    from staging.entry_links as first_links
-    anti join staging.entry_links as links
-        on first_links.parent_number = links.child_number
+        links.child_number as entry_number,
+        links.parent_number as root_number,
+        cast(2 as bigint) as hop_number
+    from staging.entry_links as links
+    anti join staging.entry_links as earlier_links
+        on links.parent_number = earlier_links.child_number
 
     union all
 

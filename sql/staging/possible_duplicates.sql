@@ -44,14 +44,14 @@ came_back as (
         on links.child_number = children.entry_number
     cross join config.thresholds as thresholds
     -- One delivery of several may be interrupted: what became of the others is no duplicate.
-    where
-        children.first_recipient = coalesce(interrupted.recipient, '')
-        or exists (
-            select 1 from staging.entry_attempts as attempts
-            where
-                attempts.entry_number = children.entry_number
-                and attempts.recipient = interrupted.recipient
-        )
+    where exists (
+        select 1 from staging.entry_attempts as attempts
+        where
+            attempts.queue_number = children.queue_number
+            and attempts.queue_id = children.queue_id
+            and attempts.lifetime = children.lifetime
+            and coalesce(attempts.recipient, '') = coalesce(interrupted.recipient, '')
+    )
 ),
 
 came_back_twice as (

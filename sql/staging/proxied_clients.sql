@@ -38,7 +38,11 @@ select
     min(known.client_host) as client_host,
     min(known.client_address) as client_address
 from known
-asof inner join staging.queue_entries as entries
+asof inner join (
+    select candidates.* from staging.queue_entries as candidates
+    semi join known as names
+        on candidates.host = names.host and candidates.queue_id = names.queued_as
+) as entries
     on
         known.host = entries.host
         and known.queued_as = entries.queue_id
