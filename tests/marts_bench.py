@@ -99,8 +99,8 @@ def render(small: Measure, large: Measure, *, measured_on: date) -> str:
     )
     return "\n".join(
         [
-            f"Measured by `python -m tests.marts_bench` on {measured_on}, once for each size, on {os.cpu_count()} "
-            "cores.",
+            f"Measured by `python -m tests.marts_bench` on {measured_on}, once for each size, "
+            f"on {os.cpu_count()} cores.",
             "",
             "| delivery attempts | restarts | wall s | CPU s | peak MiB |",
             "|---|---|---|---|---|",

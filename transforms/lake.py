@@ -19,6 +19,8 @@ from transforms.tables import ARROW_SCHEMAS, REPEATED
 
 # Rows of a table and day that are held back until they are written together.
 ROW_GROUP_ROWS = 65_536
+# Of all tables and days together: a file of many days must not hold back rows of each.
+MOST_HELD_ROWS = 4 * ROW_GROUP_ROWS
 DAY_MICROSECONDS = 86_400_000_000
 
 
@@ -108,6 +110,10 @@ class EventWriter:
         file.add(rows)
         if file.held_rows >= ROW_GROUP_ROWS:
             file.write(self._pool)
+        held = [file for file in self._open.values() if file.held]
+        if sum(file.held_rows for file in held) >= MOST_HELD_ROWS:
+            for file in held:
+                file.write(self._pool)
 
     def finish(self) -> tuple[pl.DataFrame, list[LakeFile]]:
         """Write the rest; return the line counts and all lake files. Raises OSError."""
