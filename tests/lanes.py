@@ -16,11 +16,12 @@ import yaml
 from polars.testing import assert_frame_equal
 
 from tests.conftest import SAMPLE
-from transforms.clock import YearWindow, Zone
+from transforms.clock import YearWindow
 from transforms.events import Parser, Reading, merge_line_counts, split_lines
 from transforms.fast_lane import FastLane
 from transforms.lines import read_blocks
 from transforms.tables import EVENT_TABLES
+from transforms.zone import Zone
 
 # A zone whose clocks change, and a year that has both changes behind it.
 READING = Reading(

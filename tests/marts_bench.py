@@ -10,12 +10,11 @@ measured. `python -m tests.marts_bench [FOLDER]`; lakes that are in FOLDER alrea
 import json
 import math
 import os
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,8 +24,8 @@ import numpy.typing as npt
 import polars as pl
 
 from tests.bench.document import DOCUMENT, replace_section
+from tests.bench.measure import measure as process_cost
 from transforms.catalog import host_folder
-from transforms.clock import Zone
 from transforms.contracts import load_contracts
 from transforms.events import COUNT_SPAN, LINE_COUNTS
 from transforms.fleet import Fleet, Host, host_history, latest_hosts
@@ -34,6 +33,7 @@ from transforms.host_settings import HostSettings
 from transforms.lake import write_parquet
 from transforms.ledger import Ledger
 from transforms.tables import EVENT_TABLES
+from transforms.zone import Zone
 
 Numbers = npt.NDArray[Any]
 
@@ -126,22 +126,10 @@ def render(small: Measure, large: Measure, *, measured_on: date) -> str:
 
 def measure(lake: Path) -> Measure:
     """Build a lake's marts in a process of its own."""
-    started = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.marts_bench", "--build", str(lake)], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    built = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{lake}: the marts could not be built")
-    return Measure(
-        **json.loads(built),
-        wall_seconds=time.perf_counter() - started,
-        cpu_seconds=usage.ru_utime + usage.ru_stime,
-        peak_mib=usage.ru_maxrss / 1024,
-    )
+    with tempfile.TemporaryFile("w+") as built:
+        cost = process_cost([sys.executable, "-m", "tests.marts_bench", "--build", str(lake)], built)
+        built.seek(0)
+        return Measure(**json.load(built), **asdict(cost))
 
 
 def build(lake: Path) -> None:

@@ -18,12 +18,13 @@ from tests.bench import reading
 from tests.conftest import SAMPLE
 from tests.test_corpora import CORPORA, GROK_CASES, MAILLOGGER
 from transforms import fast_lane, ingest, lines
-from transforms.clock import YearWindow, Zone
+from transforms.clock import YearWindow
 from transforms.lines import is_container, read_blocks
 from transforms.patterns import Pattern
 from transforms.plan import Plan
 from transforms.postfix import POSTFIX_PATTERNS
 from transforms.tables import NOISE
+from transforms.zone import Zone
 
 REPOSITORY = Path(__file__).parents[1]
 SHARED_ARCHIVES = REPOSITORY.parent / "shared" / "archives"

@@ -1,9 +1,7 @@
 """The lake's events to the marts: runs the SQL models, batch of hosts by batch, into new immutable files."""
 
-import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,10 +19,9 @@ from transforms.models import Model, last_uses, make_table, needed_models, run_m
 FLEET_TABLES = frozenset({"staging.log_dates"})
 # Hosts are taken together until their events reach this size: a batch has costs of its own.
 BATCH_BYTES = 32 * 2**20
-# For all batches that are worked on at a time; what does not fit spills into the lake's own folder.
-MEMORY_MIB = 720
-# Batches worked on at a time: two of half the memory each spill, which costs more than threads that wait.
-MOST_WORKERS = 1
+# For a batch, of which one is worked on at a time: two of half the memory each spill, which costs more than
+# threads that wait. What does not fit goes into the lake's own folder.
+MEMORY_LIMIT = "720 MiB"
 
 if TYPE_CHECKING:
     from transforms.ledger import LakeFile
@@ -114,8 +111,8 @@ def build_marts(
     """Run the models over the lake's files and the ledger's tables; return the new mart files.
 
     The thresholds that the marts were made with are written beside them. All stay unseen until the ledger
-    lists them. Batches of hosts are worked on side by side, each in a database of its own; `progress` is
-    told every model that was made, with the share of the hosts for which it was.
+    lists them. Batches of hosts are worked on one after another, each in a database of its own; `progress` is
+    told every model that was made, with the share of the batches for which it was.
     """
     of_fleet = needed_models(models, FLEET_TABLES)
     of_hosts = [model for model in models if model not in of_fleet]
@@ -133,15 +130,11 @@ def build_marts(
         )
     in_lake = [contract for contract in inputs if contract.table not in given]
     batches = host_batches(lake, files, given["fleet.host_history"]["host"].unique())
-    cpu_count = os.cpu_count() or 1
-    workers = min(cpu_count, len(batches), MOST_WORKERS)
-
-    def build(number: int, batch: Batch) -> "list[LakeFile]":
-        settings = {"threads": cpu_count // workers, "memory_limit": f"{MEMORY_MIB // workers} MiB"}
-        with _database(lake / f"spill.{run_id}.{number}", **settings) as connection:
+    marts = [thresholds_file]
+    for number, batch in enumerate(batches):
+        with _database(lake / f"spill.{run_id}.{number}", memory_limit=MEMORY_LIMIT) as connection:
             create_views(connection, lake, contracts=in_lake, files=batch.files)
             create_tables(connection, {table: _of_hosts(rows, batch) for table, rows in given.items()})
-            marts = []
             for model, unused in last_uses(of_hosts):
                 if model.name.startswith("marts."):
                     marts.append(_write(connection, lake, model.name, model.sql, run_id=run_id, part=number))
@@ -151,11 +144,7 @@ def build_marts(
                 for table in unused:
                     connection.execute(f"drop table {table}")
                 progress(model, 1 / len(batches))
-            return marts
-
-    with ThreadPoolExecutor(workers) as executor:
-        parts = list(executor.map(build, range(len(batches)), batches))
-    return [thresholds_file, *(file for part in parts for file in part)]
+    return marts
 
 
 def host_batches(lake: Path, files: Mapping[str, list[str]], hosts: Iterable[str]) -> list[Batch]:

@@ -11,7 +11,7 @@ import polars as pl
 from transforms.headers import DAY_NAME, MONTH_NAME, MONTHS, NUMERIC_DATE, PRI
 from transforms.patterns import LONG_QUEUE_ID
 from transforms.sendmail import SENDMAIL_QUEUE_ID, SENDMAIL_TAGS
-from transforms.zone import Zone as Zone
+from transforms.zone import Zone
 
 # A rotated file is named for the day of its rotation; a clock in another zone may be a day ahead.
 DAYS_AFTER_NAME_DATE = 2

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from transforms.clock import LocalClock, YearWindow, Zone
+from transforms.clock import LocalClock, YearWindow
 from transforms.headers import MANAGER_HEADERS, SYSLOG_HEADERS, Header, read_headers
 from transforms.inventory import parse_inventory
 from transforms.patterns import QUEUE_ID, Pattern, match, worth_trying
@@ -30,6 +30,7 @@ from transforms.trend import (
     system_event_headers,
     system_event_patterns,
 )
+from transforms.zone import Zone
 
 # Line counts are kept per quarter of an hour, so that they add up to local days in every zone.
 COUNT_SPAN = "15m"

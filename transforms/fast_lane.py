@@ -5,7 +5,7 @@ lane (transforms/events.py) would give; tests/test_lanes.py holds the two agains
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cache
@@ -16,14 +16,17 @@ import polars as pl
 import pyarrow as pa
 
 from transforms import scanner
-from transforms.clock import YearWindow, Zone
+from transforms.clock import YearWindow
 from transforms.events import LINE_COUNTS, Reading, describe_tag, split_lines
 from transforms.postfix import POSTFIX_PATTERNS, QUEUE_MANAGERS
 from transforms.stamps import NO_TIME, SECOND
 from transforms.syslog import SYSLOG_PATTERNS
 from transforms.tables import ARROW_SCHEMAS, CATEGORY, NOISE, UTC_TIME
 from transforms.words import PADDING, WORD_BYTES, Bools, Bytes, Int32s, Int64s, copy_spans, number_spans
+from transforms.zone import Zone
 
+# The beginnings that tell a pattern of Postfix alone, numbered as the scanner is given them.
+STARTS = [(start.encode(), p) for p in POSTFIX_PATTERNS if p.fast_lane == "start" for start in p.starts]
 MOST_TAGS = 128
 # Rows of one family, and runs of line counts, that a scan has room for; more are fetched in several goes.
 ROW_ROOM = 16_384
@@ -259,7 +262,7 @@ class FastLane:
                     | scanner.CLEANUP * (told.daemon == "cleanup")
                     | scanner.SMTPD * (told.daemon == "smtpd")
                 )
-                its = [n for n, by in enumerate(_prefix_daemons()) if not by or told.daemon in by]
+                its = [n for n, (_, p) in enumerate(STARTS) if not p.daemons or told.daemon in p.daemons]
                 tags.prefixes[known, : len(its)] = its
             elif not told.is_sendmail and not any(told.daemon in by.daemons for by in SYSLOG_PATTERNS):
                 tags.meaning[known] = scanner.FOREIGN_TAG
@@ -315,22 +318,17 @@ class FastLane:
 
 def _prefixes() -> tuple[scanner.Prefixes, list[str | None]]:
     """Return the beginnings that tell a pattern of Postfix alone, and the line kind of each."""
-    patterns = [(start.encode(), p) for p in POSTFIX_PATTERNS if p.fast_lane == "start" for start in p.starts]
-    text = np.zeros((len(patterns), 64 + WORD_BYTES), np.uint8)
-    for number, (start, _) in enumerate(patterns):
+    text = np.zeros((len(STARTS), 64 + WORD_BYTES), np.uint8)
+    for number, (start, _) in enumerate(STARTS):
         text[number, : len(start)] = np.frombuffer(start, np.uint8)
     return (
         scanner.Prefixes(
             text=text,
-            size=np.array([len(start) for start, _ in patterns]),
-            family=np.array([scanner.NOISE if p.table == NOISE else scanner.OTHER for _, p in patterns]),
+            size=np.array([len(start) for start, _ in STARTS]),
+            family=np.array([scanner.NOISE if p.table == NOISE else scanner.OTHER for _, p in STARTS]),
         ),
-        [p.constants.get("line_kind") for _, p in patterns],
+        [p.constants.get("line_kind") for _, p in STARTS],
     )
-
-
-def _prefix_daemons() -> Iterator[tuple[str, ...]]:
-    return (p.daemons for p in POSTFIX_PATTERNS if p.fast_lane == "start" for _ in p.starts)
 
 
 @cache

@@ -110,16 +110,17 @@ class EventWriter:
         file.add(rows)
         if file.held_rows >= ROW_GROUP_ROWS:
             file.write(self._pool)
-        held = [file for file in self._open.values() if file.held]
-        if sum(file.held_rows for file in held) >= MOST_HELD_ROWS:
-            for file in held:
+        if sum(file.held_rows for file in self._open.values()) >= MOST_HELD_ROWS:
+            self._write_held()
+
+    def _write_held(self) -> None:
+        for file in self._open.values():
+            if file.held:
                 file.write(self._pool)
 
     def finish(self) -> tuple[pl.DataFrame, list[LakeFile]]:
         """Write the rest; return the line counts and all lake files. Raises OSError."""
-        for file in self._open.values():
-            if file.held:
-                file.write(self._pool)
+        self._write_held()
         files = []
         for file in self._open.values():
             file.wait()

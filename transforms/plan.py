@@ -9,12 +9,13 @@ from functools import cache
 from typing import Any
 
 from transforms.archive import SourceFile
-from transforms.clock import YearWindow, Zone, date_in
+from transforms.clock import YearWindow, date_in
 from transforms.events import Reading, find_manager_zone
 from transforms.fleet import Fleet, host_of_line, zone_of
 from transforms.ledger import Ledger, SeenFile
 from transforms.lines import DamagedFileError, open_members, read_pieces
 from transforms.trend import LogRules
+from transforms.zone import Zone
 
 # Raised when a source file gives other events or other lake files than before: all are then read again.
 PARSER_VERSION = 3

@@ -27,7 +27,6 @@ Bytes = NDArray[np.uint8]
 Bools = NDArray[np.bool_]
 Int32s = NDArray[np.int32]
 Int64s = NDArray[np.int64]
-Words = NDArray[np.uint64]
 Floats = NDArray[np.float64]
 
 WORD_BYTES = 8

@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 # As `make` installs it: with the byte code compiled.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
@@ -39,10 +40,10 @@ class Figure:
         return Figure(statistics.median(values), min(values), max(values))
 
 
-def measure(command: Sequence[str]) -> Cost:
+def measure(command: Sequence[str], stdout: int | IO[str] = subprocess.DEVNULL) -> Cost:
     """Run a command to its end; raises CalledProcessError if it fails."""
     started = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=ENVIRONMENT)
+    process = subprocess.Popen(command, stdout=stdout, env=ENVIRONMENT)
     _, status, usage = os.wait4(process.pid, 0)
     wall_seconds = time.perf_counter() - started
     process.returncode = os.waitstatus_to_exitcode(status)
