@@ -11,9 +11,9 @@ import duckdb
 import polars as pl
 
 from transforms.advice import load_advice
-from transforms.catalog import create_tables, create_views, host_of_file, show_files
+from transforms.catalog import create_tables, create_views, drop, host_of_file, show_files
 from transforms.contracts import Contract
-from transforms.models import Model, last_uses, make_table, needed_models, run_models
+from transforms.models import Model, last_uses, needed_models, run_model, run_models
 
 # All that the models of one host need of the others.
 FLEET_TABLES = frozenset({"staging.log_dates"})
@@ -137,12 +137,14 @@ def build_marts(
             create_tables(connection, {table: _of_hosts(rows, batch) for table, rows in given.items()})
             for model, unused in last_uses(of_hosts):
                 if model.name.startswith("marts."):
-                    marts.append(_write(connection, lake, model.name, model.sql, run_id=run_id, part=number))
+                    marts.append(
+                        _write(connection, lake, model.name, model.source, run_id=run_id, part=number)
+                    )
                     show_files(connection, lake, model.name, [marts[-1].path])
                 else:
-                    make_table(connection, model)
+                    run_model(connection, model)
                 for table in unused:
-                    connection.execute(f"drop table {table}")
+                    drop(connection, table)
                 progress(model, 1 / len(batches))
     return marts
 

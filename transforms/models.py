@@ -1,7 +1,7 @@
-"""SQL files to tables: finds the models, derives their order from the SQL, and runs them."""
+"""Models to tables: finds the SQL files, derives their order from the SQL, and runs them."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Any
 
 import duckdb
 
+from transforms import queue_entries
 from transforms.problems import MaillagError
 
 SQL_FOLDER = Path(__file__).parents[1] / "sql"
@@ -18,11 +19,21 @@ INPUT_SCHEMAS = ("events", "fleet", "ops", "config")
 
 @dataclass(frozen=True)
 class Model:
-    """One SQL file with one SELECT: its path is the name of the table that it defines."""
+    """What makes tables of other tables: one SQL file with one SELECT, or a function.
 
-    name: str
-    sql: str
+    The path of an SQL file is the name of its table.
+    """
+
+    tables: tuple[str, ...]
     inputs: frozenset[str]
+    source: str
+    """The SELECT, or the text of the function's module."""
+    function: Callable[[duckdb.DuckDBPyConnection], None] | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of its first table."""
+        return self.tables[0]
 
 
 def load_models(folder: Path = SQL_FOLDER) -> list[Model]:
@@ -30,44 +41,55 @@ def load_models(folder: Path = SQL_FOLDER) -> list[Model]:
 
     Raises MaillagError for a table that nobody makes, or for models that need each other.
     """
-    models = {}
-    for path in sorted(folder.glob("*/*.sql")):
-        name = f"{path.parent.name}.{path.stem}"
-        sql = path.read_text(encoding="utf-8")
-        models[name] = Model(
-            name, sql, frozenset(tables_in(sql, where=f"sql/{path.parent.name}/{path.name}"))
+    models = [
+        Model(
+            queue_entries.TABLES,
+            queue_entries.INPUTS,
+            Path(queue_entries.__file__).read_text(encoding="utf-8"),
+            queue_entries.make_queue_entries,
         )
-    for model in models.values():
-        for table in model.inputs - models.keys():
+    ]
+    for path in sorted(folder.glob("*/*.sql")):
+        sql = path.read_text(encoding="utf-8")
+        inputs = tables_in(sql, where=f"sql/{path.parent.name}/{path.name}")
+        models.append(Model((f"{path.parent.name}.{path.stem}",), frozenset(inputs), sql))
+    maker_of = {table: model for model in models for table in model.tables}
+    for model in models:
+        for table in model.inputs - maker_of.keys():
             if table.split(".")[0] not in INPUT_SCHEMAS:
                 raise MaillagError(f"sql: {model.name} reads {table}, which no model makes.")
-    graph = {model.name: model.inputs & models.keys() for model in models.values()}
+    graph = {
+        model.name: {maker_of[table].name for table in model.inputs & maker_of.keys()} for model in models
+    }
     try:
         order = list(TopologicalSorter(graph).static_order())
     except CycleError as error:
         raise MaillagError(f"sql: these models need each other: {', '.join(error.args[1])}.") from None
-    return [models[name] for name in order]
+    return [maker_of[name] for name in order]
 
 
 def needed_models(models: list[Model], tables: Iterable[str]) -> list[Model]:
     """Return the models that make these tables, and all that they rest on, in the given order."""
     needed = set(tables)
     for model in reversed(models):
-        if model.name in needed:
+        if needed.intersection(model.tables):
             needed |= model.inputs
-    return [model for model in models if model.name in needed]
+    return [model for model in models if needed.intersection(model.tables)]
 
 
 def run_models(connection: duckdb.DuckDBPyConnection, models: list[Model]) -> None:
-    """Make every model's table in the connection, whose input tables must be there already."""
+    """Make every model's tables in the connection, whose input tables must be there already."""
     for model in models:
-        make_table(connection, model)
+        run_model(connection, model)
 
 
-def make_table(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
-    """Make a model's table, whose input tables must be there already."""
+def run_model(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
+    """Make a model's tables, whose input tables must be there already."""
     connection.execute(f"create schema if not exists {model.name.split('.')[0]}")
-    connection.execute(f"create table {model.name} as {model.sql}")
+    if model.function:
+        model.function(connection)
+    else:
+        connection.execute(f"create table {model.name} as {model.source}")
 
 
 def last_uses(models: list[Model]) -> Iterator[tuple[Model, list[str]]]:

@@ -273,7 +273,7 @@ def _fingerprint(
         ],
         "thresholds": asdict(job.thresholds),
         "advice": [asdict(advice) for advice in load_advice()],
-        "models": {model.name: model.sql for model in models},
+        "models": {model.name: model.source for model in models},
         "contracts": {name: asdict(contract) for name, contract in contracts.items()},
     }
     return hashlib.blake2b(json.dumps(inputs).encode(), digest_size=16).hexdigest()

@@ -29,23 +29,18 @@ not_seen_again as (
     select
         entries.entry_number,
         entries.host,
-        message_ids.message_id,
-        entries.scan_began_at as began_at,
+        entries.message_id,
+        entries.scan_began_from as began_at,
         entries.left_at + to_seconds(thresholds.reinjection_seconds) as awaited_until
     from staging.queue_entries as entries
     anti join children
         on entries.entry_number = children.parent_number
-    inner join staging.entry_message_ids as message_ids
-        on
-            entries.queue_number = message_ids.queue_number
-            and entries.queue_id = message_ids.queue_id
-            and entries.lifetime = message_ids.lifetime
     cross join config.thresholds as thresholds
     where
         entries.outcome = 'delivered'
         and entries.is_scanned
         and entries.queued_as is null
-        and message_ids.message_id not in ('', '<>')
+        and entries.message_id not in ('', '<>')
 ),
 
 -- What may be theirs, as nothing but the message id tells whose it is.
@@ -53,16 +48,11 @@ uncertain_arrivals as (
     select
         entries.entry_number,
         entries.host,
-        message_ids.message_id,
+        entries.message_id,
         entries.arrived_at
-    from staging.entry_message_ids as message_ids
+    from staging.queue_entries as entries
     semi join not_seen_again
-        on message_ids.message_id = not_seen_again.message_id
-    inner join staging.queue_entries as entries
-        on
-            message_ids.queue_number = entries.queue_number
-            and message_ids.queue_id = entries.queue_id
-            and message_ids.lifetime = entries.lifetime
+        on entries.message_id = not_seen_again.message_id
     left join staging.entry_links as links
         on entries.entry_number = links.child_number
     where entries.is_from_loopback and (links.link is null or links.link = 'message_id')
@@ -95,31 +85,6 @@ ended as (
         )
 ),
 
-notifications as (
-    select
-        qmgr_instances.queue_number,
-        notices.queue_id,
-        coalesce(later_lifetimes.lifetime, 0) as lifetime,
-        min(
-            regexp_extract(
-                notices.message,
-                '^sender (?:non-delivery|delay|delivery status) notification: ([0-9A-Za-z]{6,})$',
-                1
-            )
-        ) as notification_queue_id
-    from events.other_lines as notices
-    inner join staging.qmgr_instances as qmgr_instances
-        on
-            notices.host = qmgr_instances.host
-            and notices.instance = qmgr_instances.logging_instance
-    left join staging.later_lifetimes as later_lifetimes
-        on
-            notices.source_id = later_lifetimes.source_id
-            and notices.line_number = later_lifetimes.line_number
-    where notices.line_kind = 'notification'
-    group by all
-),
-
 -- A queue id is not used twice within one second. But where an arrival was not logged, it is computed from
 -- stamps that were cut to the second, and may seem to be in the same one as the arrival before.
 namesakes as (
@@ -129,7 +94,8 @@ namesakes as (
     from staging.queue_entries as entries
     inner join staging.queue_entries as earlier
         on
-            entries.queue_number = earlier.queue_number
+            entries.host = earlier.host
+            and entries.instance = earlier.instance
             and entries.queue_id = earlier.queue_id
             and entries.lifetime > earlier.lifetime
             and date_trunc('second', entries.arrived_at) = date_trunc('second', earlier.arrived_at)
@@ -156,26 +122,6 @@ earlier_hops as (
         on ways.entry_number = links.child_number
     inner join staging.queue_entries as parents
         on links.parent_number = parents.entry_number
-),
-
-arrivals as (
-    select
-        qmgr_instances.queue_number,
-        clients.queue_id,
-        coalesce(later_lifetimes.lifetime, 0) as lifetime,
-        clients.client_host,
-        clients.client_address,
-        clients.sender
-    from events.clients as clients
-    inner join staging.qmgr_instances as qmgr_instances
-        on
-            clients.host = qmgr_instances.host
-            and clients.instance = qmgr_instances.logging_instance
-    left join staging.later_lifetimes as later_lifetimes
-        on
-            clients.source_id = later_lifetimes.source_id
-            and clients.line_number = later_lifetimes.line_number
-    where clients.queue_id is not null
 )
 
 select
@@ -191,10 +137,10 @@ select
     entries.instance,
     entries.queue_id,
     entries.lifetime,
-    message_ids.message_id,
-    least(arrivals.sender, activations.sender) as sender,
-    coalesce(proxied_clients.client_host, arrivals.client_host) as client_host,
-    coalesce(proxied_clients.client_address, arrivals.client_address) as client_address,
+    entries.message_id,
+    entries.sender,
+    coalesce(proxied_clients.client_host, entries.client_host) as client_host,
+    coalesce(proxied_clients.client_address, entries.client_address) as client_address,
     entries.relay,
     case
         when entries.outcome <> 'delivered' then entries.outcome
@@ -206,8 +152,8 @@ select
     earlier_hops.previous_queue_id,
     coalesce(next_hops.queue_id, entries.queued_as) as next_queue_id,
     coalesce(next_hops.link, if(entries.queued_as is not null, 'queued_as', null)) as link,
-    nullif(notifications.notification_queue_id, '') as notification_queue_id,
-    activations.size_bytes,
+    entries.notification_queue_id,
+    entries.size_bytes,
     entries.recipient_count,
     coalesce(next_hops.next_hop_count, 0) as next_hop_count,
     entries.is_scan_hop,
@@ -224,23 +170,3 @@ left join ended
     on entries.entry_number = ended.entry_number
 left join staging.proxied_clients as proxied_clients
     on entries.entry_number = proxied_clients.entry_number
-left join arrivals
-    on
-        entries.queue_number = arrivals.queue_number
-        and entries.queue_id = arrivals.queue_id
-        and entries.lifetime = arrivals.lifetime
-left join staging.entry_message_ids as message_ids
-    on
-        entries.queue_number = message_ids.queue_number
-        and entries.queue_id = message_ids.queue_id
-        and entries.lifetime = message_ids.lifetime
-left join staging.entry_activations as activations
-    on
-        entries.queue_number = activations.queue_number
-        and entries.queue_id = activations.queue_id
-        and entries.lifetime = activations.lifetime
-left join notifications
-    on
-        entries.queue_number = notifications.queue_number
-        and entries.queue_id = notifications.queue_id
-        and entries.lifetime = notifications.lifetime

@@ -5,24 +5,19 @@
 -- (`message_id`). An entry never comes before the one that became it, so that no way leads in a circle.
 with named as (
     select
-        parents.entry_number as parent_number,
+        deliveries.entry_number as parent_number,
         deliveries.queued_as,
         deliveries.is_scan_hop,
         children.entry_number as child_number
     from staging.entry_attempts as deliveries
-    inner join staging.queue_entries as parents
-        on
-            deliveries.queue_number = parents.queue_number
-            and deliveries.queue_id = parents.queue_id
-            and deliveries.lifetime = parents.lifetime
     inner join staging.queue_entries as children
         on
-            parents.host = children.host
+            deliveries.host = children.host
             and deliveries.queued_as = children.queue_id
-            and parents.entry_number < children.entry_number
-            and children.arrived_at >= deliveries.began_at - to_seconds(1)
+            and deliveries.entry_number < children.entry_number
+            and children.arrived_at >= deliveries.began_from - to_seconds(1)
             and children.arrived_at <= deliveries.logged_at + to_seconds(1)
-    where deliveries.is_taken and deliveries.is_local_hop
+    where deliveries.queued_as is not null
 ),
 
 -- Two may have had the queue id within the time: then the message id tells, unless the hop changed it.
@@ -31,7 +26,7 @@ contested as (
         named.parent_number,
         named.queued_as,
         named.child_number,
-        coalesce(of_parent.message_id = of_child.message_id, false) as is_of_same_message_id
+        coalesce(parents.message_id = children.message_id, false) as is_of_same_message_id
     from named
     semi join (
         select candidates.parent_number
@@ -42,18 +37,8 @@ contested as (
         on named.parent_number = forks.parent_number
     inner join staging.queue_entries as parents
         on named.parent_number = parents.entry_number
-    left join staging.entry_message_ids as of_parent
-        on
-            parents.queue_number = of_parent.queue_number
-            and parents.queue_id = of_parent.queue_id
-            and parents.lifetime = of_parent.lifetime
     inner join staging.queue_entries as children
         on named.child_number = children.entry_number
-    left join staging.entry_message_ids as of_child
-        on
-            children.queue_number = of_child.queue_number
-            and children.queue_id = of_child.queue_id
-            and children.lifetime = of_child.lifetime
 ),
 
 lost as (
@@ -78,18 +63,14 @@ by_reply as (
         on named.parent_number = lost.parent_number and named.child_number = lost.child_number
 ),
 
-unnamed as (
-    select entries.* from staging.queue_entries as entries
-    anti join by_reply
-        on entries.entry_number = by_reply.child_number
-),
-
 by_client as (
     select
         children.entry_number as child_number,
         max(parents.entry_number) as parent_number,
         arg_max(parents.outcome, parents.entry_number) <> 'requeued' as is_scan_hop
-    from unnamed as children
+    from staging.queue_entries as children
+    anti join by_reply
+        on children.entry_number = by_reply.child_number
     inner join staging.queue_entries as parents
         on
             children.host = parents.host
@@ -99,6 +80,7 @@ by_client as (
                 parents.outcome = 'requeued'
                 or coalesce(parents.left_at >= children.arrived_at - to_seconds(1), true)
             )
+    where children.original_queue_id is not null
     group by children.entry_number
 ),
 
@@ -106,35 +88,26 @@ untold_arrivals as (
     select
         entries.entry_number,
         entries.host,
-        entries.queue_number,
-        entries.queue_id,
-        entries.lifetime,
-        message_ids.message_id,
+        entries.message_id,
         entries.arrived_at
-    from unnamed as entries
+    from staging.queue_entries as entries
+    anti join by_reply
+        on entries.entry_number = by_reply.child_number
     anti join by_client
         on entries.entry_number = by_client.child_number
     anti join staging.proxied_clients as proxied_clients
         on entries.entry_number = proxied_clients.entry_number
-    inner join staging.entry_message_ids as message_ids
-        on
-            entries.queue_number = message_ids.queue_number
-            and entries.queue_id = message_ids.queue_id
-            and entries.lifetime = message_ids.lifetime
-    where entries.is_from_loopback and message_ids.message_id not in ('', '<>')
+    where entries.is_from_loopback and entries.message_id not in ('', '<>')
 ),
 
 first_recipients as (
     select
-        arrivals.entry_number,
+        attempts.entry_number,
         min(coalesce(attempts.recipient, '')) as first_recipient
     from staging.entry_attempts as attempts
-    inner join untold_arrivals as arrivals
-        on
-            attempts.queue_number = arrivals.queue_number
-            and attempts.queue_id = arrivals.queue_id
-            and attempts.lifetime = arrivals.lifetime
-    group by arrivals.entry_number
+    semi join untold_arrivals
+        on attempts.entry_number = untold_arrivals.entry_number
+    group by attempts.entry_number
 ),
 
 -- What the scan service took, or may have taken, of the mail with these message ids.
@@ -142,24 +115,16 @@ scanned as (
     select
         parents.entry_number,
         parents.host,
-        message_ids.message_id,
+        parents.message_id,
         attempts.recipient,
         attempts.queued_as,
-        attempts.began_at,
+        attempts.began_from as began_at,
         attempts.logged_at
-    from staging.entry_message_ids as message_ids
+    from staging.queue_entries as parents
     semi join untold_arrivals
-        on message_ids.message_id = untold_arrivals.message_id
+        on parents.message_id = untold_arrivals.message_id
     inner join staging.entry_attempts as attempts
-        on
-            message_ids.queue_number = attempts.queue_number
-            and message_ids.queue_id = attempts.queue_id
-            and message_ids.lifetime = attempts.lifetime
-    inner join staging.queue_entries as parents
-        on
-            message_ids.queue_number = parents.queue_number
-            and message_ids.queue_id = parents.queue_id
-            and message_ids.lifetime = parents.lifetime
+        on parents.entry_number = attempts.entry_number
     where attempts.is_scan_hop and attempts.is_taken
 ),
 

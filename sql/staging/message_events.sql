@@ -7,12 +7,12 @@ with sendmail_rounds as (
         host,
         instance,
         queue_id,
-        source_id,
         source_number,
         line_number,
+        lifetime,
         logged_at - to_seconds(coalesce(transmission_seconds, 0)) as began_at
-    from staging.noted_lines
-    where is_deferred and is_by_sendmail
+    from staging.deferred_lines
+    where is_by_sendmail
     qualify
         coalesce(
             pid
@@ -35,12 +35,11 @@ queue_events as (
         recipient_count,
         delay_seconds,
         is_by_sendmail,
-        source_id,
         source_number,
         line_number,
+        lifetime,
         logged_at
-    from staging.noted_lines
-    where is_deferred and event_kind <> 'notification'
+    from staging.deferred_lines
 
     union all by name
 
@@ -50,31 +49,26 @@ queue_events as (
         queue_id,
         'activation' as event_kind,
         true as is_by_sendmail,
-        source_id,
         source_number,
         line_number,
+        lifetime,
         began_at as logged_at
     from sendmail_rounds
 ),
 
 ordered as (
     select
-        queue_events.*,
-        coalesce(later_lifetimes.lifetime, 0) as lifetime,
+        *,
         row_number() over (
-            partition by queue_events.host, queue_events.instance, queue_events.queue_id
+            partition by host, instance, queue_id
             order by
-                queue_events.logged_at,
-                queue_events.source_number,
-                queue_events.line_number,
-                case queue_events.event_kind when 'arrival' then 0 when 'activation' then 1 else 2 end,
-                queue_events.recipient
+                logged_at,
+                source_number,
+                line_number,
+                case event_kind when 'arrival' then 0 when 'activation' then 1 else 2 end,
+                recipient
         ) as event_number
     from queue_events
-    left join staging.later_lifetimes as later_lifetimes
-        on
-            queue_events.source_id = later_lifetimes.source_id
-            and queue_events.line_number = later_lifetimes.line_number
 )
 
 select

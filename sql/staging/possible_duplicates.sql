@@ -47,9 +47,7 @@ came_back as (
     where exists (
         select 1 from staging.entry_attempts as attempts
         where
-            attempts.queue_number = children.queue_number
-            and attempts.queue_id = children.queue_id
-            and attempts.lifetime = children.lifetime
+            attempts.entry_number = children.entry_number
             and coalesce(attempts.recipient, '') = coalesce(interrupted.recipient, '')
     )
 ),

@@ -1,6 +1,14 @@
--- One row per event about the messages of noted queue ids (staging.noted_ids), as every model wants it that
--- puts lines in order: with the instance whose queue it is about, and the place of its file.
-with lines as not materialized (
+-- One row per event about the messages of queue ids under which mail was deferred, with the instance whose
+-- queue it is about, the place of its file, and the lifetime of the queue id.
+with deferred_ids as (
+    select distinct
+        host,
+        queue_id
+    from staging.queue_entries
+    where is_deferred
+),
+
+lines as not materialized (
     select
         host,
         instance as logging_instance,
@@ -82,10 +90,10 @@ with lines as not materialized (
         queue_id,
         source_id,
         line_number,
-        if(line_kind = 'notification', 'notification', 'skipped') as event_kind,
+        'skipped' as event_kind,
         logged_at
     from events.other_lines
-    where line_kind in ('notification', 'still_being_delivered')
+    where line_kind = 'still_being_delivered'
 )
 
 select
@@ -102,19 +110,30 @@ select
     lines.delay_seconds,
     lines.transmission_seconds,
     lines.pid,
-    lines.source_id,
     source_order.source_number,
     lines.line_number,
+    coalesce(lifetimes.lifetime, 0) as lifetime,
     coalesce(lines.is_by_sendmail, false) as is_by_sendmail,
-    noted_ids.is_deferred,
-    noted_ids.is_reused,
     lines.logged_at
 from lines
-inner join staging.noted_ids as noted_ids
-    on lines.host = noted_ids.host and lines.queue_id = noted_ids.queue_id
+semi join deferred_ids
+    on lines.host = deferred_ids.host and lines.queue_id = deferred_ids.queue_id
 inner join staging.qmgr_instances as qmgr_instances
     on
         lines.host = qmgr_instances.host
         and lines.logging_instance = qmgr_instances.logging_instance
 inner join staging.source_order as source_order
     on lines.source_id = source_order.source_id
+left join (
+    select
+        queue_number,
+        source_number,
+        line_number,
+        min(lifetime) as lifetime
+    from staging.later_lifetimes
+    group by queue_number, source_number, line_number
+) as lifetimes
+    on
+        qmgr_instances.queue_number = lifetimes.queue_number
+        and source_order.source_number = lifetimes.source_number
+        and lines.line_number = lifetimes.line_number

@@ -1,0 +1,229 @@
+-- One row per delivery attempt of any message, with its hop, its cause if it failed at the scan service, and
+-- what its reply tells.
+-- The scan hop is told by the relay's port, else by the port in the reason. A reason without a port takes
+-- the hop of the latest attempt with the same reason on that instance; where there is none, loopback
+-- counts and is_hop_inferred is set. sendmail (it has a mailer) logs no port at all: loopback counts, but
+-- for local submissions, which wait for port 25. What it defers without an address in relay= it has not
+-- tried: the host failed earlier in the same queue run.
+-- Nearly all attempts are sent to a port that relay= names: nothing else needs to be asked about them.
+-- is_taken: the next hop took the message, or may have taken it, as its session broke when the message was
+-- sent and the reply did not come. queued_as is the queue id that the reply of a local hop names: Postfix
+-- says `queued as QID`, sendmail `QID Message accepted for delivery`, and a scan service hands on the reply
+-- of the MTA behind it. Another host's queue ids are of no use here.
+with attempts as not materialized (
+    select
+        qmgr_instances.queue_number,
+        attempts.host,
+        qmgr_instances.instance,
+        attempts.queue_id,
+        attempts.recipient,
+        attempts.status,
+        attempts.mailer,
+        attempts.relay_host,
+        attempts.relay_address,
+        attempts.relay_port,
+        attempts.connection_use_count,
+        attempts.delay_seconds,
+        attempts.connection_setup_seconds,
+        attempts.transmission_seconds,
+        attempts.reason,
+        attempts.logged_at,
+        source_order.source_number,
+        attempts.line_number,
+        host_history.scan_port,
+        attempts.status = 'sent' and attempts.mailer is null and attempts.relay_port is not null
+            as is_sent_to_port
+    from events.delivery_attempts as attempts
+    inner join staging.source_order as source_order
+        on attempts.source_id = source_order.source_id
+    inner join staging.qmgr_instances as qmgr_instances
+        on
+            attempts.host = qmgr_instances.host
+            and attempts.instance = qmgr_instances.logging_instance
+    inner join fleet.host_history as host_history
+        on
+            attempts.host = host_history.host
+            and attempts.logged_at >= coalesce(host_history.valid_from, '-infinity')
+            and attempts.logged_at < coalesce(host_history.valid_until, 'infinity')
+),
+
+untold as (
+    select
+        *,
+        ltrim(rtrim(relay_host, '].'), '[') as relay_name,
+        starts_with(reason, 'delivery temporarily suspended: ')
+        or (mailer is not null and status = 'deferred' and relay_address is null) as is_suspended,
+        regexp_replace(coalesce(reason, ''), '^delivery temporarily suspended: ', '') as failure
+    from attempts
+    where not is_sent_to_port
+),
+
+parsed as (
+    select
+        *,
+        regexp_extract(
+            failure,
+            '^(connect to|lost connection with|conversation with|host) [^\[ ]*\[([^\]]*)\](?::([0-9]+))?',
+            ['verb', 'address', 'port']
+        ) as peer
+    from untold
+),
+
+ports as (
+    select
+        parsed.*,
+        parsed.peer['verb'] as verb,
+        parsed.peer['address'] as address,
+        coalesce(parsed.relay_port, try_cast(parsed.peer['port'] as integer)) as port
+    from parsed
+
+    union all by name
+
+    -- What was sent may tell the hop of what failed for the same reason.
+    select
+        attempts.*,
+        coalesce(attempts.reason, '') as failure,
+        attempts.relay_port as port
+    from attempts
+    semi join untold
+        on coalesce(attempts.reason, '') = untold.failure
+    where attempts.is_sent_to_port
+),
+
+hops as (
+    select
+        *,
+        case
+            when port is not null then port
+            when status <> 'sent'
+                then last_value(port ignore nulls) over (
+                    partition by host, instance, failure
+                    order by logged_at, source_number, line_number
+                    rows unbounded preceding
+                )
+        end as hop_port
+    from ports
+),
+
+scan_hops as (
+    select
+        *,
+        hop_port is null as is_hop_inferred
+    from hops
+    where
+        not is_sent_to_port
+        and (
+            hop_port = scan_port
+            or (mailer is null and hop_port is null and (starts_with(address, '127.') or address = '::1'))
+            or (
+                mailer is not null
+                and instance <> 'sm-msp-queue'
+                and (starts_with(relay_name, '127.') or relay_name in ('localhost', 'IPv6:::1', '::1'))
+            )
+        )
+),
+
+causes as (
+    select
+        *,
+        case
+            when status = 'sent' then null
+            when is_suspended then 'suspended'
+            when mailer is not null
+                then
+                    case
+                        when failure like 'Connection refused%' then 'refused'
+                        when failure like '%timed out%' then 'timed_out'
+                        when failure = '' or regexp_matches(failure, '^(Connection reset|Broken pipe)')
+                            then 'session_lost'
+                        when failure like '421 %' then 'turned_away'
+                        when status = 'bounced' or regexp_matches(failure, '^[45][0-9]{2} ') then 'rejected'
+                    end
+            when verb = 'connect to' and failure like '% timed out' then 'timed_out'
+            when verb = 'connect to' then 'refused'
+            when verb = 'host' and regexp_matches(failure, '^[^ ]+ [^ ]+ refused to talk to me: ')
+                then 'turned_away'
+            when verb = 'host' then 'rejected'
+            when
+                verb = 'lost connection with'
+                and regexp_matches(failure, ' while (receiving the initial server|performing the) ')
+                then 'greeting_lost'
+            when verb = 'lost connection with' then 'session_lost'
+            when verb = 'conversation with' then 'timed_out'
+        end as cause
+    from scan_hops
+),
+
+-- The hop and the cause are those of the line: it names several recipients only for sendmail.
+scan_lines as (
+    select distinct
+        host,
+        source_number,
+        line_number,
+        cause,
+        is_hop_inferred
+    from causes
+    where status = 'sent' or cause is not null
+),
+
+told as (
+    select
+        attempts.*,
+        scan_lines.cause,
+        attempts.status = 'sent' as is_sent,
+        scan_lines.host is not null
+        or (attempts.is_sent_to_port and attempts.relay_port = attempts.scan_port) as is_scan_hop,
+        coalesce(scan_lines.is_hop_inferred, false) as is_hop_inferred,
+        coalesce(starts_with(attempts.relay_address, '127.') or attempts.relay_address = '::1', false)
+            as is_loopback,
+        coalesce(attempts.reason like '% message may be sent more than once', false) as is_possible_duplicate
+    from attempts
+    left join scan_lines
+        on
+            attempts.host = scan_lines.host
+            and attempts.source_number = scan_lines.source_number
+            and attempts.line_number = scan_lines.line_number
+)
+
+select
+    queue_number,
+    host,
+    instance,
+    queue_id,
+    recipient,
+    status,
+    cause,
+    relay_host,
+    relay_address,
+    relay_port,
+    case
+        when not is_sent or not (is_scan_hop or is_loopback) then null
+        when reason like '% queued as %'
+            then nullif(regexp_extract(reason, ' queued as ([0-9A-Za-z]{6,})', 1), '')
+        when reason like '% Message accepted for delivery%'
+            then nullif(regexp_extract(reason, '\b([0-9A-Za-x]{8}[0-9]{6,}) Message accepted', 1), '')
+    end as queued_as,
+    source_number,
+    line_number,
+    is_sent,
+    status = 'bounced' as is_bounced,
+    is_sent or is_possible_duplicate as is_taken,
+    is_scan_hop,
+    is_hop_inferred,
+    is_possible_duplicate,
+    connection_use_count is null as is_fresh_connection,
+    logged_at - to_milliseconds(cast(1000 * delay_seconds as bigint)) as arrived_at,
+    logged_at - to_microseconds(
+        cast(1e6 * coalesce(connection_setup_seconds, 0) + 1e6 * coalesce(transmission_seconds, 0) as bigint)
+    ) as began_at,
+    -- Where the parts of the delay are not logged, any instant since the arrival.
+    logged_at - to_microseconds(
+        cast(
+            1e6 * coalesce(
+                connection_setup_seconds + transmission_seconds, transmission_seconds, delay_seconds
+            )
+            as bigint
+        )
+    ) as began_from,
+    logged_at
+from told
