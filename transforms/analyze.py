@@ -11,7 +11,7 @@ import duckdb
 import polars as pl
 
 from transforms.advice import load_advice
-from transforms.catalog import create_tables, create_views, drop, host_of_file, show_files
+from transforms.catalog import create_tables, create_views, host_of_file, show_files
 from transforms.contracts import Contract
 from transforms.models import Model, last_uses, needed_models, run_model, run_models
 
@@ -19,9 +19,9 @@ from transforms.models import Model, last_uses, needed_models, run_model, run_mo
 FLEET_TABLES = frozenset({"staging.log_dates"})
 # Hosts are taken together until their events reach this size: a batch has costs of its own.
 BATCH_BYTES = 32 * 2**20
-# For a batch, of which one is worked on at a time: two of half the memory each spill, which costs more than
-# threads that wait. What does not fit goes into the lake's own folder.
-MEMORY_LIMIT = "720 MiB"
+# For a batch, of which one is worked on at a time; the frames of queue_entries.py come on top. What does not
+# fit goes into the lake's own folder.
+MEMORY_LIMIT = "400 MiB"
 
 if TYPE_CHECKING:
     from transforms.ledger import LakeFile
@@ -144,7 +144,7 @@ def build_marts(
                 else:
                     run_model(connection, model)
                 for table in unused:
-                    drop(connection, table)
+                    connection.execute(f"drop table {table}")
                 progress(model, 1 / len(batches))
     return marts
 
@@ -176,7 +176,14 @@ def host_batches(lake: Path, files: Mapping[str, list[str]], hosts: Iterable[str
 @contextmanager
 def _database(spill: Path, **settings: Any) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open a database in memory; what does not fit goes into a folder that is there no longer than it."""
-    config = {"preserve_insertion_order": False, "temp_directory": str(spill), **settings}
+    config = {
+        "preserve_insertion_order": False,
+        "temp_directory": str(spill),
+        # Frames take strings over as they are.
+        "arrow_output_version": "1.5",
+        "produce_arrow_string_view": True,
+        **settings,
+    }
     with duckdb.connect(":memory:", config=config) as connection:
         connection.execute("set timezone = 'UTC'")
         yield connection

@@ -72,17 +72,6 @@ def create_tables(connection: duckdb.DuckDBPyConnection, frames: "Mapping[str, p
         connection.unregister("frame")
 
 
-def drop(connection: duckdb.DuckDBPyConnection, table: str) -> None:
-    """Drop a table, or a view with the frame that it shows."""
-    schema, name = table.split(".")
-    is_view = connection.execute(
-        "select count(*) > 0 from duckdb_views() where schema_name = ? and view_name = ?", [schema, name]
-    ).fetchone() == (True,)
-    connection.execute(f"drop {'view' if is_view else 'table'} {table}")
-    if is_view:
-        connection.unregister(name)
-
-
 def publish(
     lake: Path,
     *,

@@ -183,7 +183,8 @@ def _run_models(connection: duckdb.DuckDBPyConnection, host: str, days: tuple[da
     """Make marts.restarts and all that it rests on, for one host and these UTC days (None: all)."""
     models = needed_models(load_models(), {"marts.restarts"})
     contracts = load_contracts()
-    read = frozenset().union(*(model.inputs for model in models)) - {model.name for model in models}
+    made = {table for model in models for table in model.tables}
+    read = frozenset().union(*(model.inputs for model in models)) - made
     # Whatever line is evidence, its event tells its time.
     for table in sorted(read | set(EVENTS)):
         files = published_files(connection, table)

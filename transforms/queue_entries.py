@@ -18,6 +18,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from transforms.tables import UTC_TIME
+
 Ints = NDArray[np.int64]
 # Of lines and entries, of which a batch has fewer than two thousand million.
 Numbers = NDArray[np.int32]
@@ -37,6 +39,8 @@ INPUTS = frozenset(
     }
 )
 
+# What is worked on at a time.
+LINES_AT_ONCE = 3_000_000
 # What has no number or time, and what has no place.
 NEVER = np.iinfo(np.int64).max
 NOWHERE = np.iinfo(np.int32).max
@@ -47,27 +51,29 @@ NOTHING, ARRIVAL, SIGN_OF_LIFE, END = range(4)
 # have one hash of 64 bits is left to chance: once in a hundred million months of half a million messages.
 _LINES = {
     "clients": f"""
-        {ARRIVAL} as role,
+        cast({ARRIVAL} as tinyint) as role,
         lines.original_queue_id,
         lines.client_host,
         lines.client_address,
         lines.sender
     """,
-    "message_ids": f"{SIGN_OF_LIFE} as role, lines.message_id",
+    "message_ids": f"cast({SIGN_OF_LIFE} as tinyint) as role, lines.message_id",
     "queue_activations": f"""
-        {SIGN_OF_LIFE} as role,
+        cast({SIGN_OF_LIFE} as tinyint) as role,
         lines.sender,
         lines.size_bytes,
         lines.recipient_count
     """,
     "queue_removals": f"""
-        if(lines.removal_kind in ('removed', 'deleted', 'requeued'), {END}, {NOTHING}) as role,
+        cast(
+            if(lines.removal_kind in ('removed', 'deleted', 'requeued'), {END}, {NOTHING}) as tinyint
+        ) as role,
         lines.removal_kind = 'expired' as is_expired,
         lines.removal_kind = 'deleted' as is_deleted,
         lines.removal_kind = 'requeued' as is_requeued
     """,
     "other_lines": f"""
-        {NOTHING} as role,
+        cast({NOTHING} as tinyint) as role,
         nullif(
             regexp_extract(
                 lines.message,
@@ -84,8 +90,8 @@ _PLACE_COLUMNS = (
 _PLACE = """
     lines.queue_id,
     hash(qmgr_instances.queue_number, lines.queue_id) as id_hash,
-    qmgr_instances.queue_number,
-    source_order.source_number,
+    cast(qmgr_instances.queue_number as integer) as queue_number,
+    cast(source_order.source_number as integer) as source_number,
     lines.line_number,
     epoch_us(lines.logged_at) as logged_at
 """
@@ -95,6 +101,18 @@ _JOINS = """
     inner join staging.qmgr_instances as qmgr_instances
         on lines.host = qmgr_instances.host and lines.instance = qmgr_instances.logging_instance
 """
+# A number in the order of the arrivals, and of those in the same instant in that of their first lines, for a
+# million files of 17 thousand million lines each.
+_ENTRY_NUMBER = """
+    (cast(made.came_at as hugeint) << 72)
+    + (cast(made.first_source_number as hugeint) << 52)
+    + (made.first_line_number << 18)
+    + made.queue_number
+        as entry_number,
+    made.* exclude (came_at, first_source_number, first_line_number)
+"""
+_MADE = {"entry_facts": _ENTRY_NUMBER, "entry_attempts": _ENTRY_NUMBER}
+_NUMBER_COLUMNS = ("came_at", "first_source_number", "first_line_number", "queue_number")
 _CONDITIONS = {
     "clients": "lines.queue_id is not null",
     "other_lines": "lines.line_kind in ('notification', 'still_being_delivered')",
@@ -103,11 +121,11 @@ _ATTEMPTS = f"""
     select
         queue_id,
         hash(queue_number, queue_id) as id_hash,
-        queue_number,
-        source_number,
+        cast(queue_number as integer) as queue_number,
+        cast(source_number as integer) as source_number,
         line_number,
         epoch_us(logged_at) as logged_at,
-        {NOTHING} as role,
+        cast({NOTHING} as tinyint) as role,
         recipient,
         relay_host,
         relay_address,
@@ -121,6 +139,7 @@ _ATTEMPTS = f"""
         epoch_us(arrived_at) as arrived_at,
         epoch_us(began_from) as began_from
     from staging.attempts
+    where true
 """
 
 
@@ -131,8 +150,10 @@ class _Lines:
     told: pl.DataFrame
     entries: Numbers
     places: Numbers
-    row_at: Numbers
-    """The row of the line at each place."""
+    order: Numbers
+    """The number of the line at each place, among all lines."""
+    start: int
+    """The number of the first of these lines."""
     entry_count: int
 
     def numbers(self, column: str) -> Ints:
@@ -165,27 +186,60 @@ class _Lines:
         """Return the row of the first line of each entry; -1 where it has none."""
         places = np.full(self.entry_count, NOWHERE, np.int32)
         np.minimum.at(places, self.entries[where], self.places[where])
-        return np.where(places == NOWHERE, -1, self.row_at.take(places, mode="clip"))
+        rows = self.order.take(places, mode="clip") - np.int32(self.start)
+        return np.where(places == NOWHERE, -1, rows)
 
 
 def make_queue_entries(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the TABLES of the INPUTS.
+    """Make the TABLES of the INPUTS, some queue ids after others so that memory does not grow with the log.
 
-    staging.entry_facts: what is logged of each queue entry, numbered in the order of their arrivals.
+    staging.entry_facts: what is logged of each queue entry, with a number in the order of their arrivals.
     staging.entry_attempts: the delivery attempts, with the numbers of their entries.
     staging.later_lifetimes: the lines about a message whose queue id another message had before it.
     """
-    told = {
-        kind: connection.sql(
-            f"select {_PLACE}, {columns} from events.{kind} as lines {_JOINS} "
-            f"where {_CONDITIONS.get(kind, 'true')}"
-        ).pl()
+    queries = {
+        kind: f"select {_PLACE}, {columns} from events.{kind} as lines {_JOINS} "
+        f"where {_CONDITIONS.get(kind, 'true')}"
         for kind, columns in _LINES.items()
     }
-    told["attempts"] = connection.sql(_ATTEMPTS).pl()
+    queries["attempts"] = _ATTEMPTS
+    sources = [*(f"events.{kind}" for kind in _LINES), "staging.attempts"]
+    counts = " + ".join(f"(select count(*) from {source})" for source in sources)
+    ((line_count,),) = connection.execute(f"select {counts}").fetchall()
+    # A power of two, as the last bits of the hash tell the part.
+    parts = 1 << (line_count // LINES_AT_ONCE).bit_length()
+    for part in range(parts):
+        of_part = f"and id_hash & {parts - 1} = {part}" if parts > 1 else ""
+        told = {kind: connection.sql(f"{query} {of_part}").pl() for kind, query in queries.items()}
+        for name, rows in _tables_of(told).items():
+            connection.register("made", rows.to_arrow(compat_level=pl.CompatLevel.newest()))
+            into = f"insert into staging.{name}" if part else f"create table staging.{name} as"
+            connection.execute(
+                f"""
+                {into}
+                select
+                    queues.host,
+                    queues.instance,
+                    {_MADE.get(name, "made.*")}
+                from made
+                inner join (
+                    select distinct
+                        queue_number,
+                        host,
+                        instance
+                    from staging.qmgr_instances
+                ) as queues
+                    on made.queue_number = queues.queue_number
+                """
+            )
+            connection.unregister("made")
+
+
+def _tables_of(told: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+    """Return the rows of the tables to be made of all lines about some queue ids."""
     lines = pl.concat([rows.select(_PLACE_COLUMNS) for rows in told.values()])
-    order = np.lexsort([lines[name].to_numpy() for name in ("line_number", "source_number", "logged_at")])
-    order = order.astype(np.int32)
+    sorted_lines = np.lexsort([lines[name] for name in ("line_number", "source_number", "logged_at")])
+    order: Numbers = sorted_lines.astype(np.int32)
     places: Numbers = np.empty(len(order), np.int32)
     places[order] = np.arange(len(order), dtype=np.int32)
     ids = lines["id_hash"].rank("dense").to_numpy().astype(np.int32) - 1
@@ -194,29 +248,22 @@ def make_queue_entries(connection: duckdb.DuckDBPyConnection) -> None:
     start = 0
     for kind, rows in told.items():
         own = slice(start, start + len(rows))
-        of_kind[kind] = _Lines(rows, entries[own], places[own], order - np.int32(start), entry_count)
+        of_kind[kind] = _Lines(rows, entries[own], places[own], order, start, entry_count)
         start += len(rows)
-    facts, entry_numbers = _facts(of_kind, _Lines(lines, entries, places, order, entry_count), lifetimes)
+    facts, fact_of_entry = _facts(of_kind, _Lines(lines, entries, places, order, 0, entry_count), lifetimes)
     attempts = of_kind["attempts"]
-    frames = {
+    return {
         "entry_facts": facts,
-        "entry_attempts": attempts.told.select(
-            "queue_number",
-            pl.Series("entry_number", entry_numbers[attempts.entries]),
-            *("recipient", "queued_as", "is_taken", "is_scan_hop"),
-            _instant("began_from"),
-            _instant("logged_at"),
+        "entry_attempts": attempts.told.select("recipient", "queued_as", "is_taken", "is_scan_hop").hstack(
+            [
+                *facts.select(_NUMBER_COLUMNS)[fact_of_entry[attempts.entries]],
+                *(attempts.told[name].cast(UTC_TIME) for name in ("began_from", "logged_at")),
+            ]
         ),
         "later_lifetimes": lines.select(
-            "queue_number", "source_number", "line_number", pl.Series("lifetime", lifetimes)
+            "queue_number", "source_number", "line_number", lifetime=pl.Series(lifetimes)
         ).filter(pl.col("lifetime") > 0),
     }
-    queues = connection.sql("select distinct queue_number, host, instance from staging.qmgr_instances").pl()
-    for name, frame in frames.items():
-        # A view of the frame: a copy would take as long as all of the above.
-        rows = frame.join(queues, on="queue_number")
-        connection.register(name, rows.to_arrow(compat_level=pl.CompatLevel.newest()))
-        connection.execute(f"create view staging.{name} as select * from {name}")
 
 
 def _lifetimes(ids: Numbers, places: Numbers, roles: Numbers) -> tuple[Numbers, Numbers, int]:
@@ -261,13 +308,12 @@ def _lifetimes(ids: Numbers, places: Numbers, roles: Numbers) -> tuple[Numbers, 
 
 
 def _facts(of_kind: Mapping[str, _Lines], every: _Lines, lifetimes: Numbers) -> tuple[pl.DataFrame, Numbers]:
-    """Return what is logged of the entries, in the order of their arrivals, and the number of each entry."""
+    """Return what is logged of each entry, and the row of each."""
     clients, message_ids = of_kind["clients"], of_kind["message_ids"]
     activations, removals = of_kind["queue_activations"], of_kind["queue_removals"]
     notices, attempts = of_kind["other_lines"], of_kind["attempts"]
     client, activation = clients.first(), activations.first()
     first_logged_at = np.minimum.reduce(
-        # A notice alone makes no entry.
         [kind.least(kind.numbers("logged_at")) for kind in of_kind.values() if kind is not notices]
     )
     told_arrival_at = np.where(
@@ -282,20 +328,24 @@ def _facts(of_kind: Mapping[str, _Lines], every: _Lines, lifetimes: Numbers) -> 
     for candidates in (is_scan_hop & is_sent, is_scan_hop & is_taken, is_taken):
         relay = np.where(relay < 0, attempts.first(candidates), relay)
 
-    # A computed arrival may be later than the first line, by the rounding of the delay.
-    first_place = every.least(every.places.astype(np.int64))
-    in_order = np.lexsort([first_place, np.minimum(told_arrival_at, first_logged_at)])
+    first_line = every.first()
+    # In the order of their first lines, which lie together. A notice alone makes no entry.
+    in_order = np.argsort(every.places[first_line])
     in_order = in_order[first_logged_at[in_order] != NEVER]
-    entry_numbers = np.zeros(every.entry_count, np.int32)
-    entry_numbers[in_order] = np.arange(1, len(in_order) + 1, dtype=np.int32)
 
     def told(lines: _Lines, rows: Numbers, **columns: str) -> dict[str, pl.Series]:
         chosen = _with_nulls(rows[in_order], -1)
         return {name: lines.told[column].gather(chosen) for name, column in columns.items()}
 
-    first_line = every.first()
     texts = {
-        **told(every, first_line, queue_number="queue_number", queue_id="queue_id"),
+        **told(
+            every,
+            first_line,
+            queue_number="queue_number",
+            queue_id="queue_id",
+            first_source_number="source_number",
+            first_line_number="line_number",
+        ),
         **told(
             clients,
             client,
@@ -336,14 +386,18 @@ def _facts(of_kind: Mapping[str, _Lines], every: _Lines, lifetimes: Numbers) -> 
     }
     facts = pl.DataFrame(
         {
-            "entry_number": entry_numbers[in_order],
+            # A computed arrival may be later than the first line, by the rounding of the delay.
+            "came_at": np.minimum(told_arrival_at, first_logged_at)[in_order],
             "lifetime": lifetimes[first_line[in_order]],
             **texts,
             **{name: found[in_order] for name, found in flags.items()},
-            **{name: _with_nulls(found[in_order], NEVER) for name, found in (counts | instants).items()},
+            **{name: _with_nulls(found[in_order], NEVER) for name, found in counts.items()},
+            **{name: _with_nulls(found[in_order], NEVER).cast(UTC_TIME) for name, found in instants.items()},
         }
     )
-    return facts.with_columns(_instant(name) for name in instants), entry_numbers
+    fact_of_entry = np.full(every.entry_count, -1, np.int32)
+    fact_of_entry[in_order] = np.arange(len(in_order), dtype=np.int32)
+    return facts, fact_of_entry
 
 
 def _least_message_ids(message_ids: _Lines) -> Numbers:
@@ -393,7 +447,3 @@ def _is_told(lines: _Lines, column: str) -> Bools:
 
 def _with_nulls(numbers: NDArray[np.signedinteger], null: int) -> pl.Series:
     return pl.Series(numbers).set(pl.Series(numbers == null), None)
-
-
-def _instant(microseconds: str) -> pl.Expr:
-    return pl.col(microseconds).cast(pl.Datetime("us", "UTC"))
