@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from transforms.problems import MaillagError
+from transforms.problems import MaillagError, Problem
 
 DONE, BROKEN, WRONG_USE = 0, 1, 2
 
@@ -64,7 +64,7 @@ def run(
 
     job = load_settings().job(archive, lake=lake, fleet_file=fleet, hosts=tuple(host or ()))
     ledger = job.open_ledger()
-    with Checker() as checker, _ProgressBar() as progress, pipeline.run(ledger) as run_id:
+    with Checker() as checker, _ProgressBar() as progress, pipeline.run(job, ledger) as run_id:
         ingested = pipeline.ingest(job, ledger, run_id, checker, progress)
         analyzed = pipeline.analyze(job, ledger, run_id, checker, progress)
     findings = ledger.findings()
@@ -109,11 +109,18 @@ def run(
 
 
 @app.command()
-def status(lake: Lake = None, as_json: AsJson = False) -> None:
+def status(
+    lake: Lake = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Whether the lake, its ledger and the catalog agree, as well.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Print what the lake holds, what is kept out of it and why, and what could not be parsed."""
     from flows import answer, layout
 
     with answer.open_catalog(_lake(lake)) as catalog:
+        wrong = _verify(_lake(lake)) if verify else []
         report = {
             name: answer.fetch(catalog, sql)
             for name, sql in (
@@ -124,6 +131,8 @@ def status(lake: Lake = None, as_json: AsJson = False) -> None:
                 ("unparsed_shapes", answer.UNPARSED_SHAPES),
             )
         }
+    if verify:
+        report["verified"] = [vars(problem) for problem in wrong] or [{"where": "lake", "what": "all agree"}]
     if as_json:
         answer.write_json(report)
     else:
@@ -134,7 +143,7 @@ def status(lake: Lake = None, as_json: AsJson = False) -> None:
             answer.show_rows(console, columns, [tuple(row.values()) for row in rows])
             console.print()
     critical = [row for row in report["findings"] if row["severity"] == "critical"]
-    raise typer.Exit(BROKEN if critical else DONE)
+    raise typer.Exit(BROKEN if critical or wrong else DONE)
 
 
 @app.command()
@@ -309,6 +318,20 @@ class _ProgressBar:
 
     def advance(self, amount: float) -> None:
         self._bar.advance(self._task, amount)
+
+
+def _verify(lake: Path) -> list[Problem]:
+    """Return what is wrong with a lake, while no run writes to it."""
+    from flows.settings import load_settings
+    from transforms.lake import hold_lake
+    from transforms.ledger import open_ledger
+    from transforms.verify import verify_lake
+
+    ledger = open_ledger(lake, load_settings().ledger_url)
+    with hold_lake(lake):
+        wrong = list(verify_lake(lake, ledger))
+    ledger.close()
+    return wrong
 
 
 def _lake(lake: Path | None) -> Path:

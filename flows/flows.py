@@ -100,7 +100,7 @@ def _night(archive: Path | None, lake: Path | None, hosts: list[str] | None) -> 
     """Open what the tasks share; the run is closed, and recorded, whatever happens to them."""
     job = load_settings().job(archive, lake=lake, hosts=tuple(hosts or ()))
     ledger = job.open_ledger()
-    with Checker() as checker, pipeline.run(ledger) as run_id:
+    with Checker() as checker, pipeline.run(job, ledger) as run_id:
         yield Night(job, ledger, run_id, checker)
     ledger.close()
 

@@ -37,7 +37,7 @@ def run_job(job: Job, checker: Checker) -> Run:
     """Do what `maillag run` does, short of printing."""
     ledger = job.open_ledger()
     try:
-        with pipeline.run(ledger) as run_id:
+        with pipeline.run(job, ledger) as run_id:
             ingested = pipeline.ingest(job, ledger, run_id, checker, NoProgress())
             analyzed = pipeline.analyze(job, ledger, run_id, checker, NoProgress())
         sources = {record.path: record for record in ledger.source_records().values()}

@@ -1,9 +1,14 @@
 """Tables of events to immutable Parquet files, partitioned by table, host and UTC date."""
 
-from collections.abc import Iterable, Iterator
+import fcntl
+import os
+import shutil
+import socket
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +20,7 @@ import pyarrow.parquet as pq
 from transforms.catalog import host_folder
 from transforms.events import ParsedBlock, merge_line_counts
 from transforms.ledger import LakeFile
+from transforms.problems import MaillagError
 from transforms.tables import ARROW_SCHEMAS, REPEATED
 
 # Rows of a table and day that are held back until they are written together.
@@ -150,13 +156,47 @@ def without_sources(
         elif others:
             rows = pq.read_table(lake / file.path, partitioning=None)
             rows = rows.filter(pc.is_in(rows.column("source_id"), pa.array(others)))
-            path = Path(file.path).with_name(f"{run_id}.of.{Path(file.path).name}")
+            path = Path(file.path).with_name(_name_anew(Path(file.path).name, run_id))
             schema = ARROW_SCHEMAS.get(file.table_name.removeprefix("events."))
             with open_events(lake / path, schema or rows.schema) as writer:
                 writer.write_table(rows.cast(schema) if schema else rows)
             yield replace(
                 file, path=path.as_posix(), source_ids=others, row_count=rows.num_rows, run_id=run_id
             )
+
+
+def _name_anew(name: str, run_id: str) -> str:
+    """Return a new name for a file; one that is written anew every night does not get ever longer names."""
+    original = name if name.startswith(run_id) else name.split(".of.")[-1]
+    return f"{run_id}.of.{original}"
+
+
+@contextmanager
+def hold_lake(lake: Path) -> Iterator[None]:
+    """Hold the lake alone, until the end or the process's; raises MaillagError that says who has it."""
+    with (lake / "lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise MaillagError(
+                f"{lake}: is held by another run ({lock.read() or 'which is just beginning'}). "
+                "Wait until it has ended."
+            ) from None
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now(UTC):%F %T} UTC")
+        lock.flush()
+        yield
+        lock.truncate(0)
+
+
+def remove_unlisted(lake: Path, run_id: str, listed: Collection[str]) -> None:
+    """Remove what a run left behind that did not come to its end: its files that the ledger does not list."""
+    for path in list(lake.rglob(f"*{run_id}.*")):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.relative_to(lake).as_posix() not in listed:
+            path.unlink(missing_ok=True)
 
 
 def event_date() -> pl.Expr:

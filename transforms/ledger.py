@@ -3,11 +3,14 @@
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
+
+from transforms.problems import MaillagError
 
 
 class UtcDateTime(sa.TypeDecorator[datetime]):
@@ -75,6 +78,13 @@ LAKE_FILE_SOURCES = sa.Table(
     METADATA,
     sa.Column("path", sa.String, primary_key=True),
     sa.Column("source_id", sa.String, primary_key=True, index=True),
+)
+# What readers of an older catalog may still have open.
+DROPPED_FILES = sa.Table(
+    "dropped_files",
+    METADATA,
+    sa.Column("path", sa.String, primary_key=True),
+    sa.Column("dropped_at", UtcDateTime, nullable=False),
 )
 RUNS = sa.Table(
     "runs",
@@ -176,6 +186,21 @@ class QuarantineRow:
         return f"{self.place}: {self.what}. {self.remedy}"
 
 
+def open_ledger(lake: Path, url: str | None = None) -> "Ledger":
+    """Open the ledger of a lake, made if need be: the database given by URL, else SQLite in the lake.
+
+    Raises MaillagError if the lake cannot be written to, or the database cannot be reached.
+    """
+    try:
+        lake.mkdir(parents=True, exist_ok=True)
+        return Ledger(url or f"sqlite:///{lake.resolve() / 'ledger.sqlite'}")
+    except (OSError, sa.exc.SQLAlchemyError) as error:
+        reason = str(error).splitlines()[0]
+        raise MaillagError(
+            f"{lake}: its ledger cannot be opened ({reason}). Give a folder that can be written to."
+        ) from None
+
+
 class Ledger:
     """The database of source files, lake files and runs. Each method is one transaction."""
 
@@ -196,6 +221,15 @@ class Ledger:
         """Set columns of ops.runs for a run."""
         with self.engine.begin() as connection:
             connection.execute(sa.update(RUNS).where(RUNS.c.run_id == run_id).values(**values))
+
+    def end_lost_runs(self) -> list[str]:
+        """Record that runs whose end nobody saw were interrupted; return their ids."""
+        with self.engine.begin() as connection:
+            lost = list(
+                connection.execute(sa.select(RUNS.c.run_id).where(RUNS.c.status == "running")).scalars()
+            )
+            connection.execute(sa.update(RUNS).where(RUNS.c.status == "running").values(status="interrupted"))
+        return lost
 
     def last_marts_fingerprint(self) -> str | None:
         """Return what the current marts were built from, None before the first build."""
@@ -238,18 +272,21 @@ class Ledger:
                 files.setdefault(table_name, []).append(path)
         return files
 
-    def files_of(self, source_ids: Iterable[str]) -> list[LakeFile]:
-        """Return the lake files that hold rows of any of these sources."""
-        source_ids = set(source_ids)
+    def files(self) -> list[LakeFile]:
+        """Return all current files of the lake."""
         sources: dict[str, list[str]] = {}
         with self.engine.connect() as connection:
             for path, source_id in connection.execute(sa.select(LAKE_FILE_SOURCES)):
                 sources.setdefault(path, []).append(source_id)
             return [
-                LakeFile(**row, source_ids=tuple(sorted(sources[row["path"]])))
+                LakeFile(**row, source_ids=tuple(sorted(sources.get(row["path"], ()))))
                 for row in connection.execute(sa.select(LAKE_FILES)).mappings()
-                if not source_ids.isdisjoint(sources.get(row["path"], ()))
             ]
+
+    def files_of(self, source_ids: Iterable[str]) -> list[LakeFile]:
+        """Return the lake files that hold rows of any of these sources."""
+        wanted = set(source_ids)
+        return [file for file in self.files() if not wanted.isdisjoint(file.source_ids)]
 
     def record_sources(
         self,
@@ -267,9 +304,7 @@ class Ledger:
             for table in (QUARANTINE, SOURCE_FILES):
                 _delete(connection, table.c.source_id, source_ids)
             _delete(connection, SEEN_FILES.c.path, [file.path for file in seen])
-            paths = [file.path for file in replaced]
-            for table in (LAKE_FILES, LAKE_FILE_SOURCES):
-                _delete(connection, table.c.path, paths)
+            _drop_files(connection, [file.path for file in replaced])
             _insert(connection, SOURCE_FILES, map(asdict, records))
             _insert(connection, SEEN_FILES, map(asdict, seen))
             _insert_files(connection, files)
@@ -280,8 +315,20 @@ class Ledger:
         files = list(files)
         names = {file.table_name for file in files}
         with self.engine.begin() as connection:
-            connection.execute(sa.delete(LAKE_FILES).where(LAKE_FILES.c.table_name.in_(names)))
+            before = sa.select(LAKE_FILES.c.path).where(LAKE_FILES.c.table_name.in_(names))
+            _drop_files(connection, connection.execute(before).scalars().all())
             _insert_files(connection, files)
+
+    def dropped_files(self) -> dict[str, datetime]:
+        """Return the files that are there for readers of an older catalog only, with since when."""
+        with self.engine.connect() as connection:
+            rows = connection.execute(sa.select(DROPPED_FILES)).mappings()
+            return {row["path"]: row["dropped_at"] for row in rows}
+
+    def forget_dropped(self, paths: Iterable[str]) -> None:
+        """Forget files that are no longer there."""
+        with self.engine.begin() as connection:
+            _delete(connection, DROPPED_FILES.c.path, paths)
 
     def replace_findings(self, stage: str, rows: Iterable[QuarantineRow]) -> None:
         """Make these the open findings of a stage; what was mended disappears."""
@@ -309,8 +356,19 @@ class Ledger:
         return pl.Schema({column.name: types[type(column.type)] for column in columns})
 
 
+def _drop_files(connection: sa.Connection, paths: Iterable[str]) -> None:
+    """Take files out of the lists."""
+    paths = list(paths)
+    for table in (LAKE_FILES, LAKE_FILE_SOURCES, DROPPED_FILES):
+        _delete(connection, table.c.path, paths)
+    now = datetime.now(UTC)
+    _insert(connection, DROPPED_FILES, ({"path": path, "dropped_at": now} for path in paths))
+
+
 def _insert_files(connection: sa.Connection, files: Iterable[LakeFile]) -> None:
     files = list(files)
+    # One of several that were taken out together may stay as it is.
+    _delete(connection, DROPPED_FILES.c.path, [file.path for file in files])
     rows = [asdict(file) for file in files]
     for row in rows:
         del row["source_ids"]

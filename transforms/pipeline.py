@@ -5,9 +5,9 @@ import json
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -29,8 +29,8 @@ from transforms.fleet import (
     with_found_hosts,
 )
 from transforms.ingest import NewSource, Reads, read_sources
-from transforms.lake import without_sources, write_parquet
-from transforms.ledger import LakeFile, Ledger, QuarantineRow, SourceRecord
+from transforms.lake import hold_lake, remove_unlisted, without_sources, write_parquet
+from transforms.ledger import LakeFile, Ledger, QuarantineRow, SourceRecord, open_ledger
 from transforms.models import Model, load_models
 from transforms.plan import choose_zones, plan_reads
 from transforms.problems import MaillagError, Problem
@@ -81,20 +81,12 @@ class Job:
     log_rules: LogRules = field(default_factory=LogRules)
     imss_ini_keys: Mapping[str, str] = field(default_factory=dict)
     thresholds: Thresholds = field(default_factory=Thresholds)
+    reader_grace: timedelta = timedelta(days=1)
+    """Files that were replaced stay this long, for who reads an older catalog."""
 
     def open_ledger(self) -> Ledger:
-        """Open the ledger: the database given by URL, else SQLite in the lake, made if need be.
-
-        Raises MaillagError if the lake cannot be written to, or the database cannot be reached.
-        """
-        try:
-            self.lake.mkdir(parents=True, exist_ok=True)
-            return Ledger(self.ledger_url or f"sqlite:///{self.lake.resolve() / 'ledger.sqlite'}")
-        except (OSError, SQLAlchemyError) as error:
-            reason = str(error).splitlines()[0]
-            raise MaillagError(
-                f"{self.lake}: its ledger cannot be opened ({reason}). Give a folder that can be written to."
-            ) from None
+        """Open the ledger of the lake; raises MaillagError."""
+        return open_ledger(self.lake, self.ledger_url)
 
 
 @dataclass(frozen=True)
@@ -116,17 +108,47 @@ class Analyzed:
 
 
 @contextmanager
-def run(ledger: Ledger) -> Iterator[str]:
-    """Open a run in the ledger and yield its id; its end, good or bad, is recorded."""
-    started_at = datetime.now(UTC)
-    run_id = f"{started_at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
-    ledger.start_run(run_id, started_at)
-    status = "failed"
-    try:
-        yield run_id
-        status = "done"
-    finally:
-        _close_run(ledger, run_id, status)
+def run(job: Job, ledger: Ledger) -> Iterator[str]:
+    """Hold the lake, open a run in the ledger and yield its id; its end, good or bad, is recorded.
+
+    What runs left behind that were killed or failed is removed, and what was replaced, once no reader of an
+    older catalog needs it.
+    Raises MaillagError if another run holds the lake, or if it cannot be written to.
+    """
+    with hold_lake(job.lake):
+        for lost_id in ledger.end_lost_runs():
+            _remove_unlisted(job.lake, ledger, lost_id)
+        started_at = datetime.now(UTC)
+        run_id = f"{started_at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+        ledger.start_run(run_id, started_at)
+        try:
+            yield run_id
+        except BaseException as error:
+            # Where even this cannot be written, the next run does it.
+            with suppress(OSError, SQLAlchemyError):
+                _close_run(ledger, run_id, "failed")
+                _remove_unlisted(job.lake, ledger, run_id)
+            if isinstance(error, (OSError, SQLAlchemyError, duckdb.IOException)):
+                reason = str(error).splitlines()[0]
+                raise MaillagError(
+                    f"{job.lake}: cannot be written to ({reason}). Make room or mend that, and run again: "
+                    "what was published stays, and nothing is lost."
+                ) from error
+            raise
+        _close_run(ledger, run_id, "done")
+        _remove_dropped(job.lake, ledger, datetime.now(UTC) - job.reader_grace)
+
+
+def _remove_unlisted(lake: Path, ledger: Ledger, run_id: str) -> None:
+    listed = {path for paths in ledger.lake_files().values() for path in paths}
+    remove_unlisted(lake, run_id, listed | ledger.dropped_files().keys())
+
+
+def _remove_dropped(lake: Path, ledger: Ledger, before: datetime) -> None:
+    paths = [path for path, dropped_at in ledger.dropped_files().items() if dropped_at < before]
+    for path in paths:
+        (lake / path).unlink(missing_ok=True)
+    ledger.forget_dropped(paths)
 
 
 def _close_run(ledger: Ledger, run_id: str, status: str) -> None:
@@ -152,6 +174,10 @@ def ingest(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: Pr
         hosts=tuple(host for host in fleet.hosts if not job.hosts or host.name in job.hosts),
     )
     discovery = discover(job.archive, chosen)
+    if not discovery.sources and not job.hosts and ledger.seen_files():
+        raise MaillagError(
+            f"{job.archive}: holds no log file, although some were read there before. See if it is mounted."
+        )
     zones = choose_zones(fleet, discovery.sources, job.default_time_zone)
     plan = plan_reads(
         discovery.sources,
@@ -247,6 +273,9 @@ def analyze(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: P
         if not any(finding.severity == "critical" for finding in broken):
             ledger.replace_tables(marts)
             ledger.update_run(run_id, marts_fingerprint=fingerprint)
+        else:
+            for mart in marts:
+                (job.lake / mart.path).unlink()
     # The last thing that can fail is the publication itself: let it show this run as done.
     _close_run(ledger, run_id, "done")
     catalog = publish(
