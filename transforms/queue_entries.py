@@ -261,7 +261,7 @@ def _tables_of(told: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
             ]
         ),
         "later_lifetimes": lines.select(
-            "queue_number", "source_number", "line_number", lifetime=pl.Series(lifetimes)
+            "queue_number", "source_number", "line_number", lifetime=pl.Series(lifetimes).cast(pl.Int64)
         ).filter(pl.col("lifetime") > 0),
     }
 
@@ -388,7 +388,7 @@ def _facts(of_kind: Mapping[str, _Lines], every: _Lines, lifetimes: Numbers) -> 
         {
             # A computed arrival may be later than the first line, by the rounding of the delay.
             "came_at": np.minimum(told_arrival_at, first_logged_at)[in_order],
-            "lifetime": lifetimes[first_line[in_order]],
+            "lifetime": lifetimes[first_line[in_order]].astype(np.int64),
             **texts,
             **{name: found[in_order] for name, found in flags.items()},
             **{name: _with_nulls(found[in_order], NEVER) for name, found in counts.items()},
