@@ -19,6 +19,7 @@ from tests.conftest import SAMPLE
 from tests.test_corpora import CORPORA, GROK_CASES, MAILLOGGER
 from transforms import fast_lane, ingest, lines
 from transforms.clock import YearWindow
+from transforms.kernels import load_kernels
 from transforms.lines import is_container, read_blocks
 from transforms.patterns import Pattern
 from transforms.plan import Plan
@@ -162,6 +163,23 @@ def test_the_fast_lane_is_not_compiled_for_a_few_lines(monkeypatch: pytest.Monke
     assert ingest._load_fast_lane(Plan()) is None
     monkeypatch.setattr(ingest, "WORTH_COMPILING_BYTES", 0)
     assert isinstance(ingest._load_fast_lane(Plan()), fast_lane.FastLane)
+
+
+def test_what_was_compiled_is_loaded_without_numba(tmp_path: Path) -> None:
+    load_kernels()
+    script = (
+        "import sys; from pathlib import Path; from tests.bench import reading; "
+        "reading.read(Path(sys.argv[1]), Path(sys.argv[2])); print(*sys.modules)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", script, SAMPLE, tmp_path],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "transforms.fast_lane" in ran.stdout.split()
+    assert {"numba", "scipy"}.isdisjoint(ran.stdout.split())
 
 
 def test_without_numba_the_general_lane_does_all(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -461,13 +461,15 @@ def _load_fast_lane(plan: Plan) -> "FastLane | None":
     That is where numba cannot be loaded, or would have to compile for so little that reading is done sooner.
     """
     bytes_to_read = sum(file.size_bytes for file, _ in plan.readings if file.log_kind == "maillog")
-    if bytes_to_read < WORTH_COMPILING_BYTES and not is_compiled():
-        return None
     try:
+        if bytes_to_read < WORTH_COMPILING_BYTES and not is_compiled():
+            return None
+        # It imports what compiles only where there is something to compile.
         from transforms.fast_lane import FastLane
+
+        return FastLane()
     except ImportError:
         return None
-    return FastLane()
 
 
 def _is_log(lane: "FastLane", block: bytes, size_bytes: int, reading: Reading) -> bool:
