@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -267,11 +267,11 @@ class FastLane:
             "zone_source": lambda: _by_stamp(reading.zone.source, rows.is_dated[family, :used]),
             "instance": lambda: _by_number(self._instances, tags),
             "program": lambda: _by_number(self._programs, tags),
-            "pid": lambda: _numbers(rows.pid[family, :used].astype(np.int32), pa.int32()),
-            "logged_at": lambda: _numbers(
-                rows.logged_at[family, :used].copy(), pa.timestamp("us", "UTC"), NO_TIME
+            "pid": lambda: _numbers(rows.pid[family, :used].copy(), pa.int32()),
+            "logged_at": lambda: _all_numbers(
+                rows.logged_at[family, :used].copy(), pa.timestamp("us", "UTC")
             ),
-            "line_number": lambda: _numbers(line_numbers, pa.int64()),
+            "line_number": lambda: _all_numbers(line_numbers, pa.int64()),
             "removal_kind": lambda: _constant("removed", used),
             "line_kind": lambda: _by_number(line_kinds, rows.integers[family, :used, layout.LINE_KIND]),
         }
@@ -286,7 +286,7 @@ class FastLane:
                 numbers = rows.integers[family, :used, integers[name]]
                 columns.append(_numbers(numbers.astype(NUMPY_TYPES[field.type]), field.type))
             elif name in DECIMALS and family == layout.DELIVERY:
-                columns.append(_numbers(rows.decimals[:used, DECIMALS[name]].copy(), pa.float64()))
+                columns.append(_all_numbers(rows.decimals[:used, DECIMALS[name]].copy(), pa.float64()))
             elif name in made:
                 columns.append(made[name]())
             else:
@@ -353,22 +353,28 @@ def _line_counts(counts: layout.Counts, reading: Reading) -> pl.DataFrame:
 
 
 def _constant(value: str, size: int) -> pa.Array:
-    return pa.DictionaryArray.from_arrays(_numbers(np.zeros(size, np.int32), pa.int32()), _texts([value]))
+    return _categories_by_code(FIRST_CODES.slice(0, size), _texts((value,)))
 
 
 def _by_stamp(source: str, is_dated: Bytes) -> pa.Array:
     """Say how a part of the stamp was found: the line itself tells it, or the source of the whole file."""
     if not is_dated.any():
         return _constant(source, len(is_dated))
-    indices = _numbers(is_dated.astype(np.int32), pa.int32())
-    return pa.DictionaryArray.from_arrays(indices, _texts([source, "line"]))
+    return _categories_by_code(_all_numbers(is_dated.astype(np.int32), pa.int32()), _texts((source, "line")))
 
 
-def _by_number(values: Sequence[str | None], numbers: Int64s) -> pa.Array:
+def _by_number(values: Sequence[str | None], numbers: Int32s) -> pa.Array:
     """Return the values with these numbers, each different one once in the dictionary."""
-    known = list(dict.fromkeys(value for value in values if value is not None))
-    codes = np.array([-1 if value is None else known.index(value) for value in values], np.int32)[numbers]
-    return _categories_by_code(codes, _texts(known))
+    code_of, texts = _coded(tuple(values))
+    return _categories_by_code(_numbers(code_of.take(numbers), pa.int32()), texts)
+
+
+@lru_cache
+def _coded(values: tuple[str | None, ...]) -> tuple[Int32s, pa.Array]:
+    """Return the code of each value, -1 for None, and what the codes mean."""
+    known = tuple(dict.fromkeys(value for value in values if value is not None))
+    codes = [-1 if value is None else known.index(value) for value in values]
+    return np.array(codes, np.int32), _texts(known)
 
 
 def _categories(block: Bytes, spans: Int32s) -> pa.Array:
@@ -377,14 +383,16 @@ def _categories(block: Bytes, spans: Int32s) -> pa.Array:
     count = load_kernels().number_spans(block, spans, codes, firsts, slots)
     if count < 0:
         return _strings(block, spans).dictionary_encode()
-    return _categories_by_code(codes, _strings(block, spans[firsts[:count]]))
+    return _categories_by_code(_numbers(codes, pa.int32()), _strings(block, spans[firsts[:count]]))
 
 
-def _categories_by_code(codes: Int32s, values: pa.Array) -> pa.Array:
-    return pa.DictionaryArray.from_arrays(_numbers(codes, pa.int32()), values, safe=False)
+def _categories_by_code(codes: pa.Array, values: pa.Array) -> pa.Array:
+    # Codes of our own making: pyarrow need not look whether there is a value for each.
+    return pa.DictionaryArray.from_arrays(codes, values, safe=False)
 
 
-def _texts(values: Sequence[str]) -> pa.Array:
+@lru_cache
+def _texts(values: tuple[str, ...]) -> pa.Array:
     encoded = [value.encode() for value in values]
     offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
     buffers = [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded))]
@@ -408,8 +416,17 @@ def _copied(block: Bytes, spans: Int32s) -> tuple[Int32s, Bytes, Bytes]:
     return offsets, present, content[:size_bytes]
 
 
-def _numbers(numbers: Any, dtype: pa.DataType, none: int = -1) -> pa.Array:
-    """Return numbers as they lie in memory, NULL for `none`; pa.array() would import pandas for it."""
-    is_known = numbers != none
+def _numbers(numbers: Any, dtype: pa.DataType) -> pa.Array:
+    """Return numbers as they lie in memory, NULL for -1; pa.array() would import pandas for it."""
+    is_known = numbers != -1
     present = None if is_known.all() else pa.py_buffer(np.packbits(is_known, bitorder="little"))
     return pa.Array.from_buffers(dtype, len(numbers), [present, pa.py_buffer(numbers)])
+
+
+def _all_numbers(numbers: Any, dtype: pa.DataType) -> pa.Array:
+    """Return numbers as they lie in memory, of which none is missing."""
+    return pa.Array.from_buffers(dtype, len(numbers), [None, pa.py_buffer(numbers)])
+
+
+# The codes of a column that has the same text in all rows.
+FIRST_CODES = _all_numbers(np.zeros(ROW_ROOM, np.int32), pa.int32())

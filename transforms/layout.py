@@ -86,8 +86,8 @@ class Rows(NamedTuple):
     is_dated: Bytes
     """Whether the stamp bears year and offset."""
     line_number: Int64s
-    tag: Int64s
-    pid: Int64s
+    tag: Int32s
+    pid: Int32s
     spans: Int32s
     integers: Int64s
     decimals: Floats
@@ -132,8 +132,8 @@ def no_rows(room: int) -> Rows:
         logged_at=np.zeros((FAMILY_COUNT, room), np.int64),
         is_dated=np.zeros((FAMILY_COUNT, room), np.uint8),
         line_number=np.zeros((FAMILY_COUNT, room), np.int64),
-        tag=np.zeros((FAMILY_COUNT, room), np.int64),
-        pid=np.zeros((FAMILY_COUNT, room), np.int64),
+        tag=np.zeros((FAMILY_COUNT, room), np.int32),
+        pid=np.zeros((FAMILY_COUNT, room), np.int32),
         spans=np.zeros((FAMILY_COUNT, room, FIELD_COUNT, 2), np.int32),
         integers=np.zeros((FAMILY_COUNT, room, 2), np.int64),
         decimals=np.zeros((room, DECIMAL_COUNT)),
