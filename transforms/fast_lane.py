@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cache, lru_cache
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -199,7 +200,12 @@ class FastLane:
     @staticmethod
     def to_frame(left_over: Sequence[LeftOver]) -> pl.DataFrame:
         """Return lines left over as the general lane takes them (events.Parser.parse)."""
-        lines = pl.concat(split_lines(part.content, int(part.line_number[0])) for part in left_over)
+        # At once, but for what begins a file: a mark of the byte order may stand there.
+        runs = groupby(left_over, key=lambda part: part.source_id if part.line_number[0] == 1 else None)
+        lines = pl.concat(
+            split_lines(b"".join(part.content for part in run), 2 if source_id is None else 1)
+            for source_id, run in runs
+        )
         sizes = [len(part.line_number) for part in left_over]
         numbers = {
             name: np.concatenate([getattr(part, name) for part in left_over])

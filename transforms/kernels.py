@@ -8,7 +8,7 @@ import ctypes
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -31,29 +31,34 @@ class Kernel:
     """
 
     def __init__(self, address: int, code: object) -> None:
-        self._function = ctypes.CFUNCTYPE(ctypes.c_int32)(address)
+        self._address = address
         self._code = code
+        self._function: Any = None
 
     def __call__(self, *arguments: Any) -> int:
         """Return its result, an integer. Raises IndexError where bounds are checked and were left."""
         result, error = ctypes.c_int64(), ctypes.c_void_p()
-        if self._function(ctypes.byref(result), ctypes.byref(error), *_parts(arguments)):
+        parts: list[int] = [ctypes.addressof(result), ctypes.addressof(error)]
+        _add_parts(parts, arguments)
+        if not self._function:
+            # Numbers, sizes and addresses are all of 64 bits; how many there are is the same for each call.
+            self._function = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_int64] * len(parts))(self._address)
+        if self._function(*parts):
             raise IndexError("an access outside an array")
         return result.value
 
 
-def _parts(arguments: Sequence[Any]) -> Iterator[Any]:
+def _add_parts(parts: list[int], arguments: Sequence[Any]) -> None:
     for argument in arguments:
         if isinstance(argument, np.ndarray):
             # Nobody owns it, nobody counts references to it; then what it is, and where.
-            yield None
-            yield None
-            numbers = (argument.size, argument.itemsize, argument.ctypes.data)
-            yield from map(ctypes.c_int64, (*numbers, *argument.shape, *argument.strides))
+            parts += (0, 0, argument.size, argument.itemsize, argument.ctypes.data)
+            parts += argument.shape
+            parts += argument.strides
         elif isinstance(argument, tuple):
-            yield from _parts(argument)
+            _add_parts(parts, argument)
         else:
-            yield ctypes.c_int64(argument)
+            parts.append(argument)
 
 
 @dataclass(frozen=True)
