@@ -192,7 +192,8 @@ def test_the_lake_is_the_same_whatever_the_size_of_blocks(
 ) -> None:
     for size in ("BLOCK_BYTES", "RAW_BYTES", "PIECE_BYTES"):
         monkeypatch.setattr(lines, size, 40_000)
-    monkeypatch.setattr(ingest, "GATHERED_LINES", 100)
+    for size in ("GATHERED_LINES", "LEFT_OVER_LINES"):
+        monkeypatch.setattr(ingest, size, 100)
     assert_same(events_of(SAMPLE, tmp_path), sample_events)
 
 

@@ -87,6 +87,9 @@ DECIMALS = {
     "transmission_seconds": 4,
 }
 
+# A row of events.LINE_COUNTS, its times in microseconds.
+LineCount = tuple[Any, ...]
+
 
 @dataclass
 class LeftOver:
@@ -121,7 +124,7 @@ class Scanned:
     line_count: int
     line_numbers: list[Int64s]
     tables: dict[str, list[pa.Table]]
-    line_counts: list[pl.DataFrame]
+    line_counts: list[LineCount]
     left_over: list[LeftOver]
     last_stamp: tuple[int, bool] | None
 
@@ -163,7 +166,7 @@ class FastLane:
         state = np.zeros(layout.STATE_SIZE, np.int64)
         state[layout.LAST_STAMP] = NO_TIME
         tables: dict[str, list[pa.Table]] = {}
-        line_counts: list[pl.DataFrame] = []
+        line_counts: list[LineCount] = []
         left_over: list[LeftOver] = []
         line_numbers: list[Int64s] = []
         why = layout.FULL
@@ -183,7 +186,7 @@ class FastLane:
                         line_numbers.append(rows.line_number[family, :used].copy())
                         made = self._table(family, table, block, rows, reading, line_numbers[-1])
                         tables.setdefault(table, []).append(made)
-                line_counts.append(_line_counts(counts, reading))
+                line_counts += _line_counts(counts, reading)
                 if rows.used[layout.LEFT_OVER]:
                     left_over.append(_left_over(block, rows, reading.source_id))
                     line_numbers.append(left_over[-1].line_number)
@@ -217,6 +220,14 @@ class FastLane:
             stamp_before=_stamps(numbers["stamp_before"], numbers["is_dated_before"]),
             stamp_after=_stamps(numbers["stamp_after"], numbers["is_dated_after"]),
         )
+
+    @staticmethod
+    def to_line_counts(rows: Sequence[LineCount]) -> pl.DataFrame:
+        """Return line counts as the general lane has them (events.LINE_COUNTS)."""
+        in_numbers = {
+            name: pl.Int64() if dtype.is_temporal() else dtype for name, dtype in LINE_COUNTS.items()
+        }
+        return pl.DataFrame(rows, schema=in_numbers, orient="row").cast(dict(LINE_COUNTS))
 
     def _room(self) -> tuple[layout.Rows, layout.Counts]:
         """Return this thread's own room for what a scan finds."""
@@ -342,20 +353,13 @@ def _stamps(times: Int64s, is_dated: Bools) -> pl.Series:
     return frame.select(pl.when(at != NO_TIME).then(stamp)).to_series()
 
 
-def _line_counts(counts: layout.Counts, reading: Reading) -> pl.DataFrame:
+def _line_counts(counts: layout.Counts, reading: Reading) -> list[LineCount]:
     used = int(counts.used[0])
-    values = {
-        "host": [reading.host] * used,
-        "log_kind": [reading.log_kind] * used,
-        "table_name": [TABLES[family] for family in counts.family[:used]],
-        "line_count": counts.line_count[:used].copy(),
-        "span": counts.span[:used].copy(),
-        "first_logged_at": counts.first_logged_at[:used].copy(),
-        "last_logged_at": counts.last_logged_at[:used].copy(),
-        "source_id": [reading.source_id] * used,
-    }
-    # By column, since a cast of a frame takes a query.
-    return pl.DataFrame([pl.Series(name, values[name]).cast(dtype) for name, dtype in LINE_COUNTS.items()])
+    columns = (counts.family, counts.line_count, counts.span, counts.first_logged_at, counts.last_logged_at)
+    return [
+        (reading.host, reading.log_kind, TABLES[family], *numbers, reading.source_id)
+        for family, *numbers in zip(*(column[:used].tolist() for column in columns), strict=True)
+    ]
 
 
 def _constant(value: str, size: int) -> pa.Array:

@@ -41,10 +41,12 @@ from transforms.problems import Problem
 from transforms.tables import NOISE, UNPARSED
 
 if TYPE_CHECKING:
-    from transforms.fast_lane import FastLane, LeftOver, Scanned
+    from transforms.fast_lane import FastLane, LeftOver, LineCount, Scanned
 
 # Lines that the general lane takes at a time: its work for few is nearly that for many.
 GATHERED_LINES = 50_000
+# Of lines left over fewer, since there are few of them, and blocks and rows are held beside them.
+LEFT_OVER_LINES = 16_384
 # As files lie on the disk, nearly always compressed.
 WORTH_COMPILING_BYTES = 16 * 1024 * 1024
 # Blocks that are scanned, or wait for it, while the next one is read.
@@ -238,6 +240,7 @@ class _Batch:
         self._parser = Parser(reading)
         self._writer = EventWriter(lake, reading.host, name=name, run_id=run_id, pool=pool)
         self._scans: deque[tuple[_Source, Future[Scanned]]] = deque()
+        self._line_counts: list[LineCount] = []
         self._left_over: list[LeftOver] = []
         self._gathered: list[pl.DataFrame] = []
         self._gathered_lines = 0
@@ -264,6 +267,8 @@ class _Batch:
         self.take_scans()
         self._parse_gathered()
         self._writer.add(self._parser.finish())
+        if self._lane:
+            self._writer.count(self._lane.to_line_counts(self._line_counts))
         counts, self.files = self._writer.finish()
         for (source_id,), its in counts.partition_by("source_id", as_dict=True).items():
             self.sources[str(source_id)].counts = its
@@ -289,15 +294,14 @@ class _Batch:
         for table, parts in scanned.tables.items():
             for rows in parts:
                 self._writer.add_rows(table, rows)
-        for counts in scanned.line_counts:
-            self._writer.count(counts)
+        self._line_counts += scanned.line_counts
         for left_over in scanned.left_over:
             left_over.follow(source.last_stamp)
             source.last_stamp = None
             self._left_over.append(left_over)
             self._gathered_lines += len(left_over.line_number)
         source.last_stamp = scanned.last_stamp or source.last_stamp
-        if self._gathered_lines >= GATHERED_LINES:
+        if self._gathered_lines >= LEFT_OVER_LINES:
             self._parse_gathered()
 
     def _parse_gathered(self) -> None:
