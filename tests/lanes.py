@@ -69,7 +69,7 @@ def assert_lanes_agree(content: bytes) -> int:
             ):
                 assert ours == theirs, lines[theirs["line_number"] - 1]
             assert_frame_equal(both, whole.tables[table])
-    counts = [*scanned.line_counts, *([rest.line_counts] if rest else [])]
+    counts = [LANE.to_line_counts(scanned.line_counts), *([rest.line_counts] if rest else [])]
     assert_frame_equal(
         merge_line_counts(counts), merge_line_counts([whole.line_counts]), check_row_order=False
     )

@@ -19,6 +19,7 @@ from tests.conftest import SAMPLE
 from tests.test_corpora import CORPORA, GROK_CASES, MAILLOGGER
 from transforms import fast_lane, ingest, lines
 from transforms.clock import YearWindow
+from transforms.kernels import load_kernels
 from transforms.lines import is_container, read_blocks
 from transforms.patterns import Pattern
 from transforms.plan import Plan
@@ -164,6 +165,23 @@ def test_the_fast_lane_is_not_compiled_for_a_few_lines(monkeypatch: pytest.Monke
     assert isinstance(ingest._load_fast_lane(Plan()), fast_lane.FastLane)
 
 
+def test_what_was_compiled_is_loaded_without_numba(tmp_path: Path) -> None:
+    load_kernels()
+    script = (
+        "import sys; from pathlib import Path; from tests.bench import reading; "
+        "reading.read(Path(sys.argv[1]), Path(sys.argv[2])); print(*sys.modules)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", script, SAMPLE, tmp_path],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "transforms.fast_lane" in ran.stdout.split()
+    assert {"numba", "scipy"}.isdisjoint(ran.stdout.split())
+
+
 def test_without_numba_the_general_lane_does_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transforms.fast_lane", None)
     assert ingest._load_fast_lane(Plan()) is None
@@ -174,7 +192,8 @@ def test_the_lake_is_the_same_whatever_the_size_of_blocks(
 ) -> None:
     for size in ("BLOCK_BYTES", "RAW_BYTES", "PIECE_BYTES"):
         monkeypatch.setattr(lines, size, 40_000)
-    monkeypatch.setattr(ingest, "GATHERED_LINES", 100)
+    for size in ("GATHERED_LINES", "LEFT_OVER_LINES"):
+        monkeypatch.setattr(ingest, size, 100)
     assert_same(events_of(SAMPLE, tmp_path), sample_events)
 
 

@@ -29,8 +29,8 @@ FALLEN_BACK = timedelta(minutes=1)
 # Enough to meet a line of Postfix among those of other programs.
 LINES_ASKED = 200
 DATED_LINES = (
-    re.compile(rf"{PRI}(?:1 )?{NUMERIC_DATE}[T ]"),
-    re.compile(rf"{PRI}(?P<year>[0-9]{{4}}) {MONTH_NAME} {{1,2}}{DAY_NAME} "),
+    re.compile(rf"\n{PRI}(?:1 )?{NUMERIC_DATE}[T ]", re.MULTILINE),
+    re.compile(rf"\n{PRI}(?P<year>[0-9]{{4}}) {MONTH_NAME} {{1,2}}{DAY_NAME} ", re.MULTILINE),
 )
 LONG_ID_IN_LINE = re.compile(rf": ({LONG_QUEUE_ID}): ")
 SENDMAIL_ID_IN_LINE = re.compile(
@@ -170,8 +170,12 @@ def _localized(local: pl.Expr, zone: Zone, ambiguous: Literal["earliest", "lates
 
 def date_in(head: bytes) -> tuple[date, str] | None:
     """Return a day that the first lines of a maillog tell, and by what: line or queue_id."""
-    for line in head.splitlines()[:LINES_ASKED]:
-        text = line.decode(errors="replace")
+    lines = ["\n" + line.decode(errors="replace") for line in head.splitlines()[:LINES_ASKED]]
+    together = "".join(lines)
+    # Mostly none tells any, which takes a tenth of the time to see in all of them at once.
+    if not any(form.search(together) for form in (*DATED_LINES, LONG_ID_IN_LINE, SENDMAIL_ID_IN_LINE)):
+        return None
+    for text in lines:
         if match := next(filter(None, (form.match(text) for form in DATED_LINES)), None):
             month = match["month"] if "month" in match.groupdict() else MONTHS.index(match["month_name"]) + 1
             try:

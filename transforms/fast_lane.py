@@ -8,21 +8,22 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import cache
+from functools import cache, lru_cache
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from transforms import scanner
+from transforms import layout
 from transforms.clock import YearWindow
 from transforms.events import LINE_COUNTS, Reading, describe_tag, split_lines
+from transforms.kernels import load_kernels
+from transforms.layout import NO_TIME, PADDING, SECOND, WORD_BYTES, Bools, Bytes, Int32s, Int64s
 from transforms.postfix import POSTFIX_PATTERNS, QUEUE_MANAGERS
-from transforms.stamps import NO_TIME, SECOND
 from transforms.syslog import SYSLOG_PATTERNS
 from transforms.tables import ARROW_SCHEMAS, CATEGORY, NOISE, UTC_TIME
-from transforms.words import PADDING, WORD_BYTES, Bools, Bytes, Int32s, Int64s, copy_spans, number_spans
 from transforms.zone import Zone
 
 # The beginnings that tell a pattern of Postfix alone, numbered as the scanner is given them.
@@ -37,45 +38,45 @@ MOST_CATEGORIES = 4_096
 NUMPY_TYPES = {pa.int32(): np.int32, pa.int64(): np.int64}
 
 TABLES = {
-    scanner.DELIVERY: "delivery_attempts",
-    scanner.ACTIVATION: "queue_activations",
-    scanner.REMOVAL: "queue_removals",
-    scanner.MESSAGE_ID: "message_ids",
-    scanner.CLIENT: "clients",
-    scanner.OTHER: "other_lines",
-    scanner.NOISE: NOISE,
+    layout.DELIVERY: "delivery_attempts",
+    layout.ACTIVATION: "queue_activations",
+    layout.REMOVAL: "queue_removals",
+    layout.MESSAGE_ID: "message_ids",
+    layout.CLIENT: "clients",
+    layout.OTHER: "other_lines",
+    layout.NOISE: NOISE,
 }
 SPANS = {
-    scanner.DELIVERY: {
-        "queue_id": scanner.QUEUE_ID,
-        "recipient": scanner.RECIPIENT,
-        "original_recipient": scanner.ORIGINAL_RECIPIENT,
-        "relay_host": scanner.RELAY_HOST,
-        "relay_address": scanner.RELAY_ADDRESS,
-        "dsn": scanner.DSN,
-        "status": scanner.STATUS,
-        "reason": scanner.REASON,
+    layout.DELIVERY: {
+        "queue_id": layout.QUEUE_ID,
+        "recipient": layout.RECIPIENT,
+        "original_recipient": layout.ORIGINAL_RECIPIENT,
+        "relay_host": layout.RELAY_HOST,
+        "relay_address": layout.RELAY_ADDRESS,
+        "dsn": layout.DSN,
+        "status": layout.STATUS,
+        "reason": layout.REASON,
     },
-    scanner.ACTIVATION: {"queue_id": scanner.QUEUE_ID, "sender": scanner.SENDER},
-    scanner.REMOVAL: {"queue_id": scanner.QUEUE_ID},
-    scanner.MESSAGE_ID: {"queue_id": scanner.QUEUE_ID, "message_id": scanner.MESSAGE},
-    scanner.CLIENT: {
-        "queue_id": scanner.QUEUE_ID,
-        "client_host": scanner.CLIENT_HOST,
-        "client_address": scanner.CLIENT_ADDRESS,
-        "sasl_username": scanner.SASL_USERNAME,
-        "original_queue_id": scanner.ORIGINAL_QUEUE_ID,
+    layout.ACTIVATION: {"queue_id": layout.QUEUE_ID, "sender": layout.SENDER},
+    layout.REMOVAL: {"queue_id": layout.QUEUE_ID},
+    layout.MESSAGE_ID: {"queue_id": layout.QUEUE_ID, "message_id": layout.MESSAGE},
+    layout.CLIENT: {
+        "queue_id": layout.QUEUE_ID,
+        "client_host": layout.CLIENT_HOST,
+        "client_address": layout.CLIENT_ADDRESS,
+        "sasl_username": layout.SASL_USERNAME,
+        "original_queue_id": layout.ORIGINAL_QUEUE_ID,
     },
-    scanner.OTHER: {"queue_id": scanner.QUEUE_ID, "message": scanner.MESSAGE},
+    layout.OTHER: {"queue_id": layout.QUEUE_ID, "message": layout.MESSAGE},
 }
 INTEGERS = {
-    scanner.DELIVERY: {
-        "relay_port": scanner.RELAY_PORT,
-        "connection_use_count": scanner.CONNECTION_USES,
+    layout.DELIVERY: {
+        "relay_port": layout.RELAY_PORT,
+        "connection_use_count": layout.CONNECTION_USES,
     },
-    scanner.ACTIVATION: {
-        "size_bytes": scanner.SIZE_BYTES,
-        "recipient_count": scanner.RECIPIENT_COUNT,
+    layout.ACTIVATION: {
+        "size_bytes": layout.SIZE_BYTES,
+        "recipient_count": layout.RECIPIENT_COUNT,
     },
 }
 DECIMALS = {
@@ -85,6 +86,9 @@ DECIMALS = {
     "connection_setup_seconds": 3,
     "transmission_seconds": 4,
 }
+
+# A row of events.LINE_COUNTS, its times in microseconds.
+LineCount = tuple[Any, ...]
 
 
 @dataclass
@@ -120,7 +124,7 @@ class Scanned:
     line_count: int
     line_numbers: list[Int64s]
     tables: dict[str, list[pa.Table]]
-    line_counts: list[pl.DataFrame]
+    line_counts: list[LineCount]
     left_over: list[LeftOver]
     last_stamp: tuple[int, bool] | None
 
@@ -134,15 +138,13 @@ class FastLane:
     """Scans blocks, from any number of threads at a time; what it learns of tags serves all."""
 
     def __init__(self) -> None:
-        self._prefixes, self._line_kinds = _prefixes()
-        self._tags = scanner.Tags(
-            name=np.zeros((MOST_TAGS, scanner.LONGEST_TAG + WORD_BYTES), np.uint8),
-            size=np.zeros(MOST_TAGS, np.int64),
-            meaning=np.zeros(MOST_TAGS, np.int64),
-            writes=np.zeros(MOST_TAGS, np.int64),
-            prefixes=np.full((MOST_TAGS, len(self._prefixes.size) + 1), -1),
-            known=np.zeros(1, np.int64),
+        self._kernels = load_kernels()
+        self._prefixes = layout.prefixes_of(
+            [start for start, _ in STARTS],
+            [layout.NOISE if pattern.table == NOISE else layout.OTHER for _, pattern in STARTS],
         )
+        self._line_kinds = [pattern.constants.get("line_kind") for _, pattern in STARTS]
+        self._tags = layout.no_tags(MOST_TAGS, len(STARTS))
         self._instances: list[str | None] = []
         self._programs: list[str | None] = []
         self._learning = threading.Lock()
@@ -154,52 +156,59 @@ class FastLane:
     def has_stamp(self, block: bytes, size_bytes: int, reading: Reading) -> bool:
         """Tell whether any line of a block begins with a stamp."""
         midnights = _midnights(reading.year, reading.zone)
-        return bool(scanner.has_stamp(np.frombuffer(block, np.uint8), size_bytes, midnights))
+        return bool(self._kernels.has_stamp(np.frombuffer(block, np.uint8), size_bytes, midnights))
 
     def scan(self, content: bytes, size_bytes: int, reading: Reading) -> Scanned:
         """Scan a block of whole lines, to be numbered by their place in the file (Scanned.number_after)."""
         block = np.frombuffer(content, np.uint8)
         rows, counts = self._room()
         midnights = _midnights(reading.year, reading.zone)
-        state = np.zeros(scanner.STATE_SIZE, np.int64)
-        state[scanner.LAST_STAMP] = NO_TIME
+        state = np.zeros(layout.STATE_SIZE, np.int64)
+        state[layout.LAST_STAMP] = NO_TIME
         tables: dict[str, list[pa.Table]] = {}
-        line_counts: list[pl.DataFrame] = []
+        line_counts: list[LineCount] = []
         left_over: list[LeftOver] = []
         line_numbers: list[Int64s] = []
-        why = scanner.FULL
-        while why != scanner.DONE:
-            if why == scanner.NEW_TAG:
-                self._learn(bytes(block[state[scanner.TAG_START] : state[scanner.TAG_END]]))
+        why = layout.FULL
+        while why != layout.DONE:
+            if why == layout.NEW_TAG:
+                self._learn(bytes(block[state[layout.TAG_START] : state[layout.TAG_END]]))
             else:
                 rows.used[:] = 0
                 counts.used[:] = 0
                 counts.current[:] = -1
-            why = scanner.scan(block, size_bytes, midnights, self._tags, self._prefixes, rows, counts, state)
-            if why != scanner.NEW_TAG:
+            why = self._kernels.scan(
+                block, size_bytes, midnights, self._tags, self._prefixes, rows, counts, state
+            )
+            if why != layout.NEW_TAG:
                 for family, table in TABLES.items():
                     if used := int(rows.used[family]):
                         line_numbers.append(rows.line_number[family, :used].copy())
                         made = self._table(family, table, block, rows, reading, line_numbers[-1])
                         tables.setdefault(table, []).append(made)
-                line_counts.append(_line_counts(counts, reading))
-                if rows.used[scanner.LEFT_OVER]:
+                line_counts += _line_counts(counts, reading)
+                if rows.used[layout.LEFT_OVER]:
                     left_over.append(_left_over(block, rows, reading.source_id))
                     line_numbers.append(left_over[-1].line_number)
-        last_stamp = int(state[scanner.LAST_STAMP])
+        last_stamp = int(state[layout.LAST_STAMP])
         return Scanned(
-            line_count=int(state[scanner.LINES_BEFORE]),
+            line_count=int(state[layout.LINES_BEFORE]),
             line_numbers=line_numbers,
             tables=tables,
             line_counts=line_counts,
             left_over=left_over,
-            last_stamp=None if last_stamp == NO_TIME else (last_stamp, bool(state[scanner.IS_LAST_DATED])),
+            last_stamp=None if last_stamp == NO_TIME else (last_stamp, bool(state[layout.IS_LAST_DATED])),
         )
 
     @staticmethod
     def to_frame(left_over: Sequence[LeftOver]) -> pl.DataFrame:
         """Return lines left over as the general lane takes them (events.Parser.parse)."""
-        lines = pl.concat(split_lines(part.content, int(part.line_number[0])) for part in left_over)
+        # At once, but for what begins a file: a mark of the byte order may stand there.
+        runs = groupby(left_over, key=lambda part: part.source_id if part.line_number[0] == 1 else None)
+        lines = pl.concat(
+            split_lines(b"".join(part.content for part in run), 2 if source_id is None else 1)
+            for source_id, run in runs
+        )
         sizes = [len(part.line_number) for part in left_over]
         numbers = {
             name: np.concatenate([getattr(part, name) for part in left_over])
@@ -212,33 +221,19 @@ class FastLane:
             stamp_after=_stamps(numbers["stamp_after"], numbers["is_dated_after"]),
         )
 
-    def _room(self) -> tuple[scanner.Rows, scanner.Counts]:
+    @staticmethod
+    def to_line_counts(rows: Sequence[LineCount]) -> pl.DataFrame:
+        """Return line counts as the general lane has them (events.LINE_COUNTS)."""
+        in_numbers = {
+            name: pl.Int64() if dtype.is_temporal() else dtype for name, dtype in LINE_COUNTS.items()
+        }
+        return pl.DataFrame(rows, schema=in_numbers, orient="row").cast(dict(LINE_COUNTS))
+
+    def _room(self) -> tuple[layout.Rows, layout.Counts]:
         """Return this thread's own room for what a scan finds."""
         if not hasattr(self._scratch, "room"):
-            families = scanner.FAMILY_COUNT
-            self._scratch.room = (
-                scanner.Rows(
-                    used=np.zeros(families, np.int64),
-                    logged_at=np.zeros((families, ROW_ROOM), np.int64),
-                    is_dated=np.zeros((families, ROW_ROOM), np.uint8),
-                    line_number=np.zeros((families, ROW_ROOM), np.int64),
-                    tag=np.zeros((families, ROW_ROOM), np.int64),
-                    pid=np.zeros((families, ROW_ROOM), np.int64),
-                    spans=np.zeros((families, ROW_ROOM, scanner.FIELD_COUNT, 2), np.int32),
-                    integers=np.zeros((families, ROW_ROOM, 2), np.int64),
-                    decimals=np.zeros((ROW_ROOM, scanner.DECIMAL_COUNT)),
-                ),
-                scanner.Counts(
-                    used=np.zeros(1, np.int64),
-                    current=np.zeros(families, np.int64),
-                    family=np.zeros(COUNT_ROOM, np.int64),
-                    line_count=np.zeros(COUNT_ROOM, np.int64),
-                    span=np.zeros(COUNT_ROOM, np.int64),
-                    first_logged_at=np.zeros(COUNT_ROOM, np.int64),
-                    last_logged_at=np.zeros(COUNT_ROOM, np.int64),
-                ),
-            )
-        room: tuple[scanner.Rows, scanner.Counts] = self._scratch.room
+            self._scratch.room = layout.no_rows(ROW_ROOM), layout.no_counts(COUNT_ROOM)
+        room: tuple[layout.Rows, layout.Counts] = self._scratch.room
         return room
 
     def _learn(self, tag: bytes) -> None:
@@ -256,16 +251,16 @@ class FastLane:
             tags.name[known, : len(tag)] = np.frombuffer(tag, np.uint8)
             tags.size[known] = len(tag)
             if told.is_postfix:
-                tags.meaning[known] = scanner.POSTFIX_TAG
+                tags.meaning[known] = layout.POSTFIX_TAG
                 tags.writes[known] = (
-                    scanner.QMGR * (told.daemon in QUEUE_MANAGERS)
-                    | scanner.CLEANUP * (told.daemon == "cleanup")
-                    | scanner.SMTPD * (told.daemon == "smtpd")
+                    layout.QMGR * (told.daemon in QUEUE_MANAGERS)
+                    | layout.CLEANUP * (told.daemon == "cleanup")
+                    | layout.SMTPD * (told.daemon == "smtpd")
                 )
                 its = [n for n, (_, p) in enumerate(STARTS) if not p.daemons or told.daemon in p.daemons]
                 tags.prefixes[known, : len(its)] = its
             elif not told.is_sendmail and not any(told.daemon in by.daemons for by in SYSLOG_PATTERNS):
-                tags.meaning[known] = scanner.FOREIGN_TAG
+                tags.meaning[known] = layout.FOREIGN_TAG
             # The scanner of another thread looks at a tag only once it is counted.
             tags.known[0] = known + 1
 
@@ -274,7 +269,7 @@ class FastLane:
         family: int,
         table: str,
         block: Bytes,
-        rows: scanner.Rows,
+        rows: layout.Rows,
         reading: Reading,
         line_numbers: Int64s,
     ) -> pa.Table:
@@ -289,13 +284,13 @@ class FastLane:
             "zone_source": lambda: _by_stamp(reading.zone.source, rows.is_dated[family, :used]),
             "instance": lambda: _by_number(self._instances, tags),
             "program": lambda: _by_number(self._programs, tags),
-            "pid": lambda: _numbers(rows.pid[family, :used].astype(np.int32), pa.int32()),
-            "logged_at": lambda: _numbers(
-                rows.logged_at[family, :used].copy(), pa.timestamp("us", "UTC"), NO_TIME
+            "pid": lambda: _numbers(rows.pid[family, :used].copy(), pa.int32()),
+            "logged_at": lambda: _all_numbers(
+                rows.logged_at[family, :used].copy(), pa.timestamp("us", "UTC")
             ),
-            "line_number": lambda: _numbers(line_numbers, pa.int64()),
+            "line_number": lambda: _all_numbers(line_numbers, pa.int64()),
             "removal_kind": lambda: _constant("removed", used),
-            "line_kind": lambda: _by_number(line_kinds, rows.integers[family, :used, scanner.LINE_KIND]),
+            "line_kind": lambda: _by_number(line_kinds, rows.integers[family, :used, layout.LINE_KIND]),
         }
         spans, integers = SPANS[family], INTEGERS.get(family, {})
         columns = []
@@ -307,28 +302,13 @@ class FastLane:
             elif name in integers:
                 numbers = rows.integers[family, :used, integers[name]]
                 columns.append(_numbers(numbers.astype(NUMPY_TYPES[field.type]), field.type))
-            elif name in DECIMALS and family == scanner.DELIVERY:
-                columns.append(_numbers(rows.decimals[:used, DECIMALS[name]].copy(), pa.float64()))
+            elif name in DECIMALS and family == layout.DELIVERY:
+                columns.append(_all_numbers(rows.decimals[:used, DECIMALS[name]].copy(), pa.float64()))
             elif name in made:
                 columns.append(made[name]())
             else:
                 columns.append(pa.nulls(used, field.type))
         return pa.Table.from_arrays(columns, schema=ARROW_SCHEMAS[table])
-
-
-def _prefixes() -> tuple[scanner.Prefixes, list[str | None]]:
-    """Return the beginnings that tell a pattern of Postfix alone, and the line kind of each."""
-    text = np.zeros((len(STARTS), 64 + WORD_BYTES), np.uint8)
-    for number, (start, _) in enumerate(STARTS):
-        text[number, : len(start)] = np.frombuffer(start, np.uint8)
-    return (
-        scanner.Prefixes(
-            text=text,
-            size=np.array([len(start) for start, _ in STARTS]),
-            family=np.array([scanner.NOISE if p.table == NOISE else scanner.OTHER for _, p in STARTS]),
-        ),
-        [p.constants.get("line_kind") for _, p in STARTS],
-    )
 
 
 @cache
@@ -348,11 +328,11 @@ def _midnights(year: YearWindow, zone: Zone) -> Int64s:
     return midnights
 
 
-def _left_over(block: Bytes, rows: scanner.Rows, source_id: str) -> LeftOver:
-    family, used = scanner.LEFT_OVER, int(rows.used[scanner.LEFT_OVER])
+def _left_over(block: Bytes, rows: layout.Rows, source_id: str) -> LeftOver:
+    family, used = layout.LEFT_OVER, int(rows.used[layout.LEFT_OVER])
     # With the newline behind each: the block's padding has one for a last line without.
     spans = rows.spans[family, :used, 0] + np.array([0, 1], np.int32)
-    _, content, _ = copy_spans(block, spans)
+    _, _, content = _copied(block, spans)
     integers = rows.integers[family, :used]
     return LeftOver(
         source_id=source_id,
@@ -360,8 +340,8 @@ def _left_over(block: Bytes, rows: scanner.Rows, source_id: str) -> LeftOver:
         line_number=rows.line_number[family, :used].copy(),
         stamp_before=rows.logged_at[family, :used].copy(),
         is_dated_before=rows.is_dated[family, :used].astype(bool),
-        stamp_after=integers[:, scanner.STAMP_AFTER].copy(),
-        is_dated_after=integers[:, scanner.IS_DATED_AFTER].astype(bool),
+        stamp_after=integers[:, layout.STAMP_AFTER].copy(),
+        is_dated_after=integers[:, layout.IS_DATED_AFTER].astype(bool),
     )
 
 
@@ -373,53 +353,56 @@ def _stamps(times: Int64s, is_dated: Bools) -> pl.Series:
     return frame.select(pl.when(at != NO_TIME).then(stamp)).to_series()
 
 
-def _line_counts(counts: scanner.Counts, reading: Reading) -> pl.DataFrame:
+def _line_counts(counts: layout.Counts, reading: Reading) -> list[LineCount]:
     used = int(counts.used[0])
-    values = {
-        "host": [reading.host] * used,
-        "log_kind": [reading.log_kind] * used,
-        "table_name": [TABLES[family] for family in counts.family[:used]],
-        "line_count": counts.line_count[:used].copy(),
-        "span": counts.span[:used].copy(),
-        "first_logged_at": counts.first_logged_at[:used].copy(),
-        "last_logged_at": counts.last_logged_at[:used].copy(),
-        "source_id": [reading.source_id] * used,
-    }
-    # By column, since a cast of a frame takes a query.
-    return pl.DataFrame([pl.Series(name, values[name]).cast(dtype) for name, dtype in LINE_COUNTS.items()])
+    columns = (counts.family, counts.line_count, counts.span, counts.first_logged_at, counts.last_logged_at)
+    return [
+        (reading.host, reading.log_kind, TABLES[family], *numbers, reading.source_id)
+        for family, *numbers in zip(*(column[:used].tolist() for column in columns), strict=True)
+    ]
 
 
 def _constant(value: str, size: int) -> pa.Array:
-    return pa.DictionaryArray.from_arrays(_numbers(np.zeros(size, np.int32), pa.int32()), _texts([value]))
+    return _categories_by_code(FIRST_CODES.slice(0, size), _texts((value,)))
 
 
 def _by_stamp(source: str, is_dated: Bytes) -> pa.Array:
     """Say how a part of the stamp was found: the line itself tells it, or the source of the whole file."""
     if not is_dated.any():
         return _constant(source, len(is_dated))
-    indices = _numbers(is_dated.astype(np.int32), pa.int32())
-    return pa.DictionaryArray.from_arrays(indices, _texts([source, "line"]))
+    return _categories_by_code(_all_numbers(is_dated.astype(np.int32), pa.int32()), _texts((source, "line")))
 
 
-def _by_number(values: Sequence[str | None], numbers: Int64s) -> pa.Array:
+def _by_number(values: Sequence[str | None], numbers: Int32s) -> pa.Array:
     """Return the values with these numbers, each different one once in the dictionary."""
-    known = list(dict.fromkeys(value for value in values if value is not None))
-    codes = np.array([-1 if value is None else known.index(value) for value in values], np.int32)[numbers]
-    return _categories_by_code(codes, _texts(known))
+    code_of, texts = _coded(tuple(values))
+    return _categories_by_code(_numbers(code_of.take(numbers), pa.int32()), texts)
+
+
+@lru_cache
+def _coded(values: tuple[str | None, ...]) -> tuple[Int32s, pa.Array]:
+    """Return the code of each value, -1 for None, and what the codes mean."""
+    known = tuple(dict.fromkeys(value for value in values if value is not None))
+    codes = [-1 if value is None else known.index(value) for value in values]
+    return np.array(codes, np.int32), _texts(known)
 
 
 def _categories(block: Bytes, spans: Int32s) -> pa.Array:
-    codes, firsts = number_spans(block, spans, MOST_CATEGORIES)
-    if len(codes) < len(spans):
+    codes = np.empty(len(spans), np.int32)
+    firsts, slots = np.empty(MOST_CATEGORIES, np.int64), np.full(4 * MOST_CATEGORIES, -1, np.int32)
+    count = load_kernels().number_spans(block, spans, codes, firsts, slots)
+    if count < 0:
         return _strings(block, spans).dictionary_encode()
-    return _categories_by_code(codes, _strings(block, spans[firsts]))
+    return _categories_by_code(_numbers(codes, pa.int32()), _strings(block, spans[firsts[:count]]))
 
 
-def _categories_by_code(codes: Int32s, values: pa.Array) -> pa.Array:
-    return pa.DictionaryArray.from_arrays(_numbers(codes, pa.int32()), values, safe=False)
+def _categories_by_code(codes: pa.Array, values: pa.Array) -> pa.Array:
+    # Codes of our own making: pyarrow need not look whether there is a value for each.
+    return pa.DictionaryArray.from_arrays(codes, values, safe=False)
 
 
-def _texts(values: Sequence[str]) -> pa.Array:
+@lru_cache
+def _texts(values: tuple[str, ...]) -> pa.Array:
     encoded = [value.encode() for value in values]
     offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
     buffers = [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded))]
@@ -427,13 +410,33 @@ def _texts(values: Sequence[str]) -> pa.Array:
 
 
 def _strings(block: Bytes, spans: Int32s) -> pa.Array:
-    offsets, content, present = copy_spans(block, spans)
+    offsets, present, content = _copied(block, spans)
     buffers = [pa.py_buffer(present), pa.py_buffer(offsets), pa.py_buffer(content)]
     return pa.Array.from_buffers(pa.string(), len(spans), buffers)
 
 
-def _numbers(numbers: Any, dtype: pa.DataType, none: int = -1) -> pa.Array:
-    """Return numbers as they lie in memory, NULL for `none`; pa.array() would import pandas for it."""
-    is_known = numbers != none
+def _copied(block: Bytes, spans: Int32s) -> tuple[Int32s, Bytes, Bytes]:
+    """Return the offsets, the bits and the bytes of spans as an Arrow string column has them."""
+    kernels = load_kernels()
+    offsets = np.empty(len(spans) + 1, np.int32)
+    present = np.zeros((len(spans) + 7) // 8, np.uint8)
+    size_bytes = kernels.measure_spans(spans, offsets, present)
+    content = np.empty(size_bytes + WORD_BYTES, np.uint8)
+    kernels.copy_spans(block, spans, offsets, content)
+    return offsets, present, content[:size_bytes]
+
+
+def _numbers(numbers: Any, dtype: pa.DataType) -> pa.Array:
+    """Return numbers as they lie in memory, NULL for -1; pa.array() would import pandas for it."""
+    is_known = numbers != -1
     present = None if is_known.all() else pa.py_buffer(np.packbits(is_known, bitorder="little"))
     return pa.Array.from_buffers(dtype, len(numbers), [present, pa.py_buffer(numbers)])
+
+
+def _all_numbers(numbers: Any, dtype: pa.DataType) -> pa.Array:
+    """Return numbers as they lie in memory, of which none is missing."""
+    return pa.Array.from_buffers(dtype, len(numbers), [None, pa.py_buffer(numbers)])
+
+
+# The codes of a column that has the same text in all rows.
+FIRST_CODES = _all_numbers(np.zeros(ROW_ROOM, np.int32), pa.int32())

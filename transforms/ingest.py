@@ -7,15 +7,15 @@ many small files cost little more than a large one.
 
 import hashlib
 import os
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import polars as pl
 import xxhash
@@ -41,14 +41,17 @@ from transforms.problems import Problem
 from transforms.tables import NOISE, UNPARSED
 
 if TYPE_CHECKING:
-    from transforms.fast_lane import FastLane, LeftOver, Scanned
+    from transforms.fast_lane import FastLane, LeftOver, LineCount, Scanned
 
 # Lines that the general lane takes at a time: its work for few is nearly that for many.
 GATHERED_LINES = 50_000
+# Of lines left over fewer, since there are few of them, and blocks and rows are held beside them.
+LEFT_OVER_LINES = 16_384
 # As files lie on the disk, nearly always compressed.
 WORTH_COMPILING_BYTES = 16 * 1024 * 1024
 # Blocks that are scanned, or wait for it, while the next one is read.
 BLOCKS_AHEAD = 2
+NO_LINE_COUNTS = LINE_COUNTS.to_frame()
 
 
 @dataclass(frozen=True)
@@ -163,7 +166,7 @@ class _Source:
     first_unparsed: tuple[int, str] | None = None
     last_stamp: tuple[int, bool] | None = None
     """The latest that the fast lane read since its last left-over line, and if it bears year and offset."""
-    counts: pl.DataFrame = field(default_factory=LINE_COUNTS.to_frame)
+    counts: pl.DataFrame = field(default_factory=lambda: NO_LINE_COUNTS)
 
     def as_seen(self) -> SeenFile:
         """Return what the ledger keeps of the file."""
@@ -172,15 +175,16 @@ class _Source:
     def as_new(self) -> NewSource:
         """Say how the file went."""
         file, reading = self.file, self.reading
-        by_table = dict(self.counts.group_by("table_name").agg(pl.sum("line_count")).iter_rows())
-        unparsed_count = by_table.get(UNPARSED, 0)
-        noise_count = by_table.get(NOISE, 0)
+        # By hand: a group_by for each of many small files took as long as their scanning.
+        by_table = Counter[str]()
+        for table, line_count in self.counts.select("table_name", "line_count").iter_rows():
+            by_table[table] += line_count
+        unparsed_count, noise_count = by_table[UNPARSED], by_table[NOISE]
         problems = list(self.problems)
         if self.first_unparsed:
             problems.append(_unparsed(file, unparsed_count, self.line_count, *self.first_unparsed))
-        first_logged_at, last_logged_at = self.counts.select(
-            pl.min("first_logged_at"), pl.max("last_logged_at")
-        ).row(0)
+        first_logged_at = cast("datetime | None", self.counts["first_logged_at"].min())
+        last_logged_at = cast("datetime | None", self.counts["last_logged_at"].max())
         covered_from, covered_until = first_logged_at, last_logged_at
         name_date = file.name.name_date
         if file.log_kind == "manager_log" and name_date:
@@ -197,7 +201,7 @@ class _Source:
             content_hash=self.hash.hexdigest(),
             content_bytes=self.content_bytes,
             line_count=self.line_count,
-            event_line_count=sum(by_table.values()) - noise_count - unparsed_count,
+            event_line_count=by_table.total() - noise_count - unparsed_count,
             noise_line_count=noise_count,
             unparsed_line_count=unparsed_count,
             time_zone=reading.zone.name,
@@ -236,6 +240,7 @@ class _Batch:
         self._parser = Parser(reading)
         self._writer = EventWriter(lake, reading.host, name=name, run_id=run_id, pool=pool)
         self._scans: deque[tuple[_Source, Future[Scanned]]] = deque()
+        self._line_counts: list[LineCount] = []
         self._left_over: list[LeftOver] = []
         self._gathered: list[pl.DataFrame] = []
         self._gathered_lines = 0
@@ -262,6 +267,8 @@ class _Batch:
         self.take_scans()
         self._parse_gathered()
         self._writer.add(self._parser.finish())
+        if self._lane:
+            self._writer.count(self._lane.to_line_counts(self._line_counts))
         counts, self.files = self._writer.finish()
         for (source_id,), its in counts.partition_by("source_id", as_dict=True).items():
             self.sources[str(source_id)].counts = its
@@ -287,15 +294,14 @@ class _Batch:
         for table, parts in scanned.tables.items():
             for rows in parts:
                 self._writer.add_rows(table, rows)
-        for counts in scanned.line_counts:
-            self._writer.count(counts)
+        self._line_counts += scanned.line_counts
         for left_over in scanned.left_over:
             left_over.follow(source.last_stamp)
             source.last_stamp = None
             self._left_over.append(left_over)
             self._gathered_lines += len(left_over.line_number)
         source.last_stamp = scanned.last_stamp or source.last_stamp
-        if self._gathered_lines >= GATHERED_LINES:
+        if self._gathered_lines >= LEFT_OVER_LINES:
             self._parse_gathered()
 
     def _parse_gathered(self) -> None:
@@ -461,13 +467,15 @@ def _load_fast_lane(plan: Plan) -> "FastLane | None":
     That is where numba cannot be loaded, or would have to compile for so little that reading is done sooner.
     """
     bytes_to_read = sum(file.size_bytes for file, _ in plan.readings if file.log_kind == "maillog")
-    if bytes_to_read < WORTH_COMPILING_BYTES and not is_compiled():
-        return None
     try:
+        if bytes_to_read < WORTH_COMPILING_BYTES and not is_compiled():
+            return None
+        # It imports what compiles only where there is something to compile.
         from transforms.fast_lane import FastLane
+
+        return FastLane()
     except ImportError:
         return None
-    return FastLane()
 
 
 def _is_log(lane: "FastLane", block: bytes, size_bytes: int, reading: Reading) -> bool:
@@ -512,7 +520,8 @@ def _source_id(reading: Reading, content: bytes) -> str:
     The first line tells log files of one kind on one host apart: it bears time, process and text. A file
     whose lines bear no time is told by its own.
     """
-    first_line = content.partition(b"\n")[0]
+    end = content.find(b"\n")
+    first_line = content[:end] if end >= 0 else content
     identity = [reading.host, reading.log_kind]
     if reading.taken_at:
         identity += [reading.tool, reading.taken_at.isoformat()]

@@ -245,6 +245,10 @@ def open_events(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
         column_encoding=dict.fromkeys(by_difference, "DELTA_BINARY_PACKED"),
         write_statistics=["logged_at", "line_number"],
         store_schema=False,
+        # A column of a row group at a time, in one page: by 1,024 values and in pages of 20,000, as is the
+        # default, took a tenth more time, and more space.
+        write_batch_size=ROW_GROUP_ROWS,
+        max_rows_per_page=ROW_GROUP_ROWS,
     )
 
 

@@ -2,10 +2,10 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, time
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from transforms.archive import SourceFile
@@ -118,17 +118,18 @@ def _year_windows(sources: Iterable[SourceFile]) -> dict[str, YearWindow]:
     for source in sources:
         by_host[source.host].append(source)
     windows = {}
-    # Every undated file asks its neighbours, and each of them is looked into once.
-    began_on = cache(_began_on)
     for of_host in by_host.values():
         manager_dates = [
             s.name.name_date for s in of_host if s.log_kind == "manager_log" and s.name.name_date
         ]
         maillogs = sorted((s for s in of_host if s.log_kind == "maillog"), key=_rotation_order)
+        places = {source.path: place for place, source in enumerate(maillogs)}
+        # Every undated file asks its neighbours, and each of them is looked into once.
+        began_on = cache(partial(_began_on, maillogs))
         for source in of_host:
             windows[source.path] = (
                 (source.name.name_date and YearWindow.by_file_name(source.name.name_date))
-                or _by_neighbours(source, maillogs, began_on)
+                or _by_neighbours(places.get(source.path), len(maillogs), began_on)
                 or (manager_dates and YearWindow.by_manager_log(max(manager_dates)))
                 or YearWindow.by_file_time(_modified_at(source).date())
             )
@@ -136,16 +137,15 @@ def _year_windows(sources: Iterable[SourceFile]) -> dict[str, YearWindow]:
 
 
 def _by_neighbours(
-    source: SourceFile, maillogs: list[SourceFile], began_on: Callable[[SourceFile], date | None]
+    place: int | None, count: int, began_on: Callable[[int], date | None]
 ) -> YearWindow | None:
-    """Ask the files before and after a maillog in its rotation, the nearest first."""
-    if source.log_kind != "maillog":
+    """Ask the files before and after a maillog in its rotation, the nearest first; no other has a place."""
+    if place is None:
         return None
-    at = maillogs.index(source)
-    for distance in range(1, len(maillogs)):
-        if at + distance < len(maillogs) and (day := began_on(maillogs[at + distance])):
+    for distance in range(1, count):
+        if place + distance < count and (day := began_on(place + distance)):
             return YearWindow.before_neighbour(day)
-        if at >= distance and (day := began_on(maillogs[at - distance])):
+        if place >= distance and (day := began_on(place - distance)):
             return YearWindow.after_neighbour(day)
     return None
 
@@ -157,8 +157,9 @@ def _rotation_order(source: SourceFile) -> tuple[int, date, int, str]:
     return rank, name.name_date or date.max, -(name.rotation_number or 0), source.path
 
 
-def _began_on(source: SourceFile) -> date | None:
+def _began_on(maillogs: Sequence[SourceFile], place: int) -> date | None:
     """Return the day that a maillog's name or first lines tell."""
+    source = maillogs[place]
     if source.name.name_date:
         return source.name.name_date
     told = date_in(_head(source))

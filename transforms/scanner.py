@@ -7,23 +7,74 @@ they read otherwise.
 """
 
 from string import ascii_letters
-from typing import NamedTuple
 
 import numpy as np
 
 from transforms.clock import QUEUE_ID_DIGITS
-from transforms.stamps import NO_TIME, SECOND, read_long_stamp, read_short_stamp
+from transforms.layout import (
+    ACTIVATION,
+    CLEANUP,
+    CLIENT,
+    CLIENT_ADDRESS,
+    CLIENT_HOST,
+    CONNECTION_USES,
+    DECIMAL_COUNT,
+    DELIVERY,
+    DONE,
+    DSN,
+    FOREIGN_TAG,
+    FULL,
+    IS_DATED_AFTER,
+    IS_LAST_DATED,
+    LAST_STAMP,
+    LEFT_OVER,
+    LINE_KIND,
+    LINES_BEFORE,
+    LONGEST_TAG,
+    MESSAGE,
+    MESSAGE_ID,
+    NEW_TAG,
+    NO_TIME,
+    NOISE,
+    ORIGINAL_QUEUE_ID,
+    ORIGINAL_RECIPIENT,
+    OTHER,
+    POSITION,
+    POSTFIX_TAG,
+    QMGR,
+    QUEUE_ID,
+    REASON,
+    RECIPIENT,
+    RECIPIENT_COUNT,
+    RELAY_ADDRESS,
+    RELAY_HOST,
+    RELAY_PORT,
+    REMOVAL,
+    SASL_USERNAME,
+    SECOND,
+    SENDER,
+    SIZE_BYTES,
+    SMTPD,
+    STAMP_AFTER,
+    STATUS,
+    TAG_END,
+    TAG_START,
+    WORD_BYTES,
+    Bytes,
+    Counts,
+    Floats,
+    Int32s,
+    Int64s,
+    Prefixes,
+    Rows,
+    Tags,
+)
+from transforms.stamps import read_long_stamp, read_short_stamp
 from transforms.words import (
     NEWLINE,
     NINE,
     NO_BITS,
-    WORD_BYTES,
-    Bytes,
-    Floats,
-    Int32s,
-    Int64s,
     compiled,
-    entry,
     find,
     is_at,
     is_equal,
@@ -35,90 +86,10 @@ from transforms.words import (
     word_at,
 )
 
-# Why scan() came back: at the end, at a tag that it has to be told about, or as it has no room left.
-DONE, NEW_TAG, FULL = range(3)
-# The families: what `rows` and `counts` are numbered by. Left over is what the general lane reads.
-DELIVERY, ACTIVATION, REMOVAL, MESSAGE_ID, CLIENT, OTHER, NOISE, LEFT_OVER = range(8)
-FAMILY_COUNT = 8
-# The fields of the families, by their place in `rows.spans`; the queue id is the first of each.
-QUEUE_ID = 0
-RECIPIENT, ORIGINAL_RECIPIENT, RELAY_HOST, RELAY_ADDRESS, DSN, STATUS, REASON = range(1, 8)
-SENDER = 1
-MESSAGE = 1
-CLIENT_HOST, CLIENT_ADDRESS, SASL_USERNAME, ORIGINAL_QUEUE_ID = range(1, 5)
-FIELD_COUNT = 8
-# And in `rows.integers`; -1 is none.
-RELAY_PORT, CONNECTION_USES = 0, 1
-SIZE_BYTES, RECIPIENT_COUNT = 0, 1
-LINE_KIND = 0
-# And in `rows.decimals`, of deliveries alone: delay= and the four of delays=.
-DECIMAL_COUNT = 5
-# What scan() was told of a tag: nothing that it can use, a program of Postfix, or a program whose lines say
-# nothing of mail.
-OPAQUE_TAG, POSTFIX_TAG, FOREIGN_TAG = range(3)
-# Which daemons may write a family, as bits of `tags.writes`.
-QMGR, CLEANUP, SMTPD = 1, 2, 4
-# In `rows.integers` of a left-over line: the first stamp after it and before the next one, or NO_TIME.
-STAMP_AFTER, IS_DATED_AFTER = 0, 1
-# Where the scan stands, in `state`; the last stamp is the latest since the last left-over line.
-POSITION, LINES_BEFORE, TAG_START, TAG_END, LAST_STAMP, IS_LAST_DATED = range(6)
-STATE_SIZE = 6
-
-LONGEST_TAG = 64
 # Lines are counted by spans of this length (events.COUNT_SPAN).
 COUNT_SPAN = 900 * SECOND
 # A stamp, a space, a host, a tag and a text take this much at least.
 SHORTEST_LINE = 24
-
-
-class Tags(NamedTuple):
-    """The tags met so far, as bytes `name[tag, :size[tag]]`, and what was told of each."""
-
-    name: Bytes
-    size: Int64s
-    meaning: Int64s
-    writes: Int64s
-    prefixes: Int64s
-    """The beginnings that this program's lines may have, by number; -1 ends them."""
-    known: Int64s
-
-
-class Prefixes(NamedTuple):
-    """Beginnings that alone tell what a line is, as bytes `text[prefix, :size[prefix]]`."""
-
-    text: Bytes
-    size: Int64s
-    family: Int64s
-
-
-class Rows(NamedTuple):
-    """What scan() found, by family and row. A span is a start and an end in the block, -1 if there is none.
-
-    The row of a left-over line bears the latest stamp since the one before it, or NO_TIME.
-    """
-
-    used: Int64s
-    logged_at: Int64s
-    is_dated: Bytes
-    """Whether the stamp bears year and offset."""
-    line_number: Int64s
-    tag: Int64s
-    pid: Int64s
-    spans: Int32s
-    integers: Int64s
-    decimals: Floats
-
-
-class Counts(NamedTuple):
-    """Runs of lines of one family within one COUNT_SPAN, in the order met; a span may have several."""
-
-    used: Int64s
-    current: Int64s
-    family: Int64s
-    span: Int64s
-    line_count: Int64s
-    first_logged_at: Int64s
-    last_logged_at: Int64s
 
 
 def _chars(*kinds: tuple[int, str]) -> Bytes:
@@ -436,7 +407,7 @@ def _count(counts: Counts, family: int, logged_at: int) -> None:
     counts.last_logged_at[run] = max(counts.last_logged_at[run], logged_at)
 
 
-@entry
+@compiled
 def scan(
     block: Bytes,
     size: int,
@@ -519,7 +490,7 @@ def scan(
     return why
 
 
-@entry
+@compiled
 def has_stamp(block: Bytes, size: int, midnights: Int64s) -> bool:
     """Tell whether any line begins with a stamp that scan() can read."""
     start = 0

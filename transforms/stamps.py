@@ -2,10 +2,9 @@
 
 import numpy as np
 
-from transforms.words import DOT, Bytes, Int64s, compiled, read_integer
+from transforms.layout import NO_TIME, SECOND, Bytes, Int64s
+from transforms.words import DOT, compiled, read_integer
 
-NO_TIME = np.iinfo(np.int64).min
-SECOND = 1_000_000
 DAY = 86_400 * SECOND
 SPACE, COMMA, COLON, DASH, PLUS, BIG_T, BIG_Z = (ord(c) for c in " ,:-+TZ")
 MONTH_LETTERS = np.frombuffer(b"JanFebMarAprMayJunJulAugSepOctNovDec", np.uint8)

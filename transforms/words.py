@@ -1,7 +1,6 @@
 """Bytes by words of eight, compiled by numba: what the scanner looks for, compares, copies and numbers.
 
-A block is an array of bytes that ends with PADDING: a newline, then zeros, so that words may be read past its
-end and that nothing is found there. MAILLAG_CHECK_BOUNDS=1 checks every access.
+A block is an array of bytes that ends with PADDING. MAILLAG_CHECK_BOUNDS=1 checks every access.
 """
 
 from typing import Any, NamedTuple
@@ -11,32 +10,19 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
-from numpy.typing import NDArray
 
-from transforms.kernels import CHECK_BOUNDS, cache_folder
+from transforms.kernels import CHECK_BOUNDS
+from transforms.layout import WORD_BYTES, Bytes, Int32s, Int64s
 
-numba.config.CACHE_DIR = str(cache_folder())
-_options = {"nogil": True, "error_model": "numpy", "boundscheck": CHECK_BOUNDS}
-# Counting references to arrays costs more than all the rest: what makes no array does without.
-compiled = numba.njit(_nrt=False, **_options)
-# What Python calls: compiled once, and kept on disk.
-entry = numba.njit(_nrt=False, cache=True, **_options)
-allocating_entry = numba.njit(cache=True, **_options)
+# Counting references to arrays costs more than all the rest: nothing here makes any.
+compiled = numba.njit(_nrt=False, nogil=True, error_model="numpy", boundscheck=CHECK_BOUNDS)
 
-Bytes = NDArray[np.uint8]
-Bools = NDArray[np.bool_]
-Int32s = NDArray[np.int32]
-Int64s = NDArray[np.int64]
-Floats = NDArray[np.float64]
-
-WORD_BYTES = 8
-# Enough for the longest literal to be looked for at the very end, and past what is sought in vain.
-PADDING = b"\n" + bytes(8 * WORD_BYTES)
 EVERY_BYTE = np.uint64(0x0101010101010101)
 HIGH_BITS = np.uint64(0x8080808080808080)
 BLANKS = np.uint64(0x2020202020202020)
 NO_BITS, ONE_BIT = np.uint64(0), np.uint64(1)
 HASH_FACTOR = np.uint64(0x9E3779B97F4A7C15)
+ROWS_AHEAD = 16
 NEWLINE, DOT, ZERO, NINE = (ord(c) for c in "\n.09")
 
 
@@ -83,6 +69,23 @@ def _trailing_zeros(typing_context: Any, word: Any) -> Any:
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
 
     return types.int64(types.uint64), generate
+
+
+@intrinsic
+def _prefetch(typing_context: Any, block: Any, at: Any) -> Any:
+    """Have the cache line of a byte fetched, and do not wait for it."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        address = builder.gep(array.data, [arguments[1]])
+        number = ir.IntType(32)
+        shape = ir.FunctionType(ir.VoidType(), [address.type, number, number, number])
+        prefetch = builder.module.declare_intrinsic("llvm.prefetch", [address.type], shape)
+        # To be read, and kept in all caches; it is data.
+        builder.call(prefetch, [address, number(0), number(3), number(1)])
+        return context.get_dummy_value()
+
+    return types.void(block, types.int64), generate
 
 
 @compiled
@@ -191,43 +194,53 @@ def literal(text: str) -> Literal:
     return Literal(len(text), _words_of(text.encode()), _words_of(b"\xff" * len(text)))
 
 
-@allocating_entry
-def copy_spans(block: Bytes, spans: Int64s) -> tuple[Int32s, Bytes, Bytes]:
-    """Copy spans (start, end) into one array: its offsets, its bytes, and a bit for each span that is there.
+@compiled
+def _prefetch_ahead(block: Bytes, spans: Int32s, row: int) -> None:
+    """Fetch what comes some rows later: a block is larger than the caches, and waiting took half the time."""
+    ahead = row + ROWS_AHEAD
+    if ahead < spans.shape[0]:
+        _prefetch(block, max(spans[ahead, 0], 0))
 
-    These are the buffers of an Arrow string column.
+
+@compiled
+def measure_spans(spans: Int32s, offsets: Int32s, present: Bytes) -> int:
+    """Set the offsets of spans (start, end) in an Arrow string column, and a bit for each that is there.
+
+    `present` is of zeros. Return the size of the column's bytes.
     """
-    count = spans.shape[0]
-    offsets = np.empty(count + 1, np.int32)
-    present = np.zeros((count + 7) // 8, np.uint8)
     total = 0
     offsets[0] = 0
-    for row in range(count):
+    for row in range(spans.shape[0]):
         start = spans[row, 0]
         if start >= 0:
             total += spans[row, 1] - start
             present[row >> 3] |= 1 << (row & 7)
         offsets[row + 1] = total
-    copied = np.empty(total + WORD_BYTES, np.uint8)
+    return total
+
+
+@compiled
+def copy_spans(block: Bytes, spans: Int32s, offsets: Int32s, copied: Bytes) -> int:
+    """Copy spans to their offsets, by whole words: `copied` has room for one more. Return how many."""
+    count = spans.shape[0]
     for row in range(count):
+        _prefetch_ahead(block, spans, row)
         start, at = spans[row, 0], offsets[row]
         for offset in range(0, offsets[row + 1] - at, WORD_BYTES):
             put_word(copied, at + offset, word_at(block, start + offset))
-    return offsets, copied[:total], present
+    return count
 
 
-@allocating_entry
-def number_spans(block: Bytes, spans: Int64s, most: int) -> tuple[Int32s, Int64s]:
-    """Return a number for each different span (-1 for none), and for each number its first row.
+@compiled
+def number_spans(block: Bytes, spans: Int32s, codes: Int32s, firsts: Int64s, slots: Int32s) -> int:
+    """Give each different span a number: a code for each row (-1 for none), and each number's first row.
 
-    With more than `most` different ones there are no codes: they are not worth it.
+    Return how many numbers there are, -1 if there are more than `firsts` has room for. `slots`, all of them
+    -1, are a power of two and more than that.
     """
-    count = spans.shape[0]
-    codes = np.empty(count, np.int32)
-    firsts = np.empty(most, np.int64)
     used = 0
-    slots = np.full(4 * most, -1, np.int32)
-    for row in range(count):
+    for row in range(spans.shape[0]):
+        _prefetch_ahead(block, spans, row)
         start, size = spans[row, 0], spans[row, 1] - spans[row, 0]
         if start < 0:
             codes[row] = -1
@@ -236,13 +249,13 @@ def number_spans(block: Bytes, spans: Int64s, most: int) -> tuple[Int32s, Int64s
         while slots[slot] >= 0 and not _is_span(block, start, size, spans[firsts[slots[slot]]]):
             slot = (slot + 1) & (slots.size - 1)
         if slots[slot] < 0:
-            if used == most:
-                return codes[:0], firsts[:0]
+            if used == firsts.size:
+                return -1
             firsts[used] = row
             slots[slot] = used
             used += 1
         codes[row] = slots[slot]
-    return codes, firsts[:used]
+    return used
 
 
 @compiled
@@ -258,5 +271,5 @@ def _hash(block: Bytes, start: int, size: int) -> int:
 
 
 @compiled
-def _is_span(block: Bytes, start: int, size: int, span: Int64s) -> bool:
+def _is_span(block: Bytes, start: int, size: int, span: Int32s) -> bool:
     return span[1] - span[0] == size and is_equal(block, start, block, span[0], size)
