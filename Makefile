@@ -7,7 +7,7 @@ INSTALLED := .venv/.installed
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
-.PHONY: run test test-fast check format bench docs lock rig
+.PHONY: run test test-fast check format bench soak docs lock rig
 
 run: $(INSTALLED)
 	@$(BIN)/maillag run data/sample --lake data/lake
@@ -36,6 +36,10 @@ bench: $(INSTALLED)
 	  apt-get -qq update && apt-get -qq install -y --no-install-recommends isal pflogsumm >/dev/null; }
 	@$(BIN)/python -m tests.bench
 	@$(BIN)/python -m tests.marts_bench
+
+# Sixty nights of twenty hosts, with kills and readers; half an hour.
+soak: $(INSTALLED)
+	@$(BIN)/python -m tests.soak
 
 docs: $(INSTALLED)
 	@$(BIN)/python -m transforms.dictionary

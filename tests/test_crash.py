@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -142,23 +143,42 @@ def test_a_run_killed_at_any_instant_leaves_no_garbage_for_long(
     run_job(Job(archive, lake), checker)
     add_second_day(archive)
     after = marts(run_job(Job(archive, clean), checker).job.lake)
-    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+    sessions: list[int] = []
     for seconds in (0.4, 0.8, 1.2, 1.6, 2.0, 3.0):
         process = subprocess.Popen(
             [MAILLAG, "run", archive, "--lake", lake],
-            env=environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
+        sessions.append(process.pid)
         try:
             process.wait(seconds)
         except subprocess.TimeoutExpired:
             process.kill()
         process.wait()
         assert marts(lake)
+    assert_ended(sessions)
     run_job(Job(archive, lake), checker)
     assert marts(lake) == after
     assert verify(lake) == []
+
+
+def assert_ended(sessions: list[int]) -> None:
+    """Wait for all processes of some sessions: what a killed run started ends by itself."""
+    for _ in range(100):
+        left = [path.name for path in Path("/proc").glob("[0-9]*") if session_of(path) in sessions]
+        if not left:
+            return
+        time.sleep(0.2)
+    pytest.fail(f"processes {left} were left behind")
+
+
+def session_of(process: Path) -> int | None:
+    try:
+        return int((process / "stat").read_text().rpartition(")")[2].split()[3])
+    except OSError:
+        return None
 
 
 def test_what_was_replaced_stays_for_readers_for_a_while(

@@ -1,12 +1,14 @@
 """Contracts (expectations/*.yaml) and tables to findings: what broke, in which rows of which source."""
 
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import duckdb
@@ -157,13 +159,26 @@ class Checker:
     def start(self) -> ProcessPoolExecutor:
         """Begin the import, unless it has begun."""
         if self._executor is None:
-            self._executor = ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn"))
+            self._executor = ProcessPoolExecutor(
+                max_workers=1, mp_context=get_context("spawn"), initializer=_end_with_parent
+            )
             self._executor.submit(_import_great_expectations)
         return self._executor
 
     def check(self, database: Path, contracts: Iterable[Contract]) -> list[Finding]:
         """Check tables of a DuckDB file, which nobody may have open for writing."""
         return self.start().submit(check_here, database, tuple(contracts)).result()
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent does, also when that is killed: no pool does it by itself."""
+
+    def watch() -> None:
+        if parent := parent_process():
+            parent.join()
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
 
 
 def check_here(database: Path, contracts: Iterable[Contract]) -> list[Finding]:

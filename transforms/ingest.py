@@ -474,7 +474,7 @@ def _load_fast_lane(plan: Plan) -> "FastLane | None":
         from transforms.fast_lane import FastLane
 
         return FastLane()
-    except ImportError:
+    except (ImportError, OSError):
         return None
 
 

@@ -40,7 +40,7 @@ INPUTS = frozenset(
 )
 
 # What is worked on at a time.
-LINES_AT_ONCE = 3_000_000
+LINES_AT_ONCE = 1_500_000
 # What has no number or time, and what has no place.
 NEVER = np.iinfo(np.int64).max
 NOWHERE = np.iinfo(np.int32).max
