@@ -1,21 +1,31 @@
-"""The Prefect flows ingest, analyze and nightly, over the same functions as the command line."""
+"""The Prefect flows ingest, analyze, nightly and backfill, over the same functions as the command line."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import date, datetime
 from pathlib import Path
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
 
-from flows import answer
+from flows import answer, missing_flushes
 from flows.layout import plain
 from flows.settings import load_settings
+from transforms import backfill as again
 from transforms import pipeline
 from transforms.contracts import Checker
 from transforms.ledger import Ledger
 from transforms.pipeline import Job, NoProgress
+from transforms.problems import MaillagError
+
+# What a page shows and the server's database takes easily; the catalog has the rest.
+ARTIFACT_ROWS = 200
+# Where trying again helps, and only there: a mount that went away, a server that restarts. What a run
+# cannot read it reports, and the next run reads it; what it did not finish, the next run finishes.
+RETRY_DELAY_SECONDS = [10.0, 60.0, 300.0]
 
 
 class FindingsError(Exception):
@@ -27,13 +37,47 @@ class Night:
     """What the tasks of one flow run share."""
 
     job: Job
+    day: date
     ledger: Ledger
     run_id: str
     checker: Checker
 
 
-# No retries: only reading files can fail for a while, and a file that cannot be read does not fail a run.
-@task(cache_policy=NO_CACHE, task_run_name="ingest {night.job.archive}")
+def day_of_run() -> date:
+    """Return the day for which the flow run was scheduled, in the zone of its process (see prefect.yaml)."""
+    scheduled_at: datetime = flow_run.scheduled_start_time
+    return scheduled_at.astimezone().date()
+
+
+def name_run() -> str:
+    """Name a flow run by its night."""
+    return f"{flow_run.flow_name} {day_of_run()}"
+
+
+@task(
+    retries=len(RETRY_DELAY_SECONDS),
+    retry_delay_seconds=RETRY_DELAY_SECONDS,
+    cache_policy=NO_CACHE,
+    task_run_name="reach {archive}",
+)
+def reach_archive(archive: Path) -> None:
+    """Fail while the archive shows nothing: a mount that went away may come back."""
+    try:
+        is_empty = not any(archive.iterdir())
+    except OSError as error:
+        raise MaillagError(f"{archive}: cannot be listed ({error.strerror}). See if it is mounted.") from None
+    if is_empty:
+        raise MaillagError(f"{archive}: is empty. See if it is mounted.")
+
+
+@task(cache_policy=NO_CACHE, task_run_name="forget {night.day}")
+def forget_files(night: Night, hosts: list[str] | None, since: date | None, until: date | None) -> None:
+    """Forget that files were read, so that they are read again."""
+    paths = again.forget_files(night.ledger, hosts=hosts or (), since=since, until=until)
+    get_run_logger().info("%d files are read again", len(paths))
+
+
+@task(cache_policy=NO_CACHE, task_run_name="ingest {night.day}")
 def ingest_archive(night: Night) -> None:
     """Read what is new in the archive."""
     ingested = pipeline.ingest(night.job, night.ledger, night.run_id, night.checker, NoProgress())
@@ -44,75 +88,134 @@ def ingest_archive(night: Night) -> None:
     logger.info("Read %d new files, %d lines", len(ingested.new_sources), line_count)
 
 
-@task(cache_policy=NO_CACHE, task_run_name="analyze {night.job.lake}")
-def analyze_lake(night: Night) -> None:
-    """Build the marts and publish the catalog."""
+@task(cache_policy=NO_CACHE, task_run_name="analyze {night.day}")
+def analyze_lake(night: Night) -> list[answer.Row]:
+    """Build the marts and publish the catalog; return the missing flushes that are new in it."""
+    before = missing_flushes.fetch_published(night.job.lake)
     pipeline.analyze(night.job, night.ledger, night.run_id, night.checker, NoProgress())
+    return missing_flushes.find_new(before, missing_flushes.fetch_published(night.job.lake))
 
 
-@task(cache_policy=NO_CACHE)
-def report_night(lake: Path) -> None:
-    """Leave the counts and the missing flushes as artifacts of the flow run."""
-    with answer.open_catalog(lake) as catalog:
+@task(
+    retries=len(RETRY_DELAY_SECONDS),
+    retry_delay_seconds=RETRY_DELAY_SECONDS,
+    cache_policy=NO_CACHE,
+    task_run_name="report {night.day}",
+)
+def report_night(night: Night, new: list[answer.Row]) -> None:
+    """Leave the missing flushes, the findings and the counts as artifacts of the flow run."""
+    with answer.open_catalog(night.job.lake) as catalog:
         missing = answer.fetch(catalog, answer.MISSING_FLUSHES, answer.EVERYTHING)
+        findings = answer.fetch(catalog, answer.FINDINGS)
+        restarts = answer.fetch(catalog, answer.RESTARTS, answer.EVERYTHING)
         (counts,) = answer.fetch(catalog, answer.COUNTS)
-    create_table_artifact(
-        key="missing-flushes",
-        table=[{name: plain(value) for name, value in row.items()} for row in missing],
-        description="Restarts after which waiting mail was not flushed.",
+    counts |= {
+        "restart_count": len(restarts),
+        "missing_flush_count": len(missing),
+        "new_missing_flush_count": len(new),
+        "finding_count": len(findings),
+    }
+    _leave_table(
+        "missing-flushes", missing[::-1], "restarts whose waiting mail was not flushed, newest first"
     )
+    _leave_table("findings", findings, "files that could not be read and promises that broke")
     create_markdown_artifact(
         key="counts",
-        markdown="\n".join(f"- {name.replace('_', ' ')}: {count}" for name, count in counts.items()),
+        markdown="\n".join(f"- {name.replace('_', ' ')}: {count:,}" for name, count in counts.items()),
         description="What the lake holds.",
     )
 
 
-@flow
+@task(cache_policy=NO_CACHE, task_run_name="announce {night.day}")
+def announce_missing(night: Night, new: list[answer.Row]) -> None:
+    """Emit an event for each missing flush that the marts before this run did not have."""
+    for row in new:
+        missing_flushes.emit(row)
+    get_run_logger().info("%d new missing flushes", len(new))
+
+
+@flow(flow_run_name=name_run)
 def ingest(archive: Path | None = None, lake: Path | None = None, hosts: list[str] | None = None) -> None:
     """Read what is new in the archive into the lake's events. Unset parameters come from the settings."""
-    with _night(archive, lake, hosts) as night:
+    job = load_settings().job(archive, lake=lake, hosts=tuple(hosts or ()))
+    reach_archive(job.archive)
+    with _night(job) as night:
         ingest_archive(night)
     _fail_if_critical(night)
 
 
-@flow
+@flow(flow_run_name=name_run)
 def analyze(archive: Path | None = None, lake: Path | None = None) -> None:
-    """Build the marts of all hosts from the lake's events, and publish them."""
-    with _night(archive, lake, None) as night:
-        analyze_lake(night)
-    report_night(night.job.lake)
-    _fail_if_critical(night)
+    """Build the marts of all hosts from the lake's events, publish and report them."""
+    with _night(load_settings().job(archive, lake=lake)) as night:
+        new = analyze_lake(night)
+    _report(night, new)
 
 
-@flow
+@flow(flow_run_name=name_run)
 def nightly(archive: Path | None = None, lake: Path | None = None, hosts: list[str] | None = None) -> None:
     """Read what is new, build the marts, publish and report."""
-    with _night(archive, lake, hosts) as night:
+    job = load_settings().job(archive, lake=lake, hosts=tuple(hosts or ()))
+    reach_archive(job.archive)
+    with _night(job) as night:
         ingest_archive(night)
-        analyze_lake(night)
-    report_night(night.job.lake)
-    _fail_if_critical(night)
+        new = analyze_lake(night)
+    _report(night, new)
+
+
+@flow(flow_run_name=name_run)
+def backfill(
+    archive: Path | None = None,
+    lake: Path | None = None,
+    hosts: list[str] | None = None,
+    since: date | None = None,
+    until: date | None = None,
+) -> None:
+    """Read files again that were read before, with what is new; build the marts, publish and report.
+
+    `hosts`, `since` and `until` (days of the host) choose among the files that were read before: all, if
+    none is given.
+    """
+    job = load_settings().job(archive, lake=lake)
+    reach_archive(job.archive)
+    with _night(job) as night:
+        forget_files(night, hosts, since, until)
+        ingest_archive(night)
+        new = analyze_lake(night)
+    _report(night, new)
 
 
 @contextmanager
-def _night(archive: Path | None, lake: Path | None, hosts: list[str] | None) -> Iterator[Night]:
+def _night(job: Job) -> Iterator[Night]:
     """Open what the tasks share; the run is closed, and recorded, whatever happens to them."""
-    job = load_settings().job(archive, lake=lake, hosts=tuple(hosts or ()))
-    ledger = job.open_ledger()
-    with Checker() as checker, pipeline.run(job, ledger) as run_id:
-        yield Night(job, ledger, run_id, checker)
-    ledger.close()
+    with closing(job.open_ledger()) as ledger, Checker() as checker, pipeline.run(job, ledger) as run_id:
+        yield Night(job, day_of_run(), ledger, run_id, checker)
+
+
+def _report(night: Night, new: list[answer.Row]) -> None:
+    report_night(night, new)
+    announce_missing(night, new)
+    _fail_if_critical(night)
+
+
+def _leave_table(key: str, rows: list[answer.Row], what: str) -> None:
+    shown = rows[:ARTIFACT_ROWS]
+    create_table_artifact(
+        key=key,
+        table=[{name: plain(answer.cell_text(value)) for name, value in row.items()} for row in shown],
+        description=f"{len(shown):,} of {len(rows):,} {what}.",
+    )
 
 
 def _fail_if_critical(night: Night) -> None:
     """Log the open findings. Raises FindingsError if one is critical, so that the flow run fails."""
-    ledger = night.job.open_ledger()
-    findings = ledger.findings()
-    ledger.close()
+    with closing(night.job.open_ledger()) as ledger:
+        findings = ledger.findings()
     logger = get_run_logger()
     for finding in findings:
         logger.warning("%s: %s", finding.severity, plain(finding))
     critical = [finding for finding in findings if finding.severity == "critical"]
     if critical:
-        raise FindingsError(f"{len(critical)} critical findings, such as: {plain(critical[0])}")
+        raise FindingsError(
+            f"{answer.counted(len(critical), 'critical finding')}, such as: {plain(critical[0])}"
+        )

@@ -205,7 +205,11 @@ class Ledger:
     """The database of source files, lake files and runs. Each method is one transaction."""
 
     def __init__(self, url: str) -> None:
-        self.engine = sa.create_engine(url)
+        address = sa.make_url(url)
+        if address.drivername == "postgresql":
+            # As people write it; SQLAlchemy would take psycopg2, which is not installed.
+            address = address.set(drivername="postgresql+psycopg")
+        self.engine = sa.create_engine(address)
         METADATA.create_all(self.engine)
 
     def close(self) -> None:
@@ -256,6 +260,11 @@ class Ledger:
             for row in connection.execute(sa.select(SEEN_FILES)).mappings():
                 seen.setdefault(row["path"], []).append(SeenFile(**row))
         return seen
+
+    def forget_seen(self, paths: Iterable[str]) -> None:
+        """Forget that files were seen, so that the next run reads them again and replaces their rows."""
+        with self.engine.begin() as connection:
+            _delete(connection, SEEN_FILES.c.path, paths)
 
     def source_records(self) -> dict[str, SourceRecord]:
         """Return all source files by source_id."""

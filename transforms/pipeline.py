@@ -305,7 +305,8 @@ def _fingerprint(
         "models": {model.name: model.source for model in models},
         "contracts": {name: asdict(contract) for name, contract in contracts.items()},
     }
-    return hashlib.blake2b(json.dumps(inputs).encode(), digest_size=16).hexdigest()
+    # The models come in an order that may differ from process to process.
+    return hashlib.blake2b(json.dumps(inputs, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 def _with_hosts_in_lines(

@@ -1,0 +1,70 @@
+"""The published missing flushes to those that are new, and each of them to a Prefect event."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+from prefect.events import emit_event
+
+from flows import answer
+from flows.layout import plain
+from transforms.advice import load_advice
+from transforms.catalog import CATALOG_NAME
+
+EVENT = "maillag.flush.missing"
+PAYLOAD = ("host", "down_at", "held_message_count", "flush_verdict", "missing_reason", "advice")
+
+
+def fetch_published(lake: Path) -> list[answer.Row]:
+    """Return the missing flushes of the published catalog; none before the first was published."""
+    if not (lake / CATALOG_NAME).is_file():
+        return []
+    with answer.open_catalog(lake) as catalog:
+        return answer.fetch(catalog, answer.MISSING_FLUSHES, answer.EVERYTHING)
+
+
+def find_new(before: Iterable[answer.Row], after: Iterable[answer.Row]) -> list[answer.Row]:
+    """Return the rows of restarts that had no missing flush before.
+
+    Late data may move the bounds of an outage, and with them the id: what overlaps is the same restart.
+    """
+    known_ids = set()
+    known_outages = defaultdict(list)
+    for row in before:
+        known_ids.add(row["restart_id"])
+        known_outages[row["host"]].append((row["down_at"], row["up_at"] or row["down_at"]))
+    return [
+        row
+        for row in after
+        if row["restart_id"] not in known_ids
+        and not any(
+            down_at <= (row["up_at"] or row["down_at"]) and row["down_at"] <= up_at
+            for down_at, up_at in known_outages[row["host"]]
+        )
+    ]
+
+
+def emit(row: answer.Row) -> None:
+    """Emit the event of a missing flush. What a log can put into it is text without control characters."""
+    titles = {advice.code: advice.title for advice in load_advice()}
+    restart_id, host = plain(row["restart_id"]), plain(row["host"])
+    emit_event(
+        event=EVENT,
+        resource={
+            "prefect.resource.id": f"maillag.restart.{restart_id}",
+            "prefect.resource.name": restart_id,
+        },
+        related=[
+            {
+                "prefect.resource.id": f"maillag.host.{host}",
+                "prefect.resource.role": "host",
+                "prefect.resource.name": host,
+            }
+        ],
+        payload={name: _plain_value(row[name]) for name in PAYLOAD} | {"advice_title": titles[row["advice"]]},
+    )
+
+
+def _plain_value(value: object) -> object:
+    told = answer.json_value(value)
+    return plain(told) if isinstance(told, str) else told
