@@ -1,5 +1,6 @@
 """The command line: arguments to runs and answers. Results on stdout, progress and problems on stderr."""
 
+import shlex
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -106,6 +107,27 @@ def run(
         console.print()
         answer.show_counts(console, counts, analyzed.catalog)
     raise typer.Exit(_exit_code(findings))
+
+
+@app.command()
+def init(
+    archive: Archive,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite files that exist already.")] = False,
+) -> None:
+    """Write a commented maillag.toml, and a fleet.toml of the archive's hosts, into the current folder."""
+    from flows import answer, layout
+    from flows.init import write_settings
+
+    written = write_settings(archive, may_overwrite=force)
+    for problem in written.problems:
+        kind = "note" if problem.is_note else "critical"
+        print(f"{kind}: {layout.plain(problem)}", file=sys.stderr)
+    hosts = answer.counted(len(written.hosts), "host")
+    print(f"Wrote {' and '.join(file.name for file in written.files)}. The archive has {hosts}.")
+    if written.hosts_to_ask:
+        print(f"minimal_backoff_seconds is not known of {layout.plain(', '.join(written.hosts_to_ask))}.")
+    print(f"Next: maillag run {layout.plain(shlex.quote(str(archive)))}")
+    raise typer.Exit(DONE if all(problem.is_note for problem in written.problems) else BROKEN)
 
 
 @app.command()
