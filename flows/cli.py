@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -166,6 +166,24 @@ def status(
             console.print()
     critical = [row for row in report["findings"] if row["severity"] == "critical"]
     raise typer.Exit(BROKEN if critical or wrong else DONE)
+
+
+@app.command()
+def compact(lake: Lake = None) -> None:
+    """Put the lake's many small files together into few: one per month that is over, host and table."""
+    from flows import answer
+    from flows.settings import load_settings
+    from transforms import pipeline
+
+    # No archive is looked at.
+    job = load_settings().job(Path(), lake=lake)
+    answer.open_catalog(job.lake).close()
+    ledger = job.open_ledger()
+    with pipeline.run(job, ledger) as run_id:
+        compacted = pipeline.compact(job, ledger, run_id, today=datetime.now(UTC).date())
+    ledger.close()
+    old = answer.counted(compacted.old_file_count, "file")
+    print(f"Put {old} of events together into {compacted.new_file_count:,}.")
 
 
 @app.command()

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -19,6 +19,7 @@ from transforms.advice import load_advice
 from transforms.analyze import Thresholds, build_marts
 from transforms.archive import discover
 from transforms.catalog import create_tables, create_views, publish
+from transforms.compact import compacted
 from transforms.contracts import Checker, Contract, Finding, load_contracts
 from transforms.fleet import (
     Fleet,
@@ -104,6 +105,15 @@ class Analyzed:
     """Whether the marts were built anew, and where the catalog is."""
 
     is_rebuilt: bool
+    catalog: Path
+
+
+@dataclass(frozen=True)
+class Compacted:
+    """How many of the lake's files of events were put together into how many, and where the catalog is."""
+
+    old_file_count: int
+    new_file_count: int
     catalog: Path
 
 
@@ -276,16 +286,36 @@ def analyze(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: P
         else:
             for mart in marts:
                 (job.lake / mart.path).unlink()
+    return Analyzed(is_rebuilt, _publish(job, ledger, run_id, contracts))
+
+
+def compact(job: Job, ledger: Ledger, run_id: str, *, today: date) -> Compacted:
+    """Put the many files of events together into few, with the same rows, and publish these.
+
+    The old files stay where they are for those who read the catalog before.
+    """
+    contracts, models = load_contracts(), load_models()
+    before = _fingerprint(job, ledger.lake_files(), models, contracts)
+    merged = list(compacted(job.lake, ledger.files_of(ledger.source_records()), today=today, run_id=run_id))
+    old_files = [file for files, _ in merged for file in files]
+    ledger.record_sources([], seen=[], replaced=old_files, files=[new for _, new in merged], findings=[])
+    if before == ledger.last_marts_fingerprint():
+        # The same rows give the same marts.
+        after = _fingerprint(job, ledger.lake_files(), models, contracts)
+        ledger.update_run(run_id, marts_fingerprint=after)
+    return Compacted(len(old_files), len(merged), _publish(job, ledger, run_id, contracts))
+
+
+def _publish(job: Job, ledger: Ledger, run_id: str, contracts: Mapping[str, Contract]) -> Path:
     # The last thing that can fail is the publication itself: let it show this run as done.
     _close_run(ledger, run_id, "done")
-    catalog = publish(
+    return publish(
         job.lake,
         files=ledger.lake_files(),
         frames={f"ops.{name}": ledger.table(name) for name in ("source_files", "runs", "quarantine")},
         contracts=contracts.values(),
         run_id=run_id,
     )
-    return Analyzed(is_rebuilt, catalog)
 
 
 def _fingerprint(
