@@ -187,6 +187,32 @@ def compact(lake: Lake = None) -> None:
 
 
 @app.command()
+def expire(
+    before: Annotated[
+        datetime,
+        typer.Option("--before", formats=["%Y-%m-%d"], help="The first day (UTC) whose events stay."),
+    ],
+    lake: Lake = None,
+) -> None:
+    """Take the events of old days out of the lake; what the marts say of these days stays, frozen."""
+    from flows import answer, layout
+    from flows.settings import load_settings
+    from transforms import pipeline
+
+    job = load_settings().job(Path(), lake=lake)
+    answer.open_catalog(job.lake).close()
+    ledger = job.open_ledger()
+    with pipeline.run(job, ledger) as run_id:
+        expired = pipeline.expire(job, ledger, run_id, before=before.date(), today=datetime.now(UTC).date())
+    ledger.close()
+    for days in expired.frozen:
+        host = layout.plain(days.host)
+        print(f"{host}: no events before {days.expired_before}; frozen before {days.frozen_before}.")
+    if not expired.frozen:
+        print(f"There are no events before {before.date()}.")
+
+
+@app.command()
 def restarts(
     lake: Lake = None,
     host: Hosts = None,
@@ -283,12 +309,29 @@ def explain(
 ) -> None:
     """Print the log lines behind one restart, and why its flush got this verdict and no other."""
     from flows import answer, layout
-    from flows.explain import SHOWN, as_document, difference_in_words, show_explanation
+    from flows.explain import (
+        FROZEN_DAYS,
+        RESTART,
+        SHOWN,
+        as_document,
+        difference_in_words,
+        frozen_in_words,
+        show_explanation,
+    )
     from transforms.explain import explain_restart, find_restart
 
     lake, archive = _lake(lake), _archive(archive)
     with answer.open_catalog(lake) as catalog:
         found = find_restart(catalog, restart_id)
+        if frozen := answer.fetch(catalog, FROZEN_DAYS, {"restart_id": found}):
+            (restart,) = answer.fetch(catalog, RESTART, {"restart_id": found})
+            zones = {row["host"]: row["time_zone"] for row in answer.fetch(catalog, answer.ZONES)}
+            if as_json:
+                answer.write_json({"restart": restart, "frozen": frozen[0]})
+            else:
+                answer.show_restarts(layout.output_console(), [restart], zones)
+                print(f"\n{layout.plain(frozen_in_words(frozen[0]))}")
+            return
     limit = None if show_all or as_json else SHOWN
     explanation = explain_restart(lake, found, archive=archive, message_limit=limit)
     if as_json:
