@@ -21,8 +21,9 @@ from transforms.explain import explain_restart
 from transforms.lake import ROW_GROUP_ROWS, open_events, to_arrow
 from transforms.ledger import LakeFile
 from transforms.pipeline import Compacted, Job
-from transforms.problems import MaillagError
+from transforms.problems import MaillagError, Problem
 from transforms.tables import ARROW_SCHEMAS, EVENT_TABLES
+from transforms.verify import verify_lake
 
 LATER = date(2027, 1, 1)
 TABLES = """
@@ -69,6 +70,11 @@ def rows_of(lake: Path) -> dict[str, list[str]]:
         return {table: sorted(map(str, catalog.execute(f"from {table}").fetchall())) for table in tables}
 
 
+def verify(job: Job) -> list[Problem]:
+    with closing(job.open_ledger()) as ledger:
+        return list(verify_lake(job.lake, ledger))
+
+
 def event_files(job: Job) -> list[LakeFile]:
     with closing(job.open_ledger()) as ledger:
         return ledger.files_of(ledger.source_records())
@@ -91,6 +97,7 @@ def test_a_month_that_is_over_is_one_file_of_each_host_and_table(job: Job) -> No
             rows["events.delivery_attempts"]
         )
     assert rows_of(job.lake) == rows
+    assert verify(job) == []
     for file in after:
         assert set(file.source_ids) == set(pl.read_parquet(job.lake / file.path)["source_id"])
     assert explain_restart(job.lake, RESTART) == explained

@@ -16,7 +16,7 @@ from flows import answer
 from flows.cli import app
 from tests.conftest import SAMPLE, run_job
 from tests.test_cli import MAILLAG
-from tests.test_compact import interrupt, lines_of, rows_of, write_file
+from tests.test_compact import interrupt, lines_of, rows_of, verify, write_file
 from transforms import pipeline
 from transforms.analyze import Thresholds
 from transforms.contracts import Checker, load_contracts
@@ -103,11 +103,14 @@ def test_events_go_and_marts_stay(job: Job, checker: Checker) -> None:
     assert len(before["marts.restarts"]) == 4
     assert first_event(job.lake, "imss13") < datetime(2026, 11, 1, tzinfo=UTC)
     with answer.open_catalog(job.lake) as reader:
+        events = "select count(*) from events.delivery_attempts"
+        counted = reader.execute(events).fetchone()
         (frozen,) = expire(job).frozen
-        assert reader.execute("select count(*) from events.delivery_attempts").fetchone()
+        assert reader.execute(events).fetchone() == counted, "who reads an older catalog sees all"
     assert (frozen.host, frozen.expired_before, frozen.frozen_before) == ("imss13", DAY, date(2026, 11, 8))
     assert first_event(job.lake, "imss13") > datetime(2026, 11, 24, tzinfo=UTC)
     assert marts_of(job.lake) == before
+    assert verify(job) == []
     run = run_job(job, checker)
     assert run.ingested.new_sources == []
     assert not run.analyzed.is_rebuilt
@@ -139,6 +142,7 @@ def test_frozen_rows_survive_new_marts_and_events_do_not_come_back(job: Job, che
     (note,) = (note for note in run.ingested.notes if note.where == "imss13")
     assert note.what.endswith("events of days before 2026-11-01, which were expired, were left out")
     assert first_event(job.lake, "imss13") > datetime(2026, 11, 24, tzinfo=UTC)
+    assert verify(job) == []
     after = marts_of(job.lake)
     for table in ("marts.held_messages", "marts.message_trace", "marts.missing_flushes"):
         assert after[table] == before[table]
@@ -186,6 +190,7 @@ def test_where_later_rows_rest_on_old_events_nothing_expires(
     with pytest.raises(MaillagError, match=r"rows of marts\.restarts.* would change\), so that nothing was"):
         expire(job)
     assert rows_of(job.lake) == before
+    assert verify(job) == []
     with closing(job.open_ledger()) as ledger:
         assert ledger.frozen_days() == {}
 
