@@ -1,7 +1,8 @@
 """The command line: arguments to runs and answers. Results on stdout, progress and problems on stderr."""
 
+import shlex
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -109,6 +110,27 @@ def run(
 
 
 @app.command()
+def init(
+    archive: Archive,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite files that exist already.")] = False,
+) -> None:
+    """Write a commented maillag.toml, and a fleet.toml of the archive's hosts, into the current folder."""
+    from flows import answer, layout
+    from flows.init import write_settings
+
+    written = write_settings(archive, may_overwrite=force)
+    for problem in written.problems:
+        kind = "note" if problem.is_note else "critical"
+        print(f"{kind}: {layout.plain(problem)}", file=sys.stderr)
+    hosts = answer.counted(len(written.hosts), "host")
+    print(f"Wrote {' and '.join(file.name for file in written.files)}. The archive has {hosts}.")
+    if written.hosts_to_ask:
+        print(f"minimal_backoff_seconds is not known of {layout.plain(', '.join(written.hosts_to_ask))}.")
+    print(f"Next: maillag run {layout.plain(shlex.quote(str(archive)))}")
+    raise typer.Exit(DONE if all(problem.is_note for problem in written.problems) else BROKEN)
+
+
+@app.command()
 def status(
     lake: Lake = None,
     verify: Annotated[
@@ -144,6 +166,50 @@ def status(
             console.print()
     critical = [row for row in report["findings"] if row["severity"] == "critical"]
     raise typer.Exit(BROKEN if critical or wrong else DONE)
+
+
+@app.command()
+def compact(lake: Lake = None) -> None:
+    """Put the lake's many small files together into few: one per month that is over, host and table."""
+    from flows import answer
+    from flows.settings import load_settings
+    from transforms import pipeline
+
+    # No archive is looked at.
+    job = load_settings().job(Path(), lake=lake)
+    answer.open_catalog(job.lake).close()
+    ledger = job.open_ledger()
+    with pipeline.run(job, ledger) as run_id:
+        compacted = pipeline.compact(job, ledger, run_id, today=datetime.now(UTC).date())
+    ledger.close()
+    old = answer.counted(compacted.old_file_count, "file")
+    print(f"Put {old} of events together into {compacted.new_file_count:,}.")
+
+
+@app.command()
+def expire(
+    before: Annotated[
+        datetime,
+        typer.Option("--before", formats=["%Y-%m-%d"], help="The first day (UTC) whose events stay."),
+    ],
+    lake: Lake = None,
+) -> None:
+    """Take the events of old days out of the lake; what the marts say of these days stays, frozen."""
+    from flows import answer, layout
+    from flows.settings import load_settings
+    from transforms import pipeline
+
+    job = load_settings().job(Path(), lake=lake)
+    answer.open_catalog(job.lake).close()
+    ledger = job.open_ledger()
+    with pipeline.run(job, ledger) as run_id:
+        expired = pipeline.expire(job, ledger, run_id, before=before.date(), today=datetime.now(UTC).date())
+    ledger.close()
+    for days in expired.frozen:
+        host = layout.plain(days.host)
+        print(f"{host}: no events before {days.expired_before}; frozen before {days.frozen_before}.")
+    if not expired.frozen:
+        print(f"There are no events before {before.date()}.")
 
 
 @app.command()
@@ -243,12 +309,29 @@ def explain(
 ) -> None:
     """Print the log lines behind one restart, and why its flush got this verdict and no other."""
     from flows import answer, layout
-    from flows.explain import SHOWN, as_document, difference_in_words, show_explanation
+    from flows.explain import (
+        FROZEN_DAYS,
+        RESTART,
+        SHOWN,
+        as_document,
+        difference_in_words,
+        frozen_in_words,
+        show_explanation,
+    )
     from transforms.explain import explain_restart, find_restart
 
     lake, archive = _lake(lake), _archive(archive)
     with answer.open_catalog(lake) as catalog:
         found = find_restart(catalog, restart_id)
+        if frozen := answer.fetch(catalog, FROZEN_DAYS, {"restart_id": found}):
+            (restart,) = answer.fetch(catalog, RESTART, {"restart_id": found})
+            zones = {row["host"]: row["time_zone"] for row in answer.fetch(catalog, answer.ZONES)}
+            if as_json:
+                answer.write_json({"restart": restart, "frozen": frozen[0]})
+            else:
+                answer.show_restarts(layout.output_console(), [restart], zones)
+                print(f"\n{layout.plain(frozen_in_words(frozen[0]))}")
+            return
     limit = None if show_all or as_json else SHOWN
     explanation = explain_restart(lake, found, archive=archive, message_limit=limit)
     if as_json:

@@ -42,6 +42,25 @@ THRESHOLDS = (
     "gap_after_seconds",
 )
 
+RESTART = "select * from marts.restarts where restart_id = $restart_id"
+# Of a restart whose evidence has expired.
+FROZEN_DAYS = """
+select frozen_days.*
+from ops.frozen_days as frozen_days
+inner join marts.restarts as restarts
+    on frozen_days.host = restarts.host and restarts.down_at < frozen_days.frozen_before
+where restarts.restart_id = $restart_id
+"""
+
+
+def frozen_in_words(days: Row) -> str:
+    """Say why a restart cannot be explained any more."""
+    return (
+        f"The events of {days['host']} before {days['expired_before']} were expired on "
+        f"{days['expired_at']:%Y-%m-%d}; the numbers of what happened before {days['frozen_before']} are "
+        "frozen."
+    )
+
 
 def as_document(explanation: Explanation) -> dict[str, Any]:
     """Return the explanation as JSON is to hold it: every line with path, line_number and role."""

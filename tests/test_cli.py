@@ -340,6 +340,25 @@ def test_an_unknown_setting_is_refused_with_a_suggestion(maillag: Maillag, tmp_p
     assert "gap_after_secs is no setting. Did you mean thresholds.gap_after_seconds?" in done.stderr
 
 
+def test_init_writes_settings_that_the_next_run_follows(maillag: Maillag, tmp_path: Path) -> None:
+    shutil.copytree(SAMPLE / "imsva91", tmp_path / "its logs" / "gw\x1b1")
+    done = maillag("init", "its logs")
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [
+        "Wrote fleet.toml and maillag.toml. The archive has 1 host.",
+        r"minimal_backoff_seconds is not known of gw\x1b1.",
+        "Next: maillag run 'its logs'",
+    ]
+    assert maillag("run", "its logs").returncode == 0
+    (restart,) = json.loads(maillag("restarts", "--json", "--lake", "data/lake").stdout)
+    assert restart["host"] == "gw\x1b1"
+    again = maillag("init", "its logs")
+    assert again.returncode == 2
+    assert "fleet.toml: exists already" in again.stderr
+    assert maillag("init", "its logs", "--force").returncode == 0
+
+
 def test_a_run_prints_the_answer_and_a_second_one_reads_nothing(maillag: Maillag) -> None:
     first = maillag("run", SAMPLE, "--lake", "lake", "--json")
     assert first.returncode == 0

@@ -17,6 +17,7 @@ from transforms.events import LINE_COUNTS
 from transforms.fleet import HISTORY_SCHEMA, latest_hosts
 from transforms.ledger import Ledger
 from transforms.models import load_models, run_models
+from transforms.pipeline import PUBLISHED_OF_LEDGER
 from transforms.postfix import POSTFIX_PATTERNS
 from transforms.problems import MaillagError
 from transforms.sendmail import SENDMAIL_PATTERNS
@@ -32,7 +33,6 @@ ALL_PATTERNS = (
     *system_event_patterns(LogRules()),
 )
 CONTRACTS = load_contracts()
-LEDGER_TABLES = ("source_files", "runs", "quarantine")
 
 # Rows that must trip the rules of their table, every rule by at least one; columns left out are NULL.
 BROKEN_ROWS: Mapping[str, list[dict[str, Any]]] = {
@@ -156,6 +156,7 @@ BROKEN_ROWS: Mapping[str, list[dict[str, Any]]] = {
         {"source_id": "a", "table_name": "lines", "span": "2026-11-24 01:00+00", "line_count": 0},
         {"source_id": "a", "table_name": "lines", "span": "2026-11-24 01:00+00", "line_count": 1},
     ],
+    "ops.frozen_days": [{"host": "gw1"}, {"host": "gw1"}],
     "ops.quarantine": [{"severity": "fatal"}],
     "ops.runs": [{"status": "asleep"}],
     "ops.source_files": [
@@ -181,7 +182,7 @@ def made_tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str,
         "config.thresholds": config_tables(Thresholds())["config.thresholds"],
         **{f"events.{name}": schema.to_frame() for name, schema in EVENT_TABLES.items()},
         "ops.line_counts": LINE_COUNTS.to_frame(),
-        **{f"ops.{name}": Ledger.schema(name).to_frame() for name in LEDGER_TABLES},
+        **{f"ops.{name}": Ledger.schema(name).to_frame() for name in PUBLISHED_OF_LEDGER},
         "fleet.host_history": history,
         "fleet.hosts": latest_hosts(history),
     }

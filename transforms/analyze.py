@@ -13,6 +13,7 @@ import polars as pl
 from transforms.advice import load_advice
 from transforms.catalog import create_tables, create_views, host_of_file, show_files
 from transforms.contracts import Contract
+from transforms.frozen import TIMES, with_frozen_rows
 from transforms.models import Model, last_uses, needed_models, run_model, run_models
 
 # All that the models of one host need of the others.
@@ -24,7 +25,7 @@ BATCH_BYTES = 32 * 2**20
 MEMORY_LIMIT = "400 MiB"
 
 if TYPE_CHECKING:
-    from transforms.ledger import LakeFile
+    from transforms.ledger import FrozenDays, LakeFile
 
 
 @dataclass(frozen=True)
@@ -106,13 +107,15 @@ def build_marts(
     frames: Mapping[str, pl.DataFrame],
     thresholds: Thresholds,
     run_id: str,
+    frozen: "Iterable[FrozenDays]" = (),
     progress: Callable[[Model, float], None] = lambda model, share: None,
 ) -> "list[LakeFile]":
     """Run the models over the lake's files and the ledger's tables; return the new mart files.
 
     The thresholds that the marts were made with are written beside them. All stay unseen until the ledger
-    lists them. Batches of hosts are worked on one after another, each in a database of its own; `progress` is
-    told every model that was made, with the share of the batches for which it was.
+    lists them. Rows of frozen days are taken over from the marts among `files`. Batches of hosts are worked
+    on one after another, each in a database of its own; `progress` is told every model that was made, with
+    the share of the batches for which it was.
     """
     of_fleet = needed_models(models, FLEET_TABLES)
     of_hosts = [model for model in models if model not in of_fleet]
@@ -125,11 +128,13 @@ def build_marts(
         run_models(connection, of_fleet)
         of_all = [*FLEET_TABLES, *(table for table in read if table.startswith("fleet."))]
         given |= {table: connection.table(table).pl() for table in of_all}
-        thresholds_file = _write(
+        thresholds_file = write_query(
             connection, lake, "config.thresholds", "from config.thresholds", run_id=run_id
         )
     in_lake = [contract for contract in inputs if contract.table not in given]
     batches = host_batches(lake, files, given["fleet.host_history"]["host"].unique())
+    if hosts := [{"host": days.host, "frozen_before": days.frozen_before} for days in frozen]:
+        given["frozen.hosts"] = pl.DataFrame(hosts)
     marts = [thresholds_file]
     for number, batch in enumerate(batches):
         with _database(lake / f"spill.{run_id}.{number}", memory_limit=MEMORY_LIMIT) as connection:
@@ -137,9 +142,13 @@ def build_marts(
             create_tables(connection, {table: _of_hosts(rows, batch) for table, rows in given.items()})
             for model, unused in last_uses(of_hosts):
                 if model.name.startswith("marts."):
-                    marts.append(
-                        _write(connection, lake, model.name, model.source, run_id=run_id, part=number)
-                    )
+                    sql = model.source
+                    if model.name in TIMES and "frozen.hosts" in given and model.name in files:
+                        show_files(
+                            connection, lake, model.name.replace("marts.", "frozen."), files[model.name]
+                        )
+                        sql = with_frozen_rows(model.name, sql)
+                    marts.append(write_query(connection, lake, model.name, sql, run_id=run_id, part=number))
                     show_files(connection, lake, model.name, [marts[-1].path])
                 else:
                     run_model(connection, model)
@@ -194,7 +203,7 @@ def _of_hosts(rows: pl.DataFrame, batch: Batch) -> pl.DataFrame:
     return rows.filter(pl.col("host").is_in(batch.hosts)) if "host" in rows.columns else rows
 
 
-def _write(
+def write_query(
     connection: duckdb.DuckDBPyConnection, lake: Path, table: str, sql: str, *, run_id: str, part: int = 0
 ) -> "LakeFile":
     """Write the rows of a query to a new file of a table."""

@@ -28,7 +28,7 @@ MARGIN = timedelta(days=1)
 # The number is that of a second restart, or third, within one second.
 RESTART_ID = re.compile(r"(?P<host>.+)-(?P<instant>[0-9]{8}T[0-9]{6}Z)(?P<number>-[0-9]+)?")
 EVENTS = tuple(f"events.{name}" for name in EVENT_TABLES)
-DATE_FOLDER = re.compile(r"date=([0-9]{4}-[0-9]{2}-[0-9]{2})")
+PERIOD_FOLDER = re.compile(r"date=([0-9]{4}-[0-9]{2}-[0-9]{2})|month=([0-9]{4}-[0-9]{2})")
 # Restarts, or hosts, that are named where none was found.
 NAMED = 5
 
@@ -211,8 +211,12 @@ def _folder(file: Path, prefix: str) -> str | None:
 def _is_of(file: Path, host: str, days: tuple[date, date] | None) -> bool:
     if _folder(file, "host=") != host_folder(host):
         return False
-    match = DATE_FOLDER.fullmatch(_folder(file, "date=") or "")
-    return days is None or match is None or days[0] <= date.fromisoformat(match[1]) <= days[1]
+    match = PERIOD_FOLDER.fullmatch(file.parent.name)
+    if days is None or match is None:
+        return True
+    period = match[1] or match[2]
+    first, last = (day.isoformat()[: len(period)] for day in days)
+    return first <= period <= last
 
 
 def _differences(connection: duckdb.DuckDBPyConnection, published: Row) -> dict[str, tuple[Any, Any]]:

@@ -23,11 +23,17 @@ class Entry(NamedTuple):
     path: str
     line_number: int
 
+    @property
+    def place(self) -> str:
+        """File and line."""
+        return f"{self.path}:{self.line_number}"
+
 
 @dataclass(frozen=True)
 class InventorySettings:
     """What a host's inventory says at one time, and what was wrong with it by the setting it leaves open.
 
+    `places` are file and line of each setting and guess.
     `guesses` are weaker than anything that the fleet file says. No source tells what `S99IMSS version`
     prints on IMSVA, so that the word Linux in it proves an IMSS only where nobody says otherwise.
     """
@@ -35,6 +41,7 @@ class InventorySettings:
     settings: HostSettings = field(default_factory=HostSettings)
     guesses: HostSettings = field(default_factory=HostSettings)
     problems: Mapping[str, Problem] = field(default_factory=dict)
+    places: Mapping[str, str] = field(default_factory=dict)
 
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -140,19 +147,23 @@ Candidate = tuple[str, Entry, Callable[[], Any]]
 def _interpret(entries: list[Entry], imss_ini_keys: Mapping[str, str]) -> InventorySettings:
     parameters = {entry.setting: entry for entry in entries if entry.tool in MAIN_CF_TOOLS}
     values: dict[str, Any] = {}
+    places: dict[str, str] = {}
     problems: dict[str, Problem] = {}
     for name, entry, read in _candidates(entries, parameters, imss_ini_keys):
         try:
             values[name] = read()
+            places[name] = entry.place
             problems.pop(name, None)
         except ValueError as error:
             values.pop(name, None)
+            places.pop(name, None)
             problems[name] = _not_understood(name, entry, error)
-    builds = [entry.value for entry in entries if (entry.tool, entry.setting) == ("version", "build")]
-    is_linux = bool(builds) and builds[-1].startswith("Build_Linux_")
-    return InventorySettings(
-        HostSettings(**values), HostSettings(product="imss" if is_linux else None), problems
-    )
+    builds = [entry for entry in entries if (entry.tool, entry.setting) == ("version", "build")]
+    guesses = HostSettings()
+    if builds and builds[-1].value.startswith("Build_Linux_"):
+        guesses = HostSettings(product="imss")
+        places.setdefault("product", builds[-1].place)
+    return InventorySettings(HostSettings(**values), guesses, problems, places)
 
 
 def _candidates(
@@ -288,7 +299,7 @@ def _refuse_unknown_settings(imss_ini_keys: Mapping[str, str]) -> None:
 def _not_understood(name: str, entry: Entry, error: ValueError) -> Problem:
     shown = entry.value if len(entry.value) <= 80 else f"{entry.value[:80]}..."
     return Problem(
-        f"{entry.path}:{entry.line_number}",
+        entry.place,
         f"{entry.setting} = {shown!r} {error}, so {name} is not taken from there",
         f"Give {name} in the host's entry of the fleet file.",
         is_note=True,

@@ -86,6 +86,14 @@ DROPPED_FILES = sa.Table(
     sa.Column("path", sa.String, primary_key=True),
     sa.Column("dropped_at", UtcDateTime, nullable=False),
 )
+FROZEN_DAYS = sa.Table(
+    "frozen_days",
+    METADATA,
+    sa.Column("host", sa.String, primary_key=True),
+    sa.Column("expired_before", sa.Date, nullable=False),
+    sa.Column("frozen_before", sa.Date, nullable=False),
+    sa.Column("expired_at", UtcDateTime, nullable=False),
+)
 RUNS = sa.Table(
     "runs",
     METADATA,
@@ -161,6 +169,16 @@ class LakeFile:
     source_ids: tuple[str, ...]
     row_count: int
     run_id: str
+
+
+@dataclass(frozen=True)
+class FrozenDays:
+    """Until when a host's events expired, and until when what the marts say of it is frozen; UTC days."""
+
+    host: str
+    expired_before: date
+    frozen_before: date
+    expired_at: datetime
 
 
 @dataclass(frozen=True)
@@ -338,6 +356,31 @@ class Ledger:
         """Forget files that are no longer there."""
         with self.engine.begin() as connection:
             _delete(connection, DROPPED_FILES.c.path, paths)
+
+    def frozen_days(self) -> dict[str, FrozenDays]:
+        """Return, by host, which days were expired."""
+        with self.engine.connect() as connection:
+            rows = connection.execute(sa.select(FROZEN_DAYS)).mappings()
+            return {row["host"]: FrozenDays(**row) for row in rows}
+
+    def freeze(
+        self,
+        frozen: Iterable[FrozenDays],
+        *,
+        replaced: Iterable[LakeFile],
+        files: Iterable[LakeFile],
+        marts: Iterable[LakeFile],
+    ) -> None:
+        """Record expired days, with the files of events that are left and the marts made with them."""
+        frozen, marts = list(frozen), list(marts)
+        names = {mart.table_name for mart in marts}
+        with self.engine.begin() as connection:
+            _delete(connection, FROZEN_DAYS.c.host, [days.host for days in frozen])
+            _insert(connection, FROZEN_DAYS, map(asdict, frozen))
+            before = sa.select(LAKE_FILES.c.path).where(LAKE_FILES.c.table_name.in_(names))
+            marts_before = connection.execute(before).scalars().all()
+            _drop_files(connection, [*(file.path for file in replaced), *marts_before])
+            _insert_files(connection, [*files, *marts])
 
     def replace_findings(self, stage: str, rows: Iterable[QuarantineRow]) -> None:
         """Make these the open findings of a stage; what was mended disappears."""

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -18,8 +18,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from transforms.advice import load_advice
 from transforms.analyze import Thresholds, build_marts
 from transforms.archive import discover
-from transforms.catalog import create_tables, create_views, publish
+from transforms.catalog import CATALOG_NAME, create_tables, create_views, host_of_file, publish
+from transforms.compact import compacted
 from transforms.contracts import Checker, Contract, Finding, load_contracts
+from transforms.expire import MARGIN, YOUNGEST, changed_rows, events_since, with_lifetimes_in_order
 from transforms.fleet import (
     Fleet,
     host_history,
@@ -30,7 +32,7 @@ from transforms.fleet import (
 )
 from transforms.ingest import NewSource, Reads, read_sources
 from transforms.lake import hold_lake, remove_unlisted, without_sources, write_parquet
-from transforms.ledger import LakeFile, Ledger, QuarantineRow, SourceRecord, open_ledger
+from transforms.ledger import FrozenDays, LakeFile, Ledger, QuarantineRow, SourceRecord, open_ledger
 from transforms.models import Model, load_models
 from transforms.plan import choose_zones, plan_reads
 from transforms.problems import MaillagError, Problem
@@ -38,6 +40,8 @@ from transforms.tables import EVENT_TABLES
 from transforms.trend import LogRules
 from transforms.zone import Zone
 
+# Tables of the ledger that are in the catalog, as ops.<name>.
+PUBLISHED_OF_LEDGER = ("source_files", "runs", "quarantine", "frozen_days")
 LOOK = "Its rows: maillag status --json"
 # What to do about a broken rule, by stage and by whether it is critical.
 REMEDIES = {
@@ -104,6 +108,23 @@ class Analyzed:
     """Whether the marts were built anew, and where the catalog is."""
 
     is_rebuilt: bool
+    catalog: Path
+
+
+@dataclass(frozen=True)
+class Compacted:
+    """How many of the lake's files of events were put together into how many, and where the catalog is."""
+
+    old_file_count: int
+    new_file_count: int
+    catalog: Path
+
+
+@dataclass(frozen=True)
+class Expired:
+    """The days that were expired, by host, and where the catalog is."""
+
+    frozen: list[FrozenDays]
     catalog: Path
 
 
@@ -201,14 +222,13 @@ def ingest(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: Pr
     replaced = ledger.files_of(record.source_id for record in records)
     new_ids = {record.source_id for record in records}
     quarantined_ids = {record.source_id for record in records if record.status == "quarantined"}
+    sound_files = without_sources(job.lake, reads.files, quarantined_ids, run_id)
+    new_files, of_expired_days = _without_expired(job, ledger, sound_files, run_id)
     ledger.record_sources(
         records,
         seen=[new.seen for new in reads.new_sources] + reads.seen_copies,
         replaced=replaced,
-        files=[
-            *without_sources(job.lake, replaced, new_ids, run_id),
-            *without_sources(job.lake, reads.files, quarantined_ids, run_id),
-        ],
+        files=[*without_sources(job.lake, replaced, new_ids, run_id), *new_files],
         findings=[
             *_source_findings(reads.new_sources, run_id),
             *_contract_findings(broken, records, run_id),
@@ -240,7 +260,7 @@ def ingest(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: Pr
     return Ingested(
         source_file_count=len(discovery.sources),
         new_sources=records,
-        notes=[problem for problem in problems + of_sources if problem.is_note],
+        notes=[problem for problem in problems + of_sources + of_expired_days if problem.is_note],
         ignored=discovery.ignored,
     )
 
@@ -264,6 +284,7 @@ def analyze(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: P
             contracts=contracts.values(),
             files=files,
             frames={"ops.source_files": ledger.table("source_files")},
+            frozen=ledger.frozen_days().values(),
             thresholds=job.thresholds,
             run_id=run_id,
             progress=lambda model, share: progress.advance(share),
@@ -276,16 +297,124 @@ def analyze(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: P
         else:
             for mart in marts:
                 (job.lake / mart.path).unlink()
+    return Analyzed(is_rebuilt, _publish(job, ledger, run_id, contracts))
+
+
+def compact(job: Job, ledger: Ledger, run_id: str, *, today: date) -> Compacted:
+    """Put the many files of events together into few, with the same rows, and publish these.
+
+    The old files stay where they are for those who read the catalog before.
+    """
+    contracts, models = load_contracts(), load_models()
+    before = _fingerprint(job, ledger.lake_files(), models, contracts)
+    merged = list(compacted(job.lake, ledger.files_of(ledger.source_records()), today=today, run_id=run_id))
+    old_files = [file for files, _ in merged for file in files]
+    ledger.record_sources([], seen=[], replaced=old_files, files=[new for _, new in merged], findings=[])
+    if before == ledger.last_marts_fingerprint():
+        # The same rows give the same marts.
+        after = _fingerprint(job, ledger.lake_files(), models, contracts)
+        ledger.update_run(run_id, marts_fingerprint=after)
+    return Compacted(len(old_files), len(merged), _publish(job, ledger, run_id, contracts))
+
+
+def expire(job: Job, ledger: Ledger, run_id: str, *, before: date, today: date) -> Expired:
+    """Take the events of days before a UTC day out of the lake, and freeze what the marts say of them.
+
+    Raises MaillagError, and changes nothing, if any row of the marts would not be as it is, or if that day
+    is too young.
+    """
+    if before > today - YOUNGEST:
+        raise MaillagError(
+            f"{before}: is too young, for what happened before it may not be over. Give a day up to "
+            f"{today - YOUNGEST}."
+        )
+    contracts, models = load_contracts(), load_models()
+    files = ledger.lake_files()
+    if _fingerprint(job, files, models, contracts) != ledger.last_marts_fingerprint():
+        raise MaillagError(f"{job.lake}: is not up to date. Run this first: maillag run ARCHIVE")
+    left = {
+        file: events_since(job.lake, file, before, run_id)
+        for file in ledger.files_of(ledger.source_records())
+    }
+    replaced = [file for file, rest in left.items() if rest is not file]
+    new_files = [rest for file, rest in left.items() if rest is not None and rest is not file]
+    hosts = {host_of_file(file.path) for file in replaced}
+    frozen = [
+        FrozenDays(host, before, before + MARGIN, datetime.now(UTC)) for host in sorted(filter(None, hosts))
+    ]
+    if not frozen:
+        return Expired([], job.lake / CATALOG_NAME)
+    gone = {file.path for file in replaced}
+    kept = {table: [path for path in paths if path not in gone] for table, paths in files.items()}
+    for file in new_files:
+        kept[file.table_name].append(file.path)
+    marts = build_marts(
+        job.lake,
+        models=models,
+        contracts=contracts.values(),
+        files=kept,
+        frames={"ops.source_files": ledger.table("source_files")},
+        frozen=(ledger.frozen_days() | {days.host: days for days in frozen}).values(),
+        thresholds=job.thresholds,
+        run_id=run_id,
+    )
+    made: dict[str, list[str]] = {}
+    for mart in marts:
+        made.setdefault(mart.table_name, []).append(mart.path)
+    if changed := changed_rows(job.lake, [contracts[table] for table in made], files, made):
+        told = ", ".join(f"{count} rows of {table}" for table, count in changed.items())
+        raise MaillagError(
+            f"{before}: what came later rests on days before it ({told} would change), so that nothing was "
+            "expired. Give an earlier day, or the hosts' retry settings in the fleet file."
+        )
+    renumbered = with_lifetimes_in_order(job.lake, marts, files, frozen, run_id)
+    for mart in set(marts) - set(renumbered):
+        (job.lake / mart.path).unlink()
+    ledger.freeze(frozen, replaced=replaced, files=new_files, marts=renumbered)
+    after = _fingerprint(job, ledger.lake_files(), models, contracts)
+    ledger.update_run(run_id, marts_fingerprint=after)
+    return Expired(frozen, _publish(job, ledger, run_id, contracts))
+
+
+def _without_expired(
+    job: Job, ledger: Ledger, files: Iterable[LakeFile], run_id: str
+) -> tuple[list[LakeFile], list[Problem]]:
+    """Return new files without the days that were expired on their host, and notes of what was left out."""
+    frozen = ledger.frozen_days()
+    kept, left_out = [], Counter[str]()
+    for file in files:
+        host = host_of_file(file.path)
+        if host not in frozen:
+            kept.append(file)
+            continue
+        rest = events_since(job.lake, file, frozen[host].expired_before, run_id)
+        if rest:
+            kept.append(rest)
+        if rest is not file:
+            left_out[host] += file.row_count - (rest.row_count if rest else 0)
+            (job.lake / file.path).unlink()
+    notes = [
+        Problem(
+            host,
+            f"{count} events of days before {frozen[host].expired_before}, which were expired, were left out",
+            "Nothing to do: what the marts say of these days is frozen.",
+            is_note=True,
+        )
+        for host, count in left_out.items()
+    ]
+    return kept, notes
+
+
+def _publish(job: Job, ledger: Ledger, run_id: str, contracts: Mapping[str, Contract]) -> Path:
     # The last thing that can fail is the publication itself: let it show this run as done.
     _close_run(ledger, run_id, "done")
-    catalog = publish(
+    return publish(
         job.lake,
         files=ledger.lake_files(),
-        frames={f"ops.{name}": ledger.table(name) for name in ("source_files", "runs", "quarantine")},
+        frames={f"ops.{name}": ledger.table(name) for name in PUBLISHED_OF_LEDGER},
         contracts=contracts.values(),
         run_id=run_id,
     )
-    return Analyzed(is_rebuilt, catalog)
 
 
 def _fingerprint(

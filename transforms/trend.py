@@ -14,23 +14,26 @@ from transforms.patterns import Pattern
 
 @dataclass(frozen=True)
 class LogRules:
-    """Regular expressions, searched for in a line's text, for what Trend Micro does not disclose.
-
-    The four triggers tell why the scan service restarted, by a line of the manager log or of the system
-    events; an empty one is never found. `system_event_line` reads a line of sysevt.imss or of the log
-    query's export: its groups year, month, day, time and offset are the stamp, text the rest.
-    """
+    """Regular expressions, searched for in a line's text, for what Trend Micro does not disclose."""
 
     # Trend Micro KA-0010256.
     flush_commanded: str = r"script/postfix flush"
+    """The manager log's line that orders a flush."""
     system_event_line: str = rf"^\W*{NUMERIC_DATE}[ T]{TIME}(?:\s*(?:GMT)?{OFFSET})?[\s\",;]*(?P<text>.*)$"
+    """A line of sysevt.imss or of the log query's export: year, month, day, time and offset are its stamp."""
     # Event ids by third parties' notes; the sentences are those of the log query, Japanese and English.
     scan_stopped: str = r"\b20002\b|IMSSデーモンが停止しました|(?i:\bIMSS daemon (?:has |was |is )?stop)"
+    """The system event that the scan service stopped."""
     scan_started: str = r"\b20001\b|IMSSデーモンが開始しました|(?i:\bIMSS daemon (?:has |was |is )?start)"
+    """The system event that the scan service started."""
     license: str = ""
+    """A line of the manager log or system event: the restart is for a licence. Empty is never found."""
     component_update: str = ""
+    """Likewise: for new components, such as patterns."""
     configuration_change: str = ""
+    """Likewise: for changed settings."""
     manual: str = ""
+    """Likewise: by hand."""
 
     def triggers(self) -> dict[str, str]:
         """Return the regular expressions of restart triggers that are set, by trigger."""

@@ -1,0 +1,178 @@
+"""An archive to a commented maillag.toml and fleet.toml, to begin with, in the current folder."""
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import cast
+
+from flows.layout import plain
+from flows.settings import DEFAULT_FILE, Settings
+from transforms.analyze import Thresholds
+from transforms.fleet import FLEET_FILE
+from transforms.host_facts import FoundFleet, HostFacts, find_fleet
+from transforms.host_settings import POSTFIX_DEFAULTS, PRODUCTS, SETTING_NAMES, product_defaults
+from transforms.inventory_settings import IMSVA_POSTFIX, POSTFIX_TIMES
+from transforms.problems import MaillagError, Problem
+from transforms.trend import LogRules
+
+# Classes whose fields are the keys of a table.
+TABLES: dict[str, type[LogRules | Thresholds]] = {"log_rules": LogRules, "thresholds": Thresholds}
+SETTINGS_HEAD = """\
+# What maillag does when it is run in this folder. MAILLAG_* variables come before it.
+# A key that begins with # shows what holds without it: remove the # to change it.
+"""
+FLEET_HEAD = """\
+# The hosts of the archive, as `maillag init` found them; README.md, fleet.toml, lists all keys.
+#
+# A key that begins with # is not in force. Where it names a file of the archive, maillag finds the value by
+# itself, and that of a newer file once it comes; without the #, the key comes before all files.
+# What is assumed makes verdicts weaker, minimal_backoff_seconds and queue_run_delay_seconds most of all: ask
+# the host as said, correct the value and remove the #, or save the answer in its folder (postconf-n.txt).
+"""
+ASSUMED_ZONE = "UTC"
+# What a host is to be asked for what the archive does not tell.
+QUESTIONS = {
+    "version": "/opt/trend/imss/script/S99IMSS version",
+    "build": "/opt/trend/imss/script/S99IMSS version",
+    "wrapper_md5": "md5sum /opt/trend/imss/script/postfix",
+    "time_zone": "timedatectl",
+} | {setting: f"postconf {parameter}" for parameter, (setting, _) in POSTFIX_TIMES.items()}
+
+
+@dataclass(frozen=True)
+class Written:
+    """The files that were written, the hosts found, and those whose minimal_backoff_seconds is assumed."""
+
+    files: list[Path]
+    hosts: list[str]
+    hosts_to_ask: list[str]
+    problems: list[Problem]
+
+
+def write_settings(archive: Path, *, may_overwrite: bool) -> Written:
+    """Write both files into the current folder; an archive's own fleet.toml stays the one that counts.
+
+    Raises MaillagError, and writes nothing, if one of them exists already (unless `may_overwrite`) or the
+    current folder is in the archive, which is only read.
+    """
+    archive, folder = archive.resolve(), Path.cwd().resolve()
+    if folder.is_relative_to(archive):
+        raise MaillagError(f"{folder}: lies in the archive, which is only read. Run this in another folder.")
+    found = find_fleet(archive)
+    chosen = {"archive": archive, "lake": folder / Settings.model_fields["lake"].default}
+    texts, hosts_to_ask = {}, []
+    if not (archive / FLEET_FILE).exists():
+        chosen["fleet_file"] = folder / FLEET_FILE
+        texts[FLEET_FILE] = fleet_text(found)
+        hosts_to_ask = [facts.host for facts in found.hosts if facts.settings.minimal_backoff_seconds is None]
+    texts[str(DEFAULT_FILE)] = settings_text(chosen)
+    if not may_overwrite and (there := [name for name in texts if (folder / name).exists()]):
+        raise MaillagError(
+            f"{folder / there[0]}: exists already. Run this in another folder, or overwrite it with --force."
+        )
+    for name, text in texts.items():
+        try:
+            with (folder / name).open("w" if may_overwrite else "x", encoding="utf-8") as file:
+                file.write(text)
+        except OSError as error:
+            raise MaillagError(
+                f"{folder / name}: cannot be written ({error.strerror}). Run this where you may write."
+            ) from None
+    return Written(
+        [folder / name for name in texts],
+        [facts.host for facts in found.hosts],
+        hosts_to_ask,
+        found.problems,
+    )
+
+
+def settings_text(chosen: Mapping[str, object]) -> str:
+    """Return a maillag.toml of all settings: those that are chosen, and the others' defaults behind a #."""
+    meanings = field_meanings(Settings)
+    defaults = {name: field.default for name, field in Settings.model_fields.items()}
+    tables = {name: value for name, value in defaults.items() if name in TABLES or isinstance(value, dict)}
+    parts = [SETTINGS_HEAD]
+    for name, default in defaults.items():
+        if name not in tables:
+            parts.append(_entry(name, chosen.get(name, default), meanings[name], is_set=name in chosen))
+    for name, table in tables.items():
+        parts.append(f"{_comment(meanings[name])}[{name}]\n")
+        if name in TABLES:
+            of_keys = field_meanings(TABLES[name])
+            parts += [_entry(key, getattr(table, key), meaning) for key, meaning in of_keys.items()]
+    return "\n".join(parts)
+
+
+def fleet_text(found: FoundFleet) -> str:
+    """Return a fleet.toml with a table for each host, in which nothing is in force yet."""
+    return "\n".join([FLEET_HEAD, *("\n".join([*_host_lines(facts), ""]) for facts in found.hosts)])
+
+
+def field_meanings(settings: type) -> dict[str, str]:
+    """Return the docstring below each field of a class."""
+    defined = cast(ast.ClassDef, ast.parse(textwrap.dedent(inspect.getsource(settings))).body[0])
+    return {
+        field.target.id: inspect.cleandoc(below.value.value)
+        for field, below in pairwise(defined.body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(below, ast.Expr)
+        and isinstance(below.value, ast.Constant)
+        and isinstance(below.value.value, str)
+    }
+
+
+def toml_value(value: object) -> str:
+    """Return a value as TOML has it.
+
+    Raises MaillagError for text that is not UTF-8, such as a folder's name may be: TOML cannot hold it.
+    """
+    if isinstance(value, int):
+        return str(value).lower()
+    text = str(value)
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise MaillagError(f"{text}: is not UTF-8, so that no TOML file can hold it. Rename it.")
+    if "'" not in text and text.isprintable() and ("\\" in text or '"' in text):
+        return f"'{text}'"
+    return '"' + "".join(map(_toml_character, text)) + '"'
+
+
+def _toml_character(character: str) -> str:
+    if character in '"\\':
+        return f"\\{character}"
+    return character if character.isprintable() else f"\\U{ord(character):08X}"
+
+
+def _entry(name: str, value: object, meaning: str, *, is_set: bool = False) -> str:
+    shown = "" if value is None else toml_value(value)
+    return f"{_comment(meaning)}{'' if is_set else '#'}{name} = {shown}".rstrip() + "\n"
+
+
+def _comment(text: str) -> str:
+    return textwrap.indent(text, "# ") + "\n"
+
+
+def _host_lines(facts: HostFacts) -> Iterator[str]:
+    yield f"[hosts.{toml_value(facts.host)}]"
+    product = facts.settings.product
+    assumed = POSTFIX_DEFAULTS.overlaid(product_defaults(product, facts.settings.build))
+    is_imsva = (product or facts.product_in_name) == "imsva"
+    for name in SETTING_NAMES:
+        told, question = getattr(facts.settings, name), QUESTIONS.get(name)
+        default = ASSUMED_ZONE if name == "time_zone" else getattr(assumed, name)
+        if question and is_imsva:
+            question = question.replace("postconf", f"postconf -c {IMSVA_POSTFIX}etc/postfix")
+        if told is not None:
+            yield f"#{name} = {toml_value(told)}  # {plain(facts.places[name])}"
+        elif name == "product" and facts.product_in_name:
+            yield f"#{name} = {toml_value(facts.product_in_name)}  # by the folder's name, no proof"
+        elif name == "product":
+            yield f"# {name} is not known: {' or '.join(map(toml_value, PRODUCTS))}."
+        elif question and default is not None:
+            yield f"#{name} = {toml_value(default)}  # assumed; ask the host: {question}"
+        elif question:
+            yield f"# {name} is not known; ask the host: {question}"

@@ -1,0 +1,175 @@
+"""`maillag init`: what it writes is what holds without it, and says where each value is from."""
+
+import re
+import shutil
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flows import answer
+from flows.init import TABLES, field_meanings, toml_value, write_settings
+from flows.settings import Settings, load_settings
+from tests.conftest import SAMPLE, run_job
+from transforms.contracts import Checker
+from transforms.fleet import read_fleet
+from transforms.pipeline import Job
+from transforms.problems import MaillagError
+
+HOSTILE = 'gw"1"\\\n\x1b[31m\u202e\x7f😀]'
+TABLES_OF_ROWS = """
+select schema_name || '.' || view_name
+from duckdb_views()
+where database_name = 'maillag' and schema_name in ('events', 'fleet', 'marts')
+"""
+
+
+@pytest.fixture
+def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two hosts without a fleet file, of which one has inventory; the current folder is empty."""
+    root = tmp_path / "archive"
+    for host in ("imsva11", "imss12"):
+        shutil.copytree(SAMPLE / host, root / host)
+    (root / "imss12" / "S99IMSS-version-20261101.txt").write_text("Version 9.1-Build_Linux_1335\n")
+    (root / "imss12" / "postconf-n-20261101.txt").write_text("minimal_backoff_time = 90s\n")
+    (root / "imss12" / "postconf-n-20261124.txt").write_text("\nminimal_backoff_time = 2m\n")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return root
+
+
+def in_force(path: Path) -> str:
+    """Return a file's text with every key that has a value in force."""
+    return re.sub(r"^#(\w+ = .)", r"\1", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+
+
+def test_every_setting_has_a_meaning_below_it() -> None:
+    assert field_meanings(Settings).keys() == Settings.model_fields.keys()
+    for table in TABLES.values():
+        assert field_meanings(table).keys() == {field.name for field in fields(table)}
+
+
+def test_what_is_written_holds_without_it(archive: Path) -> None:
+    write_settings(archive, may_overwrite=False)
+    here = Path.cwd()
+    expected = Settings(archive=archive, lake=here / "data" / "lake", fleet_file=here / "fleet.toml")
+    assert load_settings() == expected
+    text = in_force(Path("maillag.toml"))
+    keys: dict[str, Any] = tomllib.loads(text)
+    assert keys.keys() == Settings.model_fields.keys() - {"ledger_url"}
+    for name, table in TABLES.items():
+        assert keys[name].keys() == {field.name for field in fields(table)}
+    Path("maillag.toml").write_text(text, encoding="utf-8")
+    assert load_settings() == expected
+
+
+@pytest.mark.slow
+def test_a_run_gives_the_same_rows_as_without_the_files(archive: Path, checker: Checker) -> None:
+    without = rows_of(run_job(Job(archive, Path("without")), checker).job.lake)
+    write_settings(archive, may_overwrite=False)
+    with_files = rows_of(run_job(load_settings().job(archive), checker).job.lake)
+    assert len(without["marts.restarts"]) == 3
+    assert with_files == without
+
+
+def rows_of(lake: Path) -> dict[str, list[str]]:
+    with answer.open_catalog(lake) as catalog:
+        tables = [name for (name,) in catalog.execute(TABLES_OF_ROWS).fetchall()]
+        return {table: sorted(map(str, catalog.execute(f"from {table}").fetchall())) for table in tables}
+
+
+def test_each_host_has_a_table_with_what_is_told_and_where(archive: Path) -> None:
+    written = write_settings(archive, may_overwrite=False)
+    lines = Path("fleet.toml").read_text(encoding="utf-8").splitlines()
+    imss12 = lines[lines.index('[hosts."imss12"]') :]
+    assert imss12[:8] == [
+        '[hosts."imss12"]',
+        '#product = "imss"  # imss12/S99IMSS-version-20261101.txt:1',
+        '#version = "9.1"  # imss12/S99IMSS-version-20261101.txt:1',
+        "#build = 1335  # imss12/S99IMSS-version-20261101.txt:1",
+        "# wrapper_md5 is not known; ask the host: md5sum /opt/trend/imss/script/postfix",
+        '#time_zone = "GMT+09:00"  # its manager log',
+        "#queue_run_delay_seconds = 300  # assumed; ask the host: postconf queue_run_delay",
+        "#minimal_backoff_seconds = 120  # imss12/postconf-n-20261124.txt:2",
+    ]
+    imsva11 = lines[lines.index('[hosts."imsva11"]') :]
+    assert imsva11[1] == '#product = "imsva"  # by the folder\'s name, no proof'
+    assert (
+        "#minimal_backoff_seconds = 300  # assumed; ask the host: "
+        "postconf -c /opt/trend/imss/postfix/etc/postfix minimal_backoff_time"
+    ) in imsva11
+    assert written.hosts_to_ask == ["imsva11"]
+
+
+def test_every_key_of_the_fleet_file_can_be_put_in_force(archive: Path) -> None:
+    write_settings(archive, may_overwrite=False)
+    file = Path("fleet.toml")
+    file.write_text(in_force(file), encoding="utf-8")
+    imss12, imsva11 = read_fleet(archive, file).hosts
+    assert (imss12.settings.build, imss12.settings.minimal_backoff_seconds) == (1335, 120)
+    assert (imsva11.settings.product, imsva11.settings.maximal_backoff_seconds) == ("imsva", 4000)
+
+
+def test_hosts_and_files_of_any_name_are_quoted(archive: Path) -> None:
+    shutil.move(archive / "imss12", archive / HOSTILE)
+    notes = archive / HOSTILE / "md5sum\n[hosts.x]-20261101.txt"
+    notes.write_text("5e0eb2ceffbf474480ec2814e85d66ae  /opt/trend/imss/script/postfix\n")
+    write_settings(archive, may_overwrite=False)
+    fleet = tomllib.loads(Path("fleet.toml").read_text(encoding="utf-8"))
+    assert fleet == {"hosts": {HOSTILE: {}, "imsva11": {}}}
+    assert [host.name for host in read_fleet(archive, Path("fleet.toml")).hosts] == [HOSTILE, "imsva11"]
+
+
+@given(st.text() | st.integers() | st.booleans())
+def test_values_are_quoted_as_toml(value: Any) -> None:
+    assert tomllib.loads(f"key = {toml_value(value)}\n[hosts.{toml_value(str(value))}]\n") == {
+        "key": value,
+        "hosts": {str(value): {}},
+    }
+
+
+def test_a_name_that_is_not_utf8_is_refused(archive: Path) -> None:
+    (archive / "gw\udcff").mkdir()
+    with pytest.raises(MaillagError, match="is not UTF-8, so that no TOML file can hold it"):
+        write_settings(archive, may_overwrite=False)
+    assert list(Path.cwd().iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["fleet.toml", "maillag.toml"])
+def test_a_file_that_is_there_is_kept_unless_forced(name: str, archive: Path) -> None:
+    Path(name).write_text("mine")
+    with pytest.raises(MaillagError, match=rf"{name}: exists already. .* overwrite it with --force"):
+        write_settings(archive, may_overwrite=False)
+    assert [(file.name, file.read_text()) for file in Path.cwd().iterdir()] == [(name, "mine")]
+    write_settings(archive, may_overwrite=True)
+    assert load_settings().archive == archive
+    assert [host.name for host in read_fleet(archive, Path("fleet.toml")).hosts] == ["imss12", "imsva11"]
+
+
+def test_the_fleet_file_of_the_archive_stays_the_one_that_counts(archive: Path) -> None:
+    (archive / "fleet.toml").write_text("[hosts.imss12]\nbuild = 1335\n")
+    write_settings(archive, may_overwrite=False)
+    assert [file.name for file in Path.cwd().iterdir()] == ["maillag.toml"]
+    assert load_settings().fleet_file is None
+
+
+@pytest.mark.parametrize("folder", [".", "imss12"])
+def test_nothing_is_written_into_the_archive(
+    folder: str, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(archive / folder)
+    before = sorted(archive.rglob("*"))
+    with pytest.raises(MaillagError, match="lies in the archive, which is only read"):
+        write_settings(archive, may_overwrite=True)
+    assert sorted(archive.rglob("*")) == before
+
+
+def test_an_archive_without_hosts_is_refused(tmp_path: Path, archive: Path) -> None:
+    with pytest.raises(MaillagError, match="is not a folder"):
+        write_settings(archive / "none", may_overwrite=False)
+    with pytest.raises(MaillagError, match="holds no folder"):
+        write_settings(archive / "imss12", may_overwrite=False)
