@@ -212,11 +212,10 @@ def open_ledger(lake: Path, url: str | None = None) -> "Ledger":
     try:
         lake.mkdir(parents=True, exist_ok=True)
         return Ledger(url or f"sqlite:///{lake.resolve() / 'ledger.sqlite'}")
-    except (OSError, sa.exc.SQLAlchemyError) as error:
+    except (OSError, ImportError, sa.exc.SQLAlchemyError) as error:
         reason = str(error).splitlines()[0]
-        raise MaillagError(
-            f"{lake}: its ledger cannot be opened ({reason}). Give a folder that can be written to."
-        ) from None
+        remedy = "Correct ledger_url" if url else "Give a folder that can be written to"
+        raise MaillagError(f"{lake}: its ledger cannot be opened ({reason}). {remedy}.") from None
 
 
 class Ledger:
