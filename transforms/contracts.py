@@ -167,7 +167,8 @@ class Checker:
 
     def check(self, database: Path, contracts: Iterable[Contract]) -> list[Finding]:
         """Check tables of a DuckDB file, which nobody may have open for writing."""
-        return self.start().submit(check_here, database, tuple(contracts)).result()
+        # That process may be in another folder.
+        return self.start().submit(check_here, database.resolve(), tuple(contracts)).result()
 
 
 def _end_with_parent() -> None:
