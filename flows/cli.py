@@ -2,15 +2,21 @@
 
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from transforms.problems import MaillagError, Problem
+from transforms.problems import MaillagError
+
+if TYPE_CHECKING:
+    from transforms.ledger import Ledger
+    from transforms.pipeline import Job
 
 DONE, BROKEN, WRONG_USE = 0, 1, 2
 
@@ -142,7 +148,6 @@ def status(
     from flows import answer, layout
 
     with answer.open_catalog(_lake(lake)) as catalog:
-        wrong = _verify(_lake(lake)) if verify else []
         report = {
             name: answer.fetch(catalog, sql)
             for name, sql in (
@@ -153,7 +158,12 @@ def status(
                 ("unparsed_shapes", answer.UNPARSED_SHAPES),
             )
         }
+    wrong = []
     if verify:
+        from flows.settings import load_settings
+        from transforms.verify import verify_lake
+
+        wrong = verify_lake(_lake(lake), load_settings().ledger_url)
         report["verified"] = [vars(problem) for problem in wrong] or [{"where": "lake", "what": "all agree"}]
     if as_json:
         answer.write_json(report)
@@ -172,16 +182,10 @@ def status(
 def compact(lake: Lake = None) -> None:
     """Put the lake's many small files together into few: one per month that is over, host and table."""
     from flows import answer
-    from flows.settings import load_settings
     from transforms import pipeline
 
-    # No archive is looked at.
-    job = load_settings().job(Path(), lake=lake)
-    answer.open_catalog(job.lake).close()
-    ledger = job.open_ledger()
-    with pipeline.run(job, ledger) as run_id:
+    with _run_on(lake) as (job, ledger, run_id):
         compacted = pipeline.compact(job, ledger, run_id, today=datetime.now(UTC).date())
-    ledger.close()
     old = answer.counted(compacted.old_file_count, "file")
     print(f"Put {old} of events together into {compacted.new_file_count:,}.")
 
@@ -195,16 +199,11 @@ def expire(
     lake: Lake = None,
 ) -> None:
     """Take the events of old days out of the lake; what the marts say of these days stays, frozen."""
-    from flows import answer, layout
-    from flows.settings import load_settings
+    from flows import layout
     from transforms import pipeline
 
-    job = load_settings().job(Path(), lake=lake)
-    answer.open_catalog(job.lake).close()
-    ledger = job.open_ledger()
-    with pipeline.run(job, ledger) as run_id:
+    with _run_on(lake) as (job, ledger, run_id):
         expired = pipeline.expire(job, ledger, run_id, before=before.date(), today=datetime.now(UTC).date())
-    ledger.close()
     for days in expired.frozen:
         host = layout.plain(days.host)
         print(f"{host}: no events before {days.expired_before}; frozen before {days.frozen_before}.")
@@ -403,18 +402,17 @@ class _ProgressBar:
         self._bar.advance(self._task, amount)
 
 
-def _verify(lake: Path) -> list[Problem]:
-    """Return what is wrong with a lake, while no run writes to it."""
+@contextmanager
+def _run_on(lake: Path | None) -> Iterator["tuple[Job, Ledger, str]"]:
+    """Open a run on a lake that is there already, without an archive."""
+    from flows import answer
     from flows.settings import load_settings
-    from transforms.lake import hold_lake
-    from transforms.ledger import open_ledger
-    from transforms.verify import verify_lake
+    from transforms import pipeline
 
-    ledger = open_ledger(lake, load_settings().ledger_url)
-    with hold_lake(lake):
-        wrong = list(verify_lake(lake, ledger))
-    ledger.close()
-    return wrong
+    job = load_settings().job(Path(), lake=lake)
+    answer.open_catalog(job.lake).close()
+    with closing(job.open_ledger()) as ledger, pipeline.run(job, ledger) as run_id:
+        yield job, ledger, run_id
 
 
 def _lake(lake: Path | None) -> Path:

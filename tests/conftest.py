@@ -46,6 +46,28 @@ def run_job(job: Job, checker: Checker) -> Run:
         ledger.close()
 
 
+def published_rows(lake: Path, *schemas: str) -> dict[str, list[str]]:
+    """Return all rows of the catalog's views, as text in order, by table; of some schemas, if given."""
+    with answer.open_catalog(lake) as catalog:
+        tables = catalog.execute(
+            "select schema_name, view_name from duckdb_views() "
+            "where database_name = 'maillag' and not internal"
+        ).fetchall()
+        return {
+            f"{schema}.{name}": sorted(map(str, catalog.execute(f"from {schema}.{name}").fetchall()))
+            for schema, name in tables
+            if not schemas or schema in schemas
+        }
+
+
+def copy_of_lake(made: Path, folder: Path, checker: Checker) -> Job:
+    """Copy a folder with an archive and its lake, and publish the copy as what it is."""
+    shutil.copytree(made, folder, dirs_exist_ok=True)
+    job = Job(folder / "archive", folder / "lake")
+    run_job(job, checker)
+    return job
+
+
 def restarts_by_host(lake: Path) -> dict[str, list[answer.Row]]:
     """Return all restarts of a lake, as the command line shows them."""
     found = defaultdict(list)

@@ -13,7 +13,7 @@ import pytest
 
 from flows import answer
 from flows.cli import app
-from tests.conftest import SAMPLE, run_job
+from tests.conftest import SAMPLE, copy_of_lake, published_rows, run_job
 from transforms import pipeline
 from transforms.compact import compacted
 from transforms.contracts import Checker
@@ -21,16 +21,11 @@ from transforms.explain import explain_restart
 from transforms.lake import ROW_GROUP_ROWS, open_events, to_arrow
 from transforms.ledger import LakeFile
 from transforms.pipeline import Compacted, Job
-from transforms.problems import MaillagError, Problem
+from transforms.problems import MaillagError
 from transforms.tables import ARROW_SCHEMAS, EVENT_TABLES
 from transforms.verify import verify_lake
 
 LATER = date(2027, 1, 1)
-TABLES = """
-select schema_name || '.' || view_name
-from duckdb_views()
-where database_name = 'maillag' and not internal
-"""
 RESTART = "imss13-20261124T031953Z"
 
 
@@ -53,26 +48,12 @@ def made(tmp_path_factory: pytest.TempPathFactory, checker: Checker) -> Path:
 @pytest.fixture
 def job(made: Path, tmp_path: Path, checker: Checker) -> Job:
     """A copy of that lake and archive."""
-    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
-    job = Job(tmp_path / "archive", tmp_path / "lake")
-    run_job(job, checker)
-    return job
+    return copy_of_lake(made, tmp_path, checker)
 
 
 def compact(job: Job) -> Compacted:
     with closing(job.open_ledger()) as ledger, pipeline.run(job, ledger) as run_id:
         return pipeline.compact(job, ledger, run_id, today=LATER)
-
-
-def rows_of(lake: Path) -> dict[str, list[str]]:
-    with answer.open_catalog(lake) as catalog:
-        tables = [name for (name,) in catalog.execute(TABLES).fetchall()]
-        return {table: sorted(map(str, catalog.execute(f"from {table}").fetchall())) for table in tables}
-
-
-def verify(job: Job) -> list[Problem]:
-    with closing(job.open_ledger()) as ledger:
-        return list(verify_lake(job.lake, ledger))
 
 
 def event_files(job: Job) -> list[LakeFile]:
@@ -82,7 +63,7 @@ def event_files(job: Job) -> list[LakeFile]:
 
 @pytest.mark.slow
 def test_a_month_that_is_over_is_one_file_of_each_host_and_table(job: Job) -> None:
-    rows = rows_of(job.lake)
+    rows = published_rows(job.lake)
     explained = explain_restart(job.lake, RESTART)
     before = event_files(job)
     with answer.open_catalog(job.lake) as reader:
@@ -96,8 +77,8 @@ def test_a_month_that_is_over_is_one_file_of_each_host_and_table(job: Job) -> No
         assert len(reader.execute("from events.delivery_attempts").fetchall()) == len(
             rows["events.delivery_attempts"]
         )
-    assert rows_of(job.lake) == rows
-    assert verify(job) == []
+    assert published_rows(job.lake) == rows
+    assert verify_lake(job.lake) == []
     for file in after:
         assert set(file.source_ids) == set(pl.read_parquet(job.lake / file.path)["source_id"])
     assert explain_restart(job.lake, RESTART) == explained
@@ -135,8 +116,8 @@ def test_a_log_that_grew_replaces_its_rows_in_the_file_of_the_month(job: Job, ch
     log = job.archive / "imss13" / "maillog-20261124.gz"
     text = gzip.decompress(log.read_bytes())
     log.write_bytes(gzip.compress(text + text.splitlines(keepends=True)[-1]))
-    rows = rows_of(run_job(job, checker).job.lake)
-    fresh = rows_of(run_job(Job(job.archive, job.lake.with_name("fresh")), checker).job.lake)
+    rows = published_rows(run_job(job, checker).job.lake)
+    fresh = published_rows(run_job(Job(job.archive, job.lake.with_name("fresh")), checker).job.lake)
     assert rows["events.delivery_attempts"] == fresh["events.delivery_attempts"]
     assert rows["ops.line_counts"] == fresh["ops.line_counts"]
     assert rows["marts.restarts"] == fresh["marts.restarts"]
@@ -144,16 +125,16 @@ def test_a_log_that_grew_replaces_its_rows_in_the_file_of_the_month(job: Job, ch
 
 @pytest.mark.slow
 def test_killed_at_any_step_it_leaves_the_same_rows(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows, files = rows_of(job.lake), event_files(job)
+    rows, files = published_rows(job.lake), event_files(job)
     for step in ("transforms.ledger.Ledger.record_sources", "transforms.pipeline._publish"):
         with monkeypatch.context() as patch:
             patch.setattr(step, interrupt)
             with pytest.raises(KeyboardInterrupt):
                 compact(job)
-        assert rows_of(job.lake) == rows
+        assert published_rows(job.lake) == rows
     assert len(event_files(job)) < len(files), "the ledger has them, and the next run publishes them"
     compact(job)
-    assert rows_of(job.lake) == rows
+    assert published_rows(job.lake) == rows
 
 
 def interrupt(*_: object, **__: object) -> None:

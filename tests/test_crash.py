@@ -10,16 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
-import duckdb
 import pytest
 import sqlalchemy as sa
 
 from tests.conftest import run_job
+from tests.soak import read_all
 from transforms import pipeline
 from transforms.contracts import Checker
-from transforms.ledger import open_ledger
 from transforms.pipeline import Job
 from transforms.problems import MaillagError
 from transforms.verify import verify_lake
@@ -47,7 +45,6 @@ Nov 24 10:16:01 gw1 postfix/qmgr[13]: A00001: removed
 """,
 }
 # fmt: on
-MARTS = ("restarts", "held_messages", "message_trace", "fleet_daily", "coverage", "host_diagnosis")
 
 
 class KilledError(BaseException):
@@ -67,21 +64,6 @@ def add_second_day(archive: Path) -> None:
     (archive / "gw1" / "maillog-20261124").write_text(DAYS["maillog-20261124"])
     with (archive / "gw1" / "maillog-20261123").open("a") as log:
         log.write("Nov 23 23:59:59 gw1 postfix/smtpd[11]: connect from mx.example.com[192.0.2.7]\n")
-
-
-def marts(lake: Path) -> dict[str, list[tuple[Any, ...]]]:
-    """Return all rows of the published marts, as a reader gets them."""
-    with duckdb.connect(str(lake / "maillag.duckdb"), read_only=True) as catalog:
-        catalog.execute("set timezone = 'UTC'")
-        return {name: catalog.sql(f"from marts.{name} order by all").fetchall() for name in MARTS}
-
-
-def verify(lake: Path) -> list[str]:
-    ledger = open_ledger(lake)
-    try:
-        return [str(problem) for problem in verify_lake(lake, ledger)]
-    finally:
-        ledger.close()
 
 
 @contextmanager
@@ -111,9 +93,9 @@ def test_a_run_killed_at_any_commit_is_completed_by_the_next(
     archive: Path, tmp_path: Path, checker: Checker
 ) -> None:
     base = Job(archive, tmp_path / "base")
-    before = marts(run_job(base, checker).job.lake)
+    before = read_all(run_job(base, checker).job.lake)
     add_second_day(archive)
-    after = marts(run_job(Job(archive, tmp_path / "clean"), checker).job.lake)
+    after = read_all(run_job(Job(archive, tmp_path / "clean"), checker).job.lake)
     assert before != after
     for number in range(1, 100):
         job = Job(archive, tmp_path / f"lake-{number}")
@@ -122,11 +104,11 @@ def test_a_run_killed_at_any_commit_is_completed_by_the_next(
         with killed_at_commit(number), suppress(KilledError):
             run_job(job, checker)
             was_killed = False
-        assert marts(job.lake) in (before, after)
+        assert read_all(job.lake) in (before, after)
         if was_killed:
             run_job(job, checker)
-        assert marts(job.lake) == after
-        assert verify(job.lake) == []
+        assert read_all(job.lake) == after
+        assert verify_lake(job.lake) == []
         if not was_killed:
             assert number > 5, "few transactions were seen"
             return
@@ -142,7 +124,7 @@ def test_a_run_killed_at_any_instant_leaves_no_garbage_for_long(
     run_job(Job(archive, clean), checker)
     run_job(Job(archive, lake), checker)
     add_second_day(archive)
-    after = marts(run_job(Job(archive, clean), checker).job.lake)
+    after = read_all(run_job(Job(archive, clean), checker).job.lake)
     sessions: list[int] = []
     for seconds in (0.4, 0.8, 1.2, 1.6, 2.0, 3.0):
         process = subprocess.Popen(
@@ -157,11 +139,11 @@ def test_a_run_killed_at_any_instant_leaves_no_garbage_for_long(
         except subprocess.TimeoutExpired:
             process.kill()
         process.wait()
-        assert marts(lake)
+        assert read_all(lake)
     assert_ended(sessions)
     run_job(Job(archive, lake), checker)
-    assert marts(lake) == after
-    assert verify(lake) == []
+    assert read_all(lake) == after
+    assert verify_lake(lake) == []
 
 
 def assert_ended(sessions: list[int]) -> None:
@@ -192,7 +174,18 @@ def test_what_was_replaced_stays_for_readers_for_a_while(
     assert all(path.exists() for path in old)
     run_job(Job(archive, job.lake, reader_grace=timedelta(0)), checker)
     assert not any(path.exists() for path in old)
-    assert verify(job.lake) == []
+    assert verify_lake(job.lake) == []
+
+
+def test_of_a_file_that_is_kept_out_nothing_is_left_in_the_lake(
+    archive: Path, tmp_path: Path, checker: Checker
+) -> None:
+    (archive / "gw1" / "maillog-20261124").write_text(
+        "Nov 24 12:00:00 gw1 postfix/qmgr[1]: A00001: removed\n" + "this is no line of a log\n" * 2
+    )
+    run = run_job(Job(archive, tmp_path / "lake"), checker)
+    assert run.sources["gw1/maillog-20261124"].status == "quarantined"
+    assert verify_lake(run.job.lake) == []
 
 
 def test_two_runs_do_not_meet(archive: Path, tmp_path: Path, checker: Checker) -> None:
@@ -209,16 +202,16 @@ def test_two_runs_do_not_meet(archive: Path, tmp_path: Path, checker: Checker) -
 
 def test_an_archive_that_is_not_mounted_is_told(archive: Path, tmp_path: Path, checker: Checker) -> None:
     job = Job(archive, tmp_path / "lake")
-    published = marts(run_job(job, checker).job.lake)
+    published = read_all(run_job(job, checker).job.lake)
     archive.rename(tmp_path / "elsewhere")
     archive.mkdir()
     with pytest.raises(MaillagError, match="See if it is mounted"):
         run_job(job, checker)
-    assert marts(job.lake) == published
+    assert read_all(job.lake) == published
     archive.rmdir()
     (tmp_path / "elsewhere").rename(archive)
     run_job(job, checker)
-    assert marts(job.lake) == published
+    assert read_all(job.lake) == published
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount a small file system")
@@ -243,8 +236,8 @@ def test_a_full_disk_is_told_and_loses_nothing(archive: Path, tmp_path: Path, ch
             run_job(job, checker)
         subprocess.run(["mount", "-o", "remount,size=100m", small], check=True)
         run_job(job, checker)
-        assert marts(job.lake) == marts(clean.lake)
-        assert verify(job.lake) == []
+        assert read_all(job.lake) == read_all(clean.lake)
+        assert verify_lake(job.lake) == []
     finally:
         # Who failed may still have files open.
         subprocess.run(["umount", "--lazy", small], check=True)

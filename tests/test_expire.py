@@ -14,9 +14,9 @@ import pytest
 
 from flows import answer
 from flows.cli import app
-from tests.conftest import SAMPLE, run_job
+from tests.conftest import SAMPLE, copy_of_lake, published_rows, run_job
 from tests.test_cli import MAILLAG
-from tests.test_compact import interrupt, lines_of, rows_of, verify, write_file
+from tests.test_compact import interrupt, lines_of, write_file
 from transforms import pipeline
 from transforms.analyze import Thresholds
 from transforms.contracts import Checker, load_contracts
@@ -27,6 +27,7 @@ from transforms.ledger import LakeFile
 from transforms.models import load_models
 from transforms.pipeline import Expired, Job
 from transforms.problems import MaillagError
+from transforms.verify import verify_lake
 
 DAY = date(2026, 11, 1)
 TODAY = date(2026, 12, 1)
@@ -58,10 +59,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, checker: Checker) -> Path:
 @pytest.fixture
 def job(made: Path, tmp_path: Path, checker: Checker) -> Job:
     """A copy of that lake and archive."""
-    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
-    job = Job(tmp_path / "archive", tmp_path / "lake")
-    run_job(job, checker)
-    return job
+    return copy_of_lake(made, tmp_path, checker)
 
 
 def expire(job: Job, before: date = DAY) -> Expired:
@@ -110,7 +108,7 @@ def test_events_go_and_marts_stay(job: Job, checker: Checker) -> None:
     assert (frozen.host, frozen.expired_before, frozen.frozen_before) == ("imss13", DAY, date(2026, 11, 8))
     assert first_event(job.lake, "imss13") > datetime(2026, 11, 24, tzinfo=UTC)
     assert marts_of(job.lake) == before
-    assert verify(job) == []
+    assert verify_lake(job.lake) == []
     run = run_job(job, checker)
     assert run.ingested.new_sources == []
     assert not run.analyzed.is_rebuilt
@@ -142,7 +140,7 @@ def test_frozen_rows_survive_new_marts_and_events_do_not_come_back(job: Job, che
     (note,) = (note for note in run.ingested.notes if note.where == "imss13")
     assert note.what.endswith("events of days before 2026-11-01, which were expired, were left out")
     assert first_event(job.lake, "imss13") > datetime(2026, 11, 24, tzinfo=UTC)
-    assert verify(job) == []
+    assert verify_lake(job.lake) == []
     after = marts_of(job.lake)
     for table in ("marts.held_messages", "marts.message_trace", "marts.missing_flushes"):
         assert after[table] == before[table]
@@ -184,13 +182,13 @@ def test_a_day_that_is_too_young_or_a_lake_that_is_not_up_to_date_is_refused(job
 def test_where_later_rows_rest_on_old_events_nothing_expires(
     job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = rows_of(job.lake)
+    before = published_rows(job.lake)
     # Without frozen rows the restarts of October would be lost.
     monkeypatch.setattr("transforms.pipeline.MARGIN", timedelta(days=-30))
     with pytest.raises(MaillagError, match=r"rows of marts\.restarts.* would change\), so that nothing was"):
         expire(job)
-    assert rows_of(job.lake) == before
-    assert verify(job) == []
+    assert published_rows(job.lake) == before
+    assert verify_lake(job.lake) == []
     with closing(job.open_ledger()) as ledger:
         assert ledger.frozen_days() == {}
 

@@ -13,7 +13,7 @@ import polars as pl
 from transforms.advice import load_advice
 from transforms.catalog import create_tables, create_views, host_of_file, show_files
 from transforms.contracts import Contract
-from transforms.frozen import TIMES, with_frozen_rows
+from transforms.frozen import TIMES, frozen_hosts, with_frozen_rows
 from transforms.models import Model, last_uses, needed_models, run_model, run_models
 
 # All that the models of one host need of the others.
@@ -133,8 +133,8 @@ def build_marts(
         )
     in_lake = [contract for contract in inputs if contract.table not in given]
     batches = host_batches(lake, files, given["fleet.host_history"]["host"].unique())
-    if hosts := [{"host": days.host, "frozen_before": days.frozen_before} for days in frozen]:
-        given["frozen.hosts"] = pl.DataFrame(hosts)
+    if frozen := list(frozen):
+        given["frozen.hosts"] = frozen_hosts(frozen)
     marts = [thresholds_file]
     for number, batch in enumerate(batches):
         with _database(lake / f"spill.{run_id}.{number}", memory_limit=MEMORY_LIMIT) as connection:
@@ -143,7 +143,7 @@ def build_marts(
             for model, unused in last_uses(of_hosts):
                 if model.name.startswith("marts."):
                     sql = model.source
-                    if model.name in TIMES and "frozen.hosts" in given and model.name in files:
+                    if model.name in TIMES and frozen and model.name in files:
                         show_files(
                             connection, lake, model.name.replace("marts.", "frozen."), files[model.name]
                         )

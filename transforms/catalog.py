@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
@@ -18,6 +18,7 @@ CATALOG_NAME = "maillag.duckdb"
 # The version of the file format: DuckDB 1.5 clients read it as well.
 STORAGE_VERSION = "v1.5.0"
 HOST_PREFIX = "host="
+PERIOD_FOLDER = re.compile(r"(?:date|month)=(?P<period>[0-9]{4}-[0-9]{2}(?:-[0-9]{2})?)")
 
 # DuckDB 1.5 knows IANA zones, but not the GMT+09:00 that a manager log writes.
 MACROS = """
@@ -121,6 +122,12 @@ def host_of_file(path: str) -> str | None:
     """Return the host whose events a file of the lake has, None for a table that is not kept by host."""
     _, _, folder, *_ = path.split("/")
     return unquote(folder.removeprefix(HOST_PREFIX)) if folder.startswith(HOST_PREFIX) else None
+
+
+def period_of_file(path: str | PurePath) -> str | None:
+    """Return the UTC day or month, as in ISO 8601, whose events a file of the lake has; None for others."""
+    folder = PERIOD_FOLDER.fullmatch(PurePath(path).parent.name)
+    return folder and folder["period"]
 
 
 def published_files(connection: duckdb.DuckDBPyConnection, table: str) -> list[Path]:

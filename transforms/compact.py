@@ -1,6 +1,5 @@
 """The lake's many small files of events to few: those of a host and table, month by month, in one."""
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import date
@@ -10,13 +9,14 @@ from pathlib import Path, PurePosixPath
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from transforms.catalog import period_of_file
 from transforms.lake import ROW_GROUP_ROWS, open_events
 from transforms.ledger import LakeFile
 from transforms.tables import ARROW_SCHEMAS
 
 # Of a file, before compression: what is larger takes no less time to read, and longer to write anew.
 PART_BYTES = 128 * 2**20
-DAY_FOLDER = re.compile(r"date=(?P<month>[0-9]{4}-[0-9]{2})-[0-9]{2}")
+MONTH_LENGTH = len("2026-11")
 
 
 def compacted(
@@ -39,9 +39,9 @@ def compacted(
 
 def _folder(file: LakeFile, this_month: str) -> str:
     folder = PurePosixPath(file.path).parent
-    day = DAY_FOLDER.fullmatch(folder.name)
-    if day and day["month"] < this_month:
-        folder = folder.with_name(f"month={day['month']}")
+    month = (period_of_file(file.path) or this_month)[:MONTH_LENGTH]
+    if month < this_month:
+        folder = folder.with_name(f"month={month}")
     return folder.as_posix()
 
 

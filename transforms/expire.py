@@ -1,24 +1,20 @@
 """Files of events to those that are left of them once their old days have expired."""
 
-import re
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import duckdb
-import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from transforms.analyze import write_query
-from transforms.catalog import create_tables, show_files
+from transforms.catalog import create_tables, period_of_file, show_files
 from transforms.contracts import Contract
-from transforms.frozen import TIMES
-from transforms.lake import open_events
+from transforms.frozen import TIMES, frozen_hosts
+from transforms.lake import write_anew
 from transforms.ledger import FrozenDays, LakeFile
-from transforms.tables import ARROW_SCHEMAS
 
 # Mail stays in a queue for five days, and a poll of the manager tells of others a day away: what happened
 # this long after the expired days may rest on them, and is frozen too.
@@ -27,30 +23,22 @@ MARGIN = timedelta(days=7)
 YOUNGEST = 2 * MARGIN
 # What a host is, and where its log has gaps, is needed for good.
 KEPT = frozenset({"events.inventory", "ops.line_counts"})
-PERIOD_FOLDER = re.compile(r"date=(?P<day>[0-9-]{10})|month=(?P<month>[0-9-]{7})")
 
 
 def events_since(lake: Path, file: LakeFile, before: date | None, run_id: str) -> LakeFile | None:
     """Return a file without events of expired days: itself, one that is written anew, or none."""
-    period = PERIOD_FOLDER.fullmatch(PurePosixPath(file.path).parent.name)
+    period = period_of_file(file.path)
     if before is None or period is None or file.table_name in KEPT:
         return file
-    first = date.fromisoformat(period["day"] or f"{period['month']}-01")
-    if first >= before:
+    # A day by itself, a month by its first one.
+    if date.fromisoformat(f"{period}-01"[: len("2026-11-24")]) >= before:
         return file
-    if period["day"] or (first.year, first.month) != (before.year, before.month):
+    if period != f"{before:%Y-%m}":
         return None
     rows = pq.read_table(lake / file.path, partitioning=None)
     start = pa.scalar(datetime.combine(before, time(), UTC), pa.timestamp("us", "UTC"))
     rows = rows.filter(pc.greater_equal(rows["logged_at"], start))
-    if not rows.num_rows:
-        return None
-    path = PurePosixPath(file.path).with_name(f"{run_id}.of.{PurePosixPath(file.path).name}").as_posix()
-    schema = ARROW_SCHEMAS[file.table_name.removeprefix("events.")]
-    with open_events(lake / path, schema) as writer:
-        writer.write_table(rows.cast(schema))
-    source_ids = tuple(sorted(map(str, set(rows["source_id"].to_pylist()))))
-    return replace(file, path=path, source_ids=source_ids, row_count=rows.num_rows, run_id=run_id)
+    return write_anew(lake, file, rows, run_id) if rows.num_rows else None
 
 
 def changed_rows(
@@ -98,10 +86,9 @@ def with_lifetimes_in_order(
     The models count them from 0, as far as the events go back, so that frozen ones are below 0.
     """
     marts = list(marts)
-    hosts = pl.DataFrame([{"host": days.host, "frozen_before": days.frozen_before} for days in frozen])
     with duckdb.connect(":memory:") as connection:
         connection.execute("set timezone = 'UTC'")
-        create_tables(connection, {"frozen.hosts": hosts})
+        create_tables(connection, {"frozen.hosts": frozen_hosts(frozen)})
         for table in _KEYS:
             name = table.removeprefix("marts.")
             show_files(connection, lake, f"before.{name}", before[table])

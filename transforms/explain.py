@@ -16,7 +16,7 @@ from typing import Any
 import duckdb
 
 from transforms import evidence
-from transforms.catalog import attach_published, create_views, host_folder, published_files
+from transforms.catalog import attach_published, create_views, host_folder, period_of_file, published_files
 from transforms.contracts import load_contracts
 from transforms.models import load_models, needed_models, run_models
 from transforms.problems import MaillagError
@@ -28,7 +28,6 @@ MARGIN = timedelta(days=1)
 # The number is that of a second restart, or third, within one second.
 RESTART_ID = re.compile(r"(?P<host>.+)-(?P<instant>[0-9]{8}T[0-9]{6}Z)(?P<number>-[0-9]+)?")
 EVENTS = tuple(f"events.{name}" for name in EVENT_TABLES)
-PERIOD_FOLDER = re.compile(r"date=([0-9]{4}-[0-9]{2}-[0-9]{2})|month=([0-9]{4}-[0-9]{2})")
 # Restarts, or hosts, that are named where none was found.
 NAMED = 5
 
@@ -211,10 +210,9 @@ def _folder(file: Path, prefix: str) -> str | None:
 def _is_of(file: Path, host: str, days: tuple[date, date] | None) -> bool:
     if _folder(file, "host=") != host_folder(host):
         return False
-    match = PERIOD_FOLDER.fullmatch(file.parent.name)
-    if days is None or match is None:
+    period = period_of_file(file)
+    if days is None or period is None:
         return True
-    period = match[1] or match[2]
     first, last = (day.isoformat()[: len(period)] for day in days)
     return first <= period <= last
 

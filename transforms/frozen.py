@@ -1,5 +1,13 @@
 """Marts of days whose events have expired: their rows are carried from the marts before to the new ones."""
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+if TYPE_CHECKING:
+    from transforms.ledger import FrozenDays
+
 # The instant of each row of a mart, in UTC, by which it is frozen; the others are made of these.
 TIMES = {
     "marts.coverage": "gap_until",
@@ -10,6 +18,15 @@ TIMES = {
     "marts.missing_flushes": "down_at",
     "marts.restarts": "down_at",
 }
+
+
+def frozen_hosts(frozen: "Iterable[FrozenDays]") -> pl.DataFrame:
+    """Return frozen.hosts: until when the marts of each host are frozen."""
+    return pl.DataFrame(
+        [(days.host, days.frozen_before) for days in frozen],
+        schema={"host": pl.String(), "frozen_before": pl.Date()},
+        orient="row",
+    )
 
 
 def with_frozen_rows(mart: str, sql: str) -> str:

@@ -10,12 +10,11 @@ import polars as pl
 from transforms.archive import Discovery, discover
 from transforms.fleet import Fleet, inventory_problems, read_fleet
 from transforms.host_settings import PRODUCTS, HostSettings
-from transforms.ingest import read_sources
+from transforms.ingest import read_inventory, read_sources
 from transforms.inventory_settings import InventorySettings, inventory_spans
 from transforms.ledger import Ledger
 from transforms.plan import choose_zones, plan_reads
 from transforms.problems import MaillagError, Problem
-from transforms.tables import EVENT_TABLES
 from transforms.trend import LogRules
 from transforms.zone import Zone
 
@@ -82,10 +81,6 @@ def _read_inventory(
     with TemporaryDirectory(prefix="maillag-") as folder:
         reads = read_sources(plan, Path(folder), ledger, run_id="init")
         files = [file.path for file in reads.files if file.table_name == "events.inventory"]
-        tables = [pl.read_parquet(Path(folder, file)) for file in files]
+        rows = read_inventory(Path(folder), files, [new.record for new in reads.new_sources])
     ledger.close()
-    paths = {new.record.source_id: new.record.path for new in reads.new_sources}
-    rows = pl.concat([EVENT_TABLES["inventory"].to_frame(), *tables]).with_columns(
-        path=pl.col("source_id").replace_strict(paths, default=None, return_dtype=pl.String)
-    )
     return rows, [*reads.problems, *(problem for new in reads.new_sources for problem in new.problems)]

@@ -33,12 +33,12 @@ from transforms.events import (
 )
 from transforms.headers import read_headers
 from transforms.kernels import is_compiled
-from transforms.lake import EventWriter, without_sources
+from transforms.lake import EventWriter, discard, without_sources
 from transforms.ledger import LakeFile, Ledger, SeenFile, SourceRecord
 from transforms.lines import DamagedFileError, open_members, read_blocks
 from transforms.plan import HEAD_BYTES, Plan, seen_file
 from transforms.problems import Problem
-from transforms.tables import NOISE, UNPARSED
+from transforms.tables import EVENT_TABLES, NOISE, UNPARSED
 
 if TYPE_CHECKING:
     from transforms.fast_lane import FastLane, LeftOver, LineCount, Scanned
@@ -279,8 +279,7 @@ class _Batch:
         """Leave a source out again, of which nobody has seen anything yet."""
         before = self.files
         self.files = list(without_sources(self.lake, before, {source_id}, self.run_id))
-        for file in set(before) - set(self.files):
-            (self.lake / file.path).unlink()
+        discard(self.lake, before, self.files)
 
     def take_scans(self, *, leave: int = 0) -> None:
         """Take what was scanned, in file order, until only so many scans are under way."""
@@ -459,6 +458,16 @@ class _Reader:
         else:
             self._batches[key] = batch
         return batch
+
+
+def read_inventory(lake: Path, files: Iterable[str], records: Iterable[SourceRecord]) -> pl.DataFrame:
+    """Return the rows of files of events.inventory, with the path of the source file that each is from."""
+    schema = EVENT_TABLES["inventory"]
+    rows = pl.concat([schema.to_frame(), *(pl.read_parquet(lake / file) for file in files)])
+    paths = {record.source_id: record.path for record in records}
+    return rows.with_columns(
+        path=pl.col("source_id").replace_strict(paths, default=None, return_dtype=pl.String)
+    )
 
 
 def _load_fast_lane(plan: Plan) -> "FastLane | None":

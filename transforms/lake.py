@@ -156,13 +156,28 @@ def without_sources(
         elif others:
             rows = pq.read_table(lake / file.path, partitioning=None)
             rows = rows.filter(pc.is_in(rows.column("source_id"), pa.array(others)))
-            path = Path(file.path).with_name(_name_anew(Path(file.path).name, run_id))
-            schema = ARROW_SCHEMAS.get(file.table_name.removeprefix("events."))
-            with open_events(lake / path, schema or rows.schema) as writer:
-                writer.write_table(rows.cast(schema) if schema else rows)
-            yield replace(
-                file, path=path.as_posix(), source_ids=others, row_count=rows.num_rows, run_id=run_id
-            )
+            yield write_anew(lake, file, rows, run_id)
+
+
+def write_anew(lake: Path, file: LakeFile, rows: pa.Table, run_id: str) -> LakeFile:
+    """Write the rows that are left of a file, at least one, under another name; the file stays as it is."""
+    path = Path(file.path).with_name(_name_anew(Path(file.path).name, run_id))
+    schema = ARROW_SCHEMAS.get(file.table_name.removeprefix("events."))
+    with open_events(lake / path, schema or rows.schema) as writer:
+        writer.write_table(rows.cast(schema) if schema else rows)
+    return replace(
+        file,
+        path=path.as_posix(),
+        source_ids=tuple(sorted(pc.unique(rows.column("source_id")).to_pylist())),
+        row_count=rows.num_rows,
+        run_id=run_id,
+    )
+
+
+def discard(lake: Path, files: Iterable[LakeFile], kept: Iterable[LakeFile] = ()) -> None:
+    """Remove files of which nobody has seen anything yet, but for those that are kept."""
+    for file in set(files) - set(kept):
+        (lake / file.path).unlink()
 
 
 def _name_anew(name: str, run_id: str) -> str:

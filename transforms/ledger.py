@@ -338,12 +338,8 @@ class Ledger:
 
     def replace_tables(self, files: Iterable[LakeFile]) -> None:
         """Make these the current files of their tables, which are written whole."""
-        files = list(files)
-        names = {file.table_name for file in files}
         with self.engine.begin() as connection:
-            before = sa.select(LAKE_FILES.c.path).where(LAKE_FILES.c.table_name.in_(names))
-            _drop_files(connection, connection.execute(before).scalars().all())
-            _insert_files(connection, files)
+            _replace_tables(connection, files)
 
     def dropped_files(self) -> dict[str, datetime]:
         """Return the files that are there for readers of an older catalog only, with since when."""
@@ -371,15 +367,13 @@ class Ledger:
         marts: Iterable[LakeFile],
     ) -> None:
         """Record expired days, with the files of events that are left and the marts made with them."""
-        frozen, marts = list(frozen), list(marts)
-        names = {mart.table_name for mart in marts}
+        frozen = list(frozen)
         with self.engine.begin() as connection:
             _delete(connection, FROZEN_DAYS.c.host, [days.host for days in frozen])
             _insert(connection, FROZEN_DAYS, map(asdict, frozen))
-            before = sa.select(LAKE_FILES.c.path).where(LAKE_FILES.c.table_name.in_(names))
-            marts_before = connection.execute(before).scalars().all()
-            _drop_files(connection, [*(file.path for file in replaced), *marts_before])
-            _insert_files(connection, [*files, *marts])
+            _drop_files(connection, [file.path for file in replaced])
+            _insert_files(connection, files)
+            _replace_tables(connection, marts)
 
     def replace_findings(self, stage: str, rows: Iterable[QuarantineRow]) -> None:
         """Make these the open findings of a stage; what was mended disappears."""
@@ -405,6 +399,22 @@ class Ledger:
         }
         columns = METADATA.tables[name].columns
         return pl.Schema({column.name: types[type(column.type)] for column in columns})
+
+
+def paths_by_table(files: Iterable[LakeFile]) -> dict[str, list[str]]:
+    """Return the paths of files by the names of their tables."""
+    paths: dict[str, list[str]] = {}
+    for file in files:
+        paths.setdefault(file.table_name, []).append(file.path)
+    return paths
+
+
+def _replace_tables(connection: sa.Connection, files: Iterable[LakeFile]) -> None:
+    files = list(files)
+    names = {file.table_name for file in files}
+    before = sa.select(LAKE_FILES.c.path).where(LAKE_FILES.c.table_name.in_(names))
+    _drop_files(connection, connection.execute(before).scalars().all())
+    _insert_files(connection, files)
 
 
 def _drop_files(connection: sa.Connection, paths: Iterable[str]) -> None:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
@@ -30,13 +30,20 @@ from transforms.fleet import (
     read_fleet,
     with_found_hosts,
 )
-from transforms.ingest import NewSource, Reads, read_sources
-from transforms.lake import hold_lake, remove_unlisted, without_sources, write_parquet
-from transforms.ledger import FrozenDays, LakeFile, Ledger, QuarantineRow, SourceRecord, open_ledger
+from transforms.ingest import NewSource, Reads, read_inventory, read_sources
+from transforms.lake import discard, hold_lake, remove_unlisted, without_sources, write_parquet
+from transforms.ledger import (
+    FrozenDays,
+    LakeFile,
+    Ledger,
+    QuarantineRow,
+    SourceRecord,
+    open_ledger,
+    paths_by_table,
+)
 from transforms.models import Model, load_models
 from transforms.plan import choose_zones, plan_reads
 from transforms.problems import MaillagError, Problem
-from transforms.tables import EVENT_TABLES
 from transforms.trend import LogRules
 from transforms.zone import Zone
 
@@ -222,7 +229,8 @@ def ingest(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: Pr
     replaced = ledger.files_of(record.source_id for record in records)
     new_ids = {record.source_id for record in records}
     quarantined_ids = {record.source_id for record in records if record.status == "quarantined"}
-    sound_files = without_sources(job.lake, reads.files, quarantined_ids, run_id)
+    sound_files = list(without_sources(job.lake, reads.files, quarantined_ids, run_id))
+    discard(job.lake, reads.files, sound_files)
     new_files, of_expired_days = _without_expired(job, ledger, sound_files, run_id)
     ledger.record_sources(
         records,
@@ -235,7 +243,9 @@ def ingest(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: Pr
         ],
     )
     fleet, zones = _with_hosts_in_lines(fleet, zones, ledger)
-    inventory = _inventory(job.lake, ledger)
+    inventory = read_inventory(
+        job.lake, ledger.lake_files().get("events.inventory", []), ledger.source_records().values()
+    )
     problems = [
         *fleet.problems,
         *discovery.problems,
@@ -295,8 +305,7 @@ def analyze(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: P
             ledger.replace_tables(marts)
             ledger.update_run(run_id, marts_fingerprint=fingerprint)
         else:
-            for mart in marts:
-                (job.lake / mart.path).unlink()
+            discard(job.lake, marts)
     return Analyzed(is_rebuilt, _publish(job, ledger, run_id, contracts))
 
 
@@ -358,9 +367,7 @@ def expire(job: Job, ledger: Ledger, run_id: str, *, before: date, today: date) 
         thresholds=job.thresholds,
         run_id=run_id,
     )
-    made: dict[str, list[str]] = {}
-    for mart in marts:
-        made.setdefault(mart.table_name, []).append(mart.path)
+    made = paths_by_table(marts)
     if changed := changed_rows(job.lake, [contracts[table] for table in made], files, made):
         told = ", ".join(f"{count} rows of {table}" for table, count in changed.items())
         raise MaillagError(
@@ -368,8 +375,7 @@ def expire(job: Job, ledger: Ledger, run_id: str, *, before: date, today: date) 
             "expired. Give an earlier day, or the hosts' retry settings in the fleet file."
         )
     renumbered = with_lifetimes_in_order(job.lake, marts, files, frozen, run_id)
-    for mart in set(marts) - set(renumbered):
-        (job.lake / mart.path).unlink()
+    discard(job.lake, marts, renumbered)
     ledger.freeze(frozen, replaced=replaced, files=new_files, marts=renumbered)
     after = _fingerprint(job, ledger.lake_files(), models, contracts)
     ledger.update_run(run_id, marts_fingerprint=after)
@@ -377,7 +383,7 @@ def expire(job: Job, ledger: Ledger, run_id: str, *, before: date, today: date) 
 
 
 def _without_expired(
-    job: Job, ledger: Ledger, files: Iterable[LakeFile], run_id: str
+    job: Job, ledger: Ledger, files: Collection[LakeFile], run_id: str
 ) -> tuple[list[LakeFile], list[Problem]]:
     """Return new files without the days that were expired on their host, and notes of what was left out."""
     frozen = ledger.frozen_days()
@@ -392,7 +398,7 @@ def _without_expired(
             kept.append(rest)
         if rest is not file:
             left_out[host] += file.row_count - (rest.row_count if rest else 0)
-            (job.lake / file.path).unlink()
+    discard(job.lake, files, kept)
     notes = [
         Problem(
             host,
@@ -456,17 +462,6 @@ def _with_hosts_in_lines(
     return with_found_hosts(fleet, found), {**zones, **found_zones}
 
 
-def _inventory(lake: Path, ledger: Ledger) -> pl.DataFrame:
-    """Return all rows of events.inventory, with the path of the file that each is from."""
-    files = ledger.lake_files().get("events.inventory", [])
-    schema = EVENT_TABLES["inventory"]
-    rows = pl.concat([schema.to_frame(), *(pl.read_parquet(lake / file) for file in files)])
-    paths = {record.source_id: record.path for record in ledger.source_records().values()}
-    return rows.with_columns(
-        path=pl.col("source_id").replace_strict(paths, default=None, return_dtype=pl.String)
-    )
-
-
 def _write_tables(lake: Path, ledger: Ledger, frames: dict[str, pl.DataFrame], run_id: str) -> None:
     files = []
     for table, frame in frames.items():
@@ -479,9 +474,7 @@ def _write_tables(lake: Path, ledger: Ledger, frames: dict[str, pl.DataFrame], r
 def _check_events(lake: Path, reads: Reads, run_id: str, checker: Checker) -> list[Finding]:
     """Check only what is new, before anybody sees it."""
     contracts = load_contracts()
-    files: dict[str, list[str]] = {}
-    for file in reads.files:
-        files.setdefault(file.table_name, []).append(file.path)
+    files = paths_by_table(reads.files)
     records = pl.DataFrame(
         [asdict(new.record) for new in reads.new_sources], schema_overrides=Ledger.schema("source_files")
     )
@@ -496,9 +489,7 @@ def _check_events(lake: Path, reads: Reads, run_id: str, checker: Checker) -> li
 def _check_marts(
     lake: Path, marts: list[LakeFile], contracts: dict[str, Contract], run_id: str, checker: Checker
 ) -> list[Finding]:
-    files: dict[str, list[str]] = {}
-    for mart in marts:
-        files.setdefault(mart.table_name, []).append(mart.path)
+    files = paths_by_table(marts)
     checked = [contracts[table] for table in files]
     with _check_database(lake, f"{run_id}.marts") as (database, connection):
         create_views(connection, lake, contracts=checked, files=files)

@@ -103,7 +103,7 @@ _JOINS = """
 """
 # A number in the order of the arrivals, and of those in the same instant in that of their first lines, for a
 # million files of 17 thousand million lines each.
-_ENTRY_NUMBER = """
+_WITH_ENTRY_NUMBER = """
     (cast(made.came_at as hugeint) << 72)
     + (cast(made.first_source_number as hugeint) << 52)
     + (made.first_line_number << 18)
@@ -111,7 +111,6 @@ _ENTRY_NUMBER = """
         as entry_number,
     made.* exclude (came_at, first_source_number, first_line_number)
 """
-_MADE = {"entry_facts": _ENTRY_NUMBER, "entry_attempts": _ENTRY_NUMBER}
 _NUMBER_COLUMNS = ("came_at", "first_source_number", "first_line_number", "queue_number")
 _CONDITIONS = {
     "clients": "lines.queue_id is not null",
@@ -220,7 +219,7 @@ def make_queue_entries(connection: duckdb.DuckDBPyConnection) -> None:
                 select
                     queues.host,
                     queues.instance,
-                    {_MADE.get(name, "made.*")}
+                    {_WITH_ENTRY_NUMBER if "came_at" in rows.columns else "made.*"}
                 from made
                 inner join (
                     select distinct
@@ -281,18 +280,15 @@ def _lifetimes(ids: Numbers, places: Numbers, roles: Numbers) -> tuple[Numbers, 
     last_sign_of_life = extreme(np.maximum, -1, roles == SIGN_OF_LIFE)
     # Few ids are used again: their lines alone are put in order.
     line = np.flatnonzero(((last_arrival > first) | (last_sign_of_life > first_end))[ids])
-    role, is_new_id = pl.col("role"), pl.col("id") != pl.col("id").shift()
+    role = pl.col("role")
+    role_before = pl.when(role != NOTHING).then(role).forward_fill().shift().over("id")
+    begins = (pl.col("id") == pl.col("id").shift()).fill_null(False) & (
+        (role == ARRIVAL) | ((role == SIGN_OF_LIFE) & (role_before == END).fill_null(False))
+    )
     in_order = (
         pl.DataFrame({"line": line, "id": ids[line], "place": places[line], "role": roles[line]})
         .sort("id", "place")
-        .with_columns(
-            role_before=pl.when(role != NOTHING).then(role).forward_fill().shift().over("id"),
-            is_first_of_id=is_new_id.fill_null(True),
-        )
-        .with_columns(
-            begins=~pl.col("is_first_of_id")
-            & ((role == ARRIVAL) | ((role == SIGN_OF_LIFE) & (pl.col("role_before") == END).fill_null(False)))
-        )
+        .with_columns(begins=begins)
         .select(
             "line",
             begun=pl.col("begins").cum_sum().cast(pl.Int32),
@@ -324,8 +320,9 @@ def _facts(of_kind: Mapping[str, _Lines], every: _Lines, lifetimes: Numbers) -> 
     removed_at = removals.greatest(removals.numbers("logged_at"), removals.numbers("role") == END)
     is_sent, is_taken = attempts.flags("is_sent"), attempts.flags("is_taken")
     is_scan_hop = attempts.flags("is_scan_hop")
+    is_taken_at_scan = is_scan_hop & is_taken
     relay = np.full(every.entry_count, -1, np.int32)
-    for candidates in (is_scan_hop & is_sent, is_scan_hop & is_taken, is_taken):
+    for candidates in (is_scan_hop & is_sent, is_taken_at_scan, is_taken):
         relay = np.where(relay < 0, attempts.first(candidates), relay)
 
     first_line = every.first()
@@ -381,7 +378,7 @@ def _facts(of_kind: Mapping[str, _Lines], every: _Lines, lifetimes: Numbers) -> 
         "told_arrival_at": told_arrival_at,
         "first_logged_at": first_logged_at,
         "last_attempted_at": attempts.greatest(attempts.numbers("logged_at")),
-        "scan_began_from": attempts.least(attempts.numbers("began_from"), is_scan_hop & is_taken),
+        "scan_began_from": attempts.least(attempts.numbers("began_from"), is_taken_at_scan),
         "removed_at": removed_at,
     }
     facts = pl.DataFrame(

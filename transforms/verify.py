@@ -1,6 +1,7 @@
 """The lake against its ledger: whether every file that is listed is there and whole, and nothing else is."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import duckdb
@@ -8,15 +9,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from transforms.catalog import CATALOG_NAME, attach_published, published_files
-from transforms.ledger import Ledger
+from transforms.lake import hold_lake
+from transforms.ledger import Ledger, open_ledger
 from transforms.problems import Problem
 
 LAKE_FOLDERS = ("config", "events", "fleet", "marts", "ops")
 RUN_AGAIN = "Restore the lake and its ledger from one backup, or remove both and run again."
 
 
-def verify_lake(lake: Path, ledger: Ledger) -> Iterator[Problem]:
-    """Yield what is wrong with a lake that no run writes to; of its files only the ends are read."""
+def verify_lake(lake: Path, ledger_url: str | None = None) -> list[Problem]:
+    """Return what is wrong with a lake; of its files only the ends are read.
+
+    Raises MaillagError if a run holds it, or if its ledger cannot be opened.
+    """
+    with closing(open_ledger(lake, ledger_url)) as ledger, hold_lake(lake):
+        return list(_problems(lake, ledger))
+
+
+def _problems(lake: Path, ledger: Ledger) -> Iterator[Problem]:
     listed = {file.path: file for file in ledger.files()}
     for path, file in listed.items():
         try:
