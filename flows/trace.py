@@ -74,10 +74,10 @@ chosen as (
 
 recipients as (
     select
-        chosen.host,
+        chosen.trace_id,
         chosen.instance,
         chosen.queue_id,
-        chosen.lifetime,
+        chosen.arrived_at,
         list(distinct attempts.recipient order by attempts.recipient)
         filter (where attempts.recipient is not null) as recipients
     from chosen
@@ -100,16 +100,16 @@ select
 from chosen
 left join recipients
     on
-        chosen.host = recipients.host
+        chosen.trace_id = recipients.trace_id
         and chosen.instance = recipients.instance
         and chosen.queue_id = recipients.queue_id
-        and chosen.lifetime = recipients.lifetime
+        and chosen.arrived_at = recipients.arrived_at
 left join marts.held_messages as held_messages
     on
         chosen.host = held_messages.host
         and chosen.instance = held_messages.instance
         and chosen.queue_id = held_messages.queue_id
-        and chosen.lifetime = held_messages.lifetime
+        and chosen.arrived_at = held_messages.arrived_at
 order by
     min(chosen.arrived_at) over (partition by chosen.trace_id),
     chosen.trace_id,

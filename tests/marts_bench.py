@@ -147,7 +147,7 @@ def build(lake: Path) -> None:
         last[threading.get_ident()] = now
 
     files = lake_files(lake)
-    marts = build_marts(
+    built = build_marts(
         lake,
         models=load_models(),
         contracts=load_contracts().values(),
@@ -160,7 +160,7 @@ def build(lake: Path) -> None:
     attempts = [lake / path for path in files["events.delivery_attempts"]]
     counts = {
         "attempt_count": pl.scan_parquet(attempts).select(pl.len()).collect().item(),
-        "restart_count": sum(mart.row_count for mart in marts if mart.table_name == "marts.restarts"),
+        "restart_count": sum(mart.row_count for mart in built.files if mart.table_name == "marts.restarts"),
     }
     print(json.dumps({**counts, "model_seconds": seconds}))
 

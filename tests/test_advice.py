@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.test_contracts import CONTRACTS, allowed_values
-from tests.test_sql import CASES, MODELS, Case, connect, given_frames
+from tests.test_sql import CASES, Case, connect, given_frames, models_of
 from transforms.advice import load_advice
 from transforms.analyze import Thresholds, config_tables
 from transforms.catalog import create_tables
@@ -67,9 +67,10 @@ def test_every_sentence_and_command_is_said_to_some_host() -> None:
     ]
     case = Case("staging.host_advice", "", "", [], given={"staging.host_evidence": hosts})
     with connect() as connection:
-        create_tables(connection, given_frames(case))
+        models = models_of(case)
+        create_tables(connection, given_frames(case, models))
         create_tables(connection, config_tables(Thresholds()))
-        run_models(connection, [MODELS[case.table]])
+        run_models(connection, models)
         texts = connection.execute(
             "select advice, string_agg(advice_text, ' '), string_agg(advice_text_ja, ' ') "
             "from staging.host_advice group by advice"

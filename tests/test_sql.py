@@ -29,7 +29,8 @@ from transforms.events import LINE_COUNTS
 from transforms.fleet import HISTORY_SCHEMA, Fleet, host_history, latest_hosts, read_fleet
 from transforms.ingest import read_sources
 from transforms.ledger import Ledger
-from transforms.models import load_models, run_models
+from transforms.mart_files import HANDED_ON
+from transforms.models import Model, load_models, run_models
 from transforms.plan import choose_zones, plan_reads
 from transforms.problems import Problem
 from transforms.tables import EVENT_TABLES
@@ -90,6 +91,8 @@ def read_case(path: Path) -> Case:
     return Case(table=path.parent.name, slug=path.stem, **case)
 
 
+# What another model's rule is made of: its cases give what these are made of.
+STEPS = {*HANDED_ON, "staging.scans"}
 CASES = [read_case(path) for path in sorted(FOLDER.glob("*.*/*.yaml"))]
 
 
@@ -121,9 +124,10 @@ def parameters(form: str) -> list[Any]:
 @pytest.mark.parametrize("case", parameters("given"))
 def test_model_makes_these_rows_of_the_given_ones(case: Case) -> None:
     with connect() as connection:
-        create_tables(connection, given_frames(case))
+        models = models_of(case)
+        create_tables(connection, given_frames(case, models))
         create_tables(connection, config_tables(replace(Thresholds(), **(case.thresholds or {}))))
-        run_models(connection, [MODELS[case.table]])
+        run_models(connection, models)
         assert_rows(connection.sql(f"select * from {case.table}").pl(), case)
 
 
@@ -176,9 +180,20 @@ def schemas() -> dict[str, pl.Schema]:
     return inputs | made
 
 
-def given_frames(case: Case) -> dict[str, pl.DataFrame]:
-    """Return all input tables of the case's model, empty where it gives no rows."""
-    inputs = {name for name in MODELS[case.table].inputs if not name.startswith("config.")}
+def models_of(case: Case) -> list[Model]:
+    """Return the case's model, after those of HANDED_ON and their like that it is a step of."""
+    needed = {case.table}
+    for model in reversed(ALL_MODELS):
+        if needed.intersection(model.tables) and (model.name == case.table or model.name in STEPS):
+            needed |= model.inputs & STEPS
+    return [model for model in ALL_MODELS if needed.intersection(model.tables)]
+
+
+def given_frames(case: Case, models: Iterable[Model]) -> dict[str, pl.DataFrame]:
+    """Return all input tables of the case's models, empty where it gives no rows."""
+    made = {table for model in models for table in model.tables}
+    read = {name for model in models for name in model.inputs - made}
+    inputs = {name for name in read if not name.startswith("config.")}
     given = case.given or {}
     assert given.keys() <= inputs, f"{case.table} does not read {given.keys() - inputs}"
     return {

@@ -1,9 +1,12 @@
 """The lake's events to the marts: runs the SQL models, batch of hosts by batch, into new immutable files."""
 
 import shutil
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from datetime import date
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +14,19 @@ import duckdb
 import polars as pl
 
 from transforms.advice import load_advice
-from transforms.catalog import create_tables, create_views, host_of_file, show_files
+from transforms.catalog import create_tables, create_views, host_of_file
 from transforms.contracts import Contract
-from transforms.frozen import TIMES, frozen_hosts, with_frozen_rows
-from transforms.models import Model, last_uses, needed_models, run_model, run_models
+from transforms.mart_files import HANDED_ON, MARTS, OF_ALL_DAYS, MartWriter, replaced_files, show_marts
+from transforms.models import Model, last_uses, needed_models, run_model, run_models, tables_in
+from transforms.news import LATE, News, settle
+from transforms.settled import (
+    NOT_PROVED,
+    Settled,
+    create_settled_hosts,
+    may_hold,
+    show_events,
+    with_kept_rows,
+)
 
 # All that the models of one host need of the others.
 FLEET_TABLES = frozenset({"staging.log_dates"})
@@ -92,10 +104,31 @@ def config_tables(thresholds: Thresholds) -> dict[str, pl.DataFrame]:
 
 @dataclass(frozen=True)
 class Batch:
-    """Some hosts, and their files of the lake by table name."""
+    """Some hosts, their files of the lake by table name, and from when on their marts are made anew."""
 
     hosts: tuple[str, ...]
     files: Mapping[str, list[str]]
+    settled: Mapping[str, Settled]
+
+
+@dataclass(frozen=True)
+class Built:
+    """New files of the marts, which stay unseen until the ledger lists them, and those that they replace.
+
+    `log_dates`: the local days on which any host of the fleet logged.
+    """
+
+    files: "list[LakeFile]"
+    replaced: list[str]
+    log_dates: pl.DataFrame
+
+    def files_after(self, before: Mapping[str, list[str]]) -> dict[str, list[str]]:
+        """Return the lake's files by table name as they will be, of what they were before."""
+        gone = set(self.replaced)
+        after = {table: [path for path in paths if path not in gone] for table, paths in before.items()}
+        for file in self.files:
+            after.setdefault(file.table_name, []).append(file.path)
+        return after
 
 
 def build_marts(
@@ -107,79 +140,171 @@ def build_marts(
     frames: Mapping[str, pl.DataFrame],
     thresholds: Thresholds,
     run_id: str,
-    frozen: "Iterable[FrozenDays]" = (),
+    frozen: "Mapping[str, FrozenDays] | None" = None,
+    news: Iterable[News] | None = None,
+    log_dates: pl.DataFrame | None = None,
     progress: Callable[[Model, float], None] = lambda model, share: None,
-) -> "list[LakeFile]":
-    """Run the models over the lake's files and the ledger's tables; return the new mart files.
+) -> Built:
+    """Run the models over the lake's files and the ledger's tables, for the hosts of which there is news.
 
-    The thresholds that the marts were made with are written beside them. All stay unseen until the ledger
-    lists them. Rows of frozen days are taken over from the marts among `files`. Batches of hosts are worked
-    on one after another, each in a database of its own; `progress` is told every model that was made, with
-    the share of the batches for which it was.
+    Without `news` all hosts are made anew, as a whole; `log_dates` are those of the marts before. The
+    thresholds that the marts were made with are written beside them. Rows of settled and frozen days are
+    taken over from the marts among `files`. Batches of hosts are worked on one after another, each in a
+    database of its own; `progress` is told every model that was made, with the share of the batches for
+    which it was.
     """
+    promised = {contract.table: contract for contract in contracts}
+    frozen = frozen or {}
     of_fleet = needed_models(models, FLEET_TABLES)
-    of_hosts = [model for model in models if model not in of_fleet]
     given = {**frames, **config_tables(thresholds)}
     read = frozenset().union(*(model.inputs for model in models)) - given.keys()
-    inputs = [c for c in contracts if c.table in read and not c.table.startswith("marts.")]
+    inputs = {table: c for table, c in promised.items() if table in read and not table.startswith("marts.")}
     with _database(lake / f"spill.{run_id}") as connection:
-        create_views(connection, lake, contracts=inputs, files=files)
+        create_views(connection, lake, contracts=inputs.values(), files=files)
         create_tables(connection, given)
         run_models(connection, of_fleet)
         of_all = [*FLEET_TABLES, *(table for table in read if table.startswith("fleet."))]
         given |= {table: connection.table(table).pl() for table in of_all}
-        thresholds_file = write_query(
-            connection, lake, "config.thresholds", "from config.thresholds", run_id=run_id
-        )
-    in_lake = [contract for contract in inputs if contract.table not in given]
-    batches = host_batches(lake, files, given["fleet.host_history"]["host"].unique())
-    if frozen := list(frozen):
-        given["frozen.hosts"] = frozen_hosts(frozen)
-    marts = [thresholds_file]
-    for number, batch in enumerate(batches):
+        new = [write_query(connection, lake, "config.thresholds", "from config.thresholds", run_id=run_id)]
+        replaced = list(files.get("config.thresholds", ()))
+        hosts = {
+            *given["fleet.host_history"]["host"],
+            *filter(None, map(host_of_file, chain(*files.values()))),
+        }
+        settled: dict[str, Settled] = {}
+        if news is not None:
+            news = [one for one in news if one.host in hosts]
+            if log_dates is None or not given["staging.log_dates"].sort("date").equals(
+                log_dates.sort("date")
+            ):
+                # Each host has a row for every day.
+                news += [News(host, LATE) for host in sorted(hosts - {one.host for one in news})]
+            hosts = {one.host for one in news}
+            run_models(connection, needed_models(models, {"marts.coverage"}))
+            settled = settle(connection, lake, news, files=files, contracts=promised)
+    batches = deque(host_batches(lake, files, hosts, settled))
+    of_hosts = [model for model in models if model not in of_fleet]
+    of_days = needed_models(of_hosts, (MARTS.keys() | HANDED_ON) - OF_ALL_DAYS)
+    of_hosts = [*of_days, *(model for model in of_hosts if model not in of_days)]
+    number, count = 0, len(batches)
+    while batches:
+        batch = batches.popleft()
         with _database(lake / f"spill.{run_id}.{number}", memory_limit=MEMORY_LIMIT) as connection:
-            create_views(connection, lake, contracts=in_lake, files=batch.files)
             create_tables(connection, {table: _of_hosts(rows, batch) for table, rows in given.items()})
-            for model, unused in last_uses(of_hosts):
-                if model.name.startswith("marts."):
-                    sql = model.source
-                    if model.name in TIMES and frozen and model.name in files:
-                        show_files(
-                            connection, lake, model.name.replace("marts.", "frozen."), files[model.name]
-                        )
-                        sql = with_frozen_rows(model.name, sql)
-                    marts.append(write_query(connection, lake, model.name, sql, run_id=run_id, part=number))
-                    show_files(connection, lake, model.name, [marts[-1].path])
-                else:
-                    run_model(connection, model)
-                for table in unused:
-                    connection.execute(f"drop table {table}")
-                progress(model, 1 / len(batches))
-    return marts
+            made = _build_batch(
+                connection,
+                lake,
+                batch,
+                models=of_hosts,
+                contracts=promised,
+                inputs={table: c for table, c in inputs.items() if table not in given},
+                frozen=frozen,
+                run_id=run_id,
+                part=number,
+                progress=lambda model: progress(model, 1 / count),
+            )
+        for host in made.unproved:
+            batches.extend(host_batches(lake, files, [host], {}))
+        new += made.files
+        replaced += made.replaced
+        number += 1
+    return Built(new, replaced, given["staging.log_dates"])
 
 
-def host_batches(lake: Path, files: Mapping[str, list[str]], hosts: Iterable[str]) -> list[Batch]:
-    """Return all hosts that have files or are among `hosts`, in name order, in batches of a fair size."""
-    of_host: dict[str, dict[str, list[str]]] = {host: {} for host in hosts}
-    for table, paths in files.items():
-        for path in paths:
-            if host := host_of_file(path):
-                of_host.setdefault(host, {}).setdefault(table, []).append(path)
-    chosen: list[list[str]] = []
-    size = BATCH_BYTES
-    for host, tables in sorted(of_host.items()):
-        if size >= BATCH_BYTES:
-            chosen.append([])
-            size = 0
-        chosen[-1].append(host)
-        size += sum((lake / path).stat().st_size for paths in tables.values() for path in paths)
-    return [
-        Batch(
-            tuple(names),
-            {table: [path for name in names for path in of_host[name].get(table, ())] for table in files},
-        )
-        for names in chosen or [[]]
-    ]
+@dataclass(frozen=True)
+class _Made:
+    files: "list[LakeFile]"
+    replaced: list[str]
+    unproved: list[str]
+    """The hosts that are to be made anew as a whole."""
+
+
+def _build_batch(
+    connection: duckdb.DuckDBPyConnection,
+    lake: Path,
+    batch: Batch,
+    *,
+    models: list[Model],
+    contracts: Mapping[str, Contract],
+    inputs: Mapping[str, Contract],
+    frozen: "Mapping[str, FrozenDays]",
+    run_id: str,
+    part: int,
+    progress: Callable[[Model], None],
+) -> _Made:
+    """Make and write all marts of a batch of hosts: first those of the days anew, then those of all days."""
+    create_settled_hosts(connection, batch.hosts, batch.settled, frozen)
+    show_marts(connection, lake, batch.files, contracts, schema="before")
+    shown = set()
+    if batch.settled:
+        shown = show_events(connection, lake, files=batch.files, contracts=contracts)
+    others = [contract for table, contract in inputs.items() if table not in shown]
+    create_views(connection, lake, contracts=others, files=batch.files)
+    replaced = _replaced(connection, batch)
+    show_marts(connection, lake, replaced, contracts, schema="kept")
+    asked_at_the_end = tables_in(NOT_PROVED, where="NOT_PROVED") if batch.settled else set()
+    writer = MartWriter(connection, lake, run_id, part, contracts, set(batch.hosts))
+    unproved: set[str] = set()
+    is_written = False
+    for model, unused in last_uses(models):
+        if model.name in OF_ALL_DAYS and not is_written:
+            if batch.settled:
+                unproved = {host for (host,) in connection.execute(NOT_PROVED).fetchall()}
+                writer.hosts -= unproved
+            _write_days(writer, batch.files, replaced)
+            is_written = True
+        if model.name in HANDED_ON:
+            connection.execute(
+                f"create table {model.name} as {with_kept_rows(model.name, f'({model.source})')}"
+            )
+        else:
+            run_model(connection, model)
+        if model.name in OF_ALL_DAYS:
+            writer.write(model.name, with_kept_rows(model.name, model.name))
+        for table in set(unused) - asked_at_the_end - HANDED_ON.keys():
+            connection.execute(f"drop table {table}")
+        progress(model)
+    gone = [path for paths in replaced.values() for path in paths if host_of_file(path) not in unproved]
+    return _Made(writer.files, gone, sorted(unproved))
+
+
+def _replaced(connection: duckdb.DuckDBPyConnection, batch: Batch) -> dict[str, list[str]]:
+    """Return the files of the marts before that are written anew, by table."""
+    kept_before = dict(connection.execute("select host, kept_before from settled.hosts").fetchall())
+    reopened: dict[str, set[date]] = {}
+    for host, day in connection.execute(
+        "select distinct host, cast(timezone('UTC', arrived_at) as date) from settled.reopened"
+    ).fetchall():
+        reopened.setdefault(host, set()).add(day)
+    replaced: dict[str, list[str]] = {}
+    for table in [*MARTS, *HANDED_ON]:
+        of_host: dict[str | None, list[str]] = {}
+        for path in batch.files.get(table, ()):
+            of_host.setdefault(host_of_file(path), []).append(path)
+        replaced[table] = [
+            path
+            for host, paths in of_host.items()
+            for path in replaced_files(table, paths, kept_before.get(host), reopened.get(host or "", ()))
+        ]
+    return replaced
+
+
+def _write_days(
+    writer: MartWriter, files: Mapping[str, list[str]], replaced: Mapping[str, list[str]]
+) -> None:
+    """Write the tables of the days that were made anew, and let the marts show all days from here on."""
+    for table in [*(MARTS.keys() - OF_ALL_DAYS), *HANDED_ON]:
+        is_mart = table in MARTS
+        written = writer.write(table, with_kept_rows(table, table) if is_mart else f"from {table}")
+        if is_mart:
+            stay = [path for path in files.get(table, ()) if path not in set(replaced[table])]
+            writer.connection.execute(f"drop table {table}")
+            create_views(
+                writer.connection,
+                writer.lake,
+                contracts=[writer.contracts[table]],
+                files={table: [*stay, *(file.path for file in written)]},
+            )
 
 
 @contextmanager
@@ -199,18 +324,69 @@ def _database(spill: Path, **settings: Any) -> Iterator[duckdb.DuckDBPyConnectio
     shutil.rmtree(spill, ignore_errors=True)
 
 
+def host_batches(
+    lake: Path, files: Mapping[str, list[str]], hosts: Iterable[str], settled: Mapping[str, Settled]
+) -> list[Batch]:
+    """Return the hosts in name order, in batches of a fair size; settled ones are together."""
+    of_host: dict[str, dict[str, list[str]]] = {host: {} for host in hosts}
+    # Marts that were written before there were files of each host.
+    unsorted: dict[str, list[str]] = {}
+    for table, paths in files.items():
+        for path in paths:
+            host = host_of_file(path)
+            if host in of_host:
+                of_host[host].setdefault(table, []).append(path)
+            elif host is None and table in MARTS:
+                unsorted.setdefault(table, []).append(path)
+    chosen: list[list[str]] = []
+    size = BATCH_BYTES
+    was_settled = False
+    for host in sorted(of_host, key=lambda host: (host in settled, host)):
+        if size >= BATCH_BYTES or was_settled != (host in settled):
+            chosen.append([])
+            size = 0
+        was_settled = host in settled
+        chosen[-1].append(host)
+        size += _size_bytes(lake, of_host[host], settled.get(host))
+    return [
+        Batch(
+            tuple(names),
+            {
+                table: [
+                    *unsorted.get(table, ()),
+                    *(p for name in names for p in of_host[name].get(table, ())),
+                ]
+                for table in files
+            },
+            {name: settled[name] for name in names if name in settled},
+        )
+        for names in chosen
+    ]
+
+
+def _size_bytes(lake: Path, files: Mapping[str, list[str]], settled: Settled | None) -> int:
+    """Return how many bytes of events are read of a host."""
+    return sum(
+        (lake / path).stat().st_size
+        for table, paths in files.items()
+        if table.startswith("events.")
+        for path in paths
+        if settled is None or may_hold(path, settled.read_from.date())
+    )
+
+
 def _of_hosts(rows: pl.DataFrame, batch: Batch) -> pl.DataFrame:
     return rows.filter(pl.col("host").is_in(batch.hosts)) if "host" in rows.columns else rows
 
 
 def write_query(
-    connection: duckdb.DuckDBPyConnection, lake: Path, table: str, sql: str, *, run_id: str, part: int = 0
+    connection: duckdb.DuckDBPyConnection, lake: Path, table: str, sql: str, *, run_id: str
 ) -> "LakeFile":
     """Write the rows of a query to a new file of a table."""
     # SQLAlchemy takes 0.2 s, and settings import this module for its thresholds.
     from transforms.ledger import LakeFile
 
-    path = Path(*table.split("."), f"{run_id}.{part}.parquet")
+    path = Path(*table.split("."), f"{run_id}.parquet")
     (lake / path).parent.mkdir(parents=True, exist_ok=True)
     target = str(lake / path).replace("'", "''")
     ((row_count,),) = connection.execute(

@@ -56,11 +56,15 @@ NO_LINE_COUNTS = LINE_COUNTS.to_frame()
 
 @dataclass(frozen=True)
 class NewSource:
-    """A source file just read: its record, its path as seen, and what went wrong with it."""
+    """A source file just read: its record, its path as seen, and what went wrong with it.
+
+    `is_grown`: it begins with all that was read of it before.
+    """
 
     record: SourceRecord
     seen: SeenFile
     problems: list[Problem]
+    is_grown: bool
 
 
 @dataclass(frozen=True)
@@ -94,8 +98,9 @@ def read_sources(
     file when it is done.
     """
     problems: list[Problem] = []
+    known = ledger.source_records()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        reader = _Reader(plan, lake, run_id, pool)
+        reader = _Reader(plan, lake, run_id, pool, known)
         for source, reading, stream in _open_sources(plan.readings, problems):
             try:
                 reader.read(source, reading, stream)
@@ -108,7 +113,6 @@ def read_sources(
     rivals: dict[str, list[_Source]] = defaultdict(list)
     for source_read in reader.sources:
         rivals[source_read.reading.source_id].append(source_read)
-    known = ledger.source_records()
     new_sources, seen_copies = [], []
     for source_id, its in rivals.items():
         longest, *copies = sorted(its, key=lambda one: one.content_bytes, reverse=True)
@@ -158,6 +162,9 @@ class _Source:
     plan: Plan
     reading: Reading
     batch: "_Batch"
+    before: SourceRecord | None
+    """What was read of it by an earlier run."""
+    is_grown: bool = False
     hash: xxhash.xxh3_128 = field(default_factory=xxhash.xxh3_128)
     content_bytes: int = 0
     line_count: int = 0
@@ -167,6 +174,17 @@ class _Source:
     last_stamp: tuple[int, bool] | None = None
     """The latest that the fast lane read since its last left-over line, and if it bears year and offset."""
     counts: pl.DataFrame = field(default_factory=lambda: NO_LINE_COUNTS)
+
+    def take(self, content: memoryview) -> None:
+        """Take the next bytes of its content, and see whether it begins with all that was read before."""
+        until_known = self.before.content_bytes - self.content_bytes if self.before else 0
+        if self.before and 0 < until_known <= len(content):
+            self.hash.update(content[:until_known])
+            self.is_grown = self.hash.hexdigest() == self.before.content_hash
+            self.hash.update(content[until_known:])
+        else:
+            self.hash.update(content)
+        self.content_bytes += len(content)
 
     def as_seen(self) -> SeenFile:
         """Return what the ledger keeps of the file."""
@@ -213,7 +231,7 @@ class _Source:
             covered_from=covered_from,
             covered_until=covered_until,
         )
-        return NewSource(record, self.as_seen(), problems)
+        return NewSource(record, self.as_seen(), problems, self.is_grown)
 
 
 class _Batch:
@@ -326,8 +344,16 @@ class _Reader:
     mail is the collector's own.
     """
 
-    def __init__(self, plan: Plan, lake: Path, run_id: str, pool: ThreadPoolExecutor) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        lake: Path,
+        run_id: str,
+        pool: ThreadPoolExecutor,
+        known: Mapping[str, SourceRecord],
+    ) -> None:
         self.plan = plan
+        self.known = known
         self.lake = lake
         self.run_id = run_id
         self.sources: list[_Source] = []
@@ -435,12 +461,11 @@ class _Reader:
             source_id = _source_id(reading, content if size_bytes else file.path.encode())
             reading = replace(reading, source_id=source_id)
             batch = self._batch(reading, is_scanned=not file.is_central)
-            source = _Source(file, planned, self.plan, reading, batch)
+            source = _Source(file, planned, self.plan, reading, batch, self.known.get(source_id))
             batch.begin(source)
             parts[reading.host] = source
             self.sources.append(source)
-        source.hash.update(memoryview(content)[:size_bytes])
-        source.content_bytes += size_bytes
+        source.take(memoryview(content)[:size_bytes])
         return source
 
     def _batch(self, reading: Reading, *, is_scanned: bool) -> _Batch:

@@ -1,6 +1,6 @@
 """What was read, when and with what result: the ledger, in SQLite or PostgreSQL through SQLAlchemy."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -53,6 +53,13 @@ SOURCE_FILES = sa.Table(
     sa.Column("last_logged_at", UtcDateTime),
     sa.Column("covered_from", UtcDateTime),
     sa.Column("covered_until", UtcDateTime),
+)
+# What has only grown since the marts were last made, with what it was then.
+GROWN_SOURCES = sa.Table(
+    "grown_sources",
+    METADATA,
+    sa.Column("source_id", sa.String, primary_key=True),
+    sa.Column("content_hash_before", sa.String, nullable=False),
 )
 # A collector's file holds several sources.
 SEEN_FILES = sa.Table(
@@ -322,11 +329,16 @@ class Ledger:
         replaced: Iterable[LakeFile],
         files: Iterable[LakeFile],
         findings: Iterable[QuarantineRow],
+        grown_ids: Collection[str] = (),
     ) -> None:
-        """Take over source files with all their lake files and findings; what they had is replaced."""
+        """Take over source files with all their lake files and findings; what they had is replaced.
+
+        Those of `grown_ids` begin with all that they had.
+        """
         records, seen = list(records), list(seen)
         with self.engine.begin() as connection:
             source_ids = [record.source_id for record in records]
+            _record_growth(connection, source_ids, grown_ids)
             for table in (QUARANTINE, SOURCE_FILES):
                 _delete(connection, table.c.source_id, source_ids)
             _delete(connection, SEEN_FILES.c.path, [file.path for file in seen])
@@ -338,8 +350,25 @@ class Ledger:
 
     def replace_tables(self, files: Iterable[LakeFile]) -> None:
         """Make these the current files of their tables, which are written whole."""
+        files = list(files)
+        names = {file.table_name for file in files}
         with self.engine.begin() as connection:
-            _replace_tables(connection, files)
+            before = sa.select(LAKE_FILES.c.path).where(LAKE_FILES.c.table_name.in_(names))
+            _drop_files(connection, connection.execute(before).scalars().all())
+            _insert_files(connection, files)
+
+    def replace_marts(self, files: Iterable[LakeFile], *, replaced: Iterable[str]) -> None:
+        """Take over files of the marts in place of those with these paths."""
+        with self.engine.begin() as connection:
+            _drop_files(connection, replaced)
+            _insert_files(connection, files)
+            connection.execute(sa.delete(GROWN_SOURCES))
+
+    def grown_sources(self) -> dict[str, str]:
+        """Return which source files have only grown since the marts were made, with their hash of then."""
+        with self.engine.connect() as connection:
+            rows = connection.execute(sa.select(GROWN_SOURCES)).mappings()
+            return {row["source_id"]: row["content_hash_before"] for row in rows}
 
     def dropped_files(self) -> dict[str, datetime]:
         """Return the files that are there for readers of an older catalog only, with since when."""
@@ -362,18 +391,16 @@ class Ledger:
         self,
         frozen: Iterable[FrozenDays],
         *,
-        replaced: Iterable[LakeFile],
+        replaced: Iterable[str],
         files: Iterable[LakeFile],
-        marts: Iterable[LakeFile],
     ) -> None:
-        """Record expired days, with the files of events that are left and the marts made with them."""
+        """Record expired days, with the files of events and marts that take the place of others."""
         frozen = list(frozen)
         with self.engine.begin() as connection:
             _delete(connection, FROZEN_DAYS.c.host, [days.host for days in frozen])
             _insert(connection, FROZEN_DAYS, map(asdict, frozen))
-            _drop_files(connection, [file.path for file in replaced])
+            _drop_files(connection, replaced)
             _insert_files(connection, files)
-            _replace_tables(connection, marts)
 
     def replace_findings(self, stage: str, rows: Iterable[QuarantineRow]) -> None:
         """Make these the open findings of a stage; what was mended disappears."""
@@ -409,12 +436,21 @@ def paths_by_table(files: Iterable[LakeFile]) -> dict[str, list[str]]:
     return paths
 
 
-def _replace_tables(connection: sa.Connection, files: Iterable[LakeFile]) -> None:
-    files = list(files)
-    names = {file.table_name for file in files}
-    before = sa.select(LAKE_FILES.c.path).where(LAKE_FILES.c.table_name.in_(names))
-    _drop_files(connection, connection.execute(before).scalars().all())
-    _insert_files(connection, files)
+def _record_growth(connection: sa.Connection, source_ids: Iterable[str], grown_ids: Collection[str]) -> None:
+    """Note what sources were before they grew, unless that is noted; what changed otherwise is not noted."""
+    noted = set(connection.execute(sa.select(GROWN_SOURCES.c.source_id)).scalars())
+    _delete(connection, GROWN_SOURCES.c.source_id, [one for one in source_ids if one not in grown_ids])
+    hashes = sa.select(SOURCE_FILES.c.source_id, SOURCE_FILES.c.content_hash)
+    before = dict(connection.execute(hashes).tuples().all())
+    _insert(
+        connection,
+        GROWN_SOURCES,
+        (
+            {"source_id": source_id, "content_hash_before": before[source_id]}
+            for source_id in grown_ids
+            if source_id not in noted
+        ),
+    )
 
 
 def _drop_files(connection: sa.Connection, paths: Iterable[str]) -> None:

@@ -9,19 +9,19 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import duckdb
 import polars as pl
 from sqlalchemy.exc import SQLAlchemyError
 
 from transforms.advice import load_advice
-from transforms.analyze import Thresholds, build_marts
+from transforms.analyze import Built, Thresholds, build_marts
 from transforms.archive import discover
 from transforms.catalog import CATALOG_NAME, create_tables, create_views, host_of_file, publish
 from transforms.compact import compacted
 from transforms.contracts import Checker, Contract, Finding, load_contracts
-from transforms.expire import MARGIN, YOUNGEST, changed_rows, events_since, with_lifetimes_in_order
+from transforms.expire import MARGIN, YOUNGEST, changed_rows, events_since
 from transforms.fleet import (
     Fleet,
     host_history,
@@ -41,8 +41,10 @@ from transforms.ledger import (
     open_ledger,
     paths_by_table,
 )
+from transforms.mart_files import MARTS
 from transforms.models import Model, load_models
-from transforms.plan import choose_zones, plan_reads
+from transforms.news import BASIS, Basis, news_since, read_basis, write_basis
+from transforms.plan import PARSER_VERSION, choose_zones, plan_reads
 from transforms.problems import MaillagError, Problem
 from transforms.trend import LogRules
 from transforms.zone import Zone
@@ -241,6 +243,7 @@ def ingest(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: Pr
             *_source_findings(reads.new_sources, run_id),
             *_contract_findings(broken, records, run_id),
         ],
+        grown_ids={new.record.source_id for new in reads.new_sources if new.is_grown},
     )
     fleet, zones = _with_hosts_in_lines(fleet, zones, ledger)
     inventory = read_inventory(
@@ -288,24 +291,40 @@ def analyze(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: P
     if is_rebuilt:
         checker.start()
         progress.start("Analyzing", len(models))
-        marts = build_marts(
+        now = Basis(
+            rules=_rules(job, models, contracts),
+            source_files=ledger.table("source_files"),
+            host_history=pl.concat(pl.read_parquet(job.lake / path) for path in files["fleet.host_history"]),
+            log_dates=pl.DataFrame(),
+        )
+        basis = read_basis(job.lake, files)
+        hosts = {*now.source_files["host"], *now.host_history["host"]}
+        if basis:
+            hosts |= {*basis.source_files["host"], *basis.host_history["host"]}
+        built = build_marts(
             job.lake,
             models=models,
             contracts=contracts.values(),
             files=files,
-            frames={"ops.source_files": ledger.table("source_files")},
-            frozen=ledger.frozen_days().values(),
+            frames={"ops.source_files": now.source_files},
+            frozen=ledger.frozen_days(),
+            news=news_since(basis, now, hosts, ledger.grown_sources()),
+            log_dates=basis.log_dates if basis else None,
             thresholds=job.thresholds,
             run_id=run_id,
             progress=lambda model, share: progress.advance(share),
         )
-        broken = _check_marts(job.lake, marts, contracts, run_id, checker)
+        broken = _check_marts(job.lake, files, built, contracts, run_id, checker)
         ledger.replace_findings("marts", _contract_findings(broken, [], run_id))
         if not any(finding.severity == "critical" for finding in broken):
-            ledger.replace_tables(marts)
+            old_basis = [path for table in BASIS for path in files.get(table, ())]
+            ledger.replace_marts(
+                [*built.files, *write_basis(job.lake, replace(now, log_dates=built.log_dates), run_id)],
+                replaced=[*built.replaced, *old_basis],
+            )
             ledger.update_run(run_id, marts_fingerprint=fingerprint)
         else:
-            discard(job.lake, marts)
+            discard(job.lake, built.files)
     return Analyzed(is_rebuilt, _publish(job, ledger, run_id, contracts))
 
 
@@ -316,7 +335,8 @@ def compact(job: Job, ledger: Ledger, run_id: str, *, today: date) -> Compacted:
     """
     contracts, models = load_contracts(), load_models()
     before = _fingerprint(job, ledger.lake_files(), models, contracts)
-    merged = list(compacted(job.lake, ledger.files_of(ledger.source_records()), today=today, run_id=run_id))
+    of_days = [file for file in ledger.files() if file.source_ids or file.table_name == "marts.message_trace"]
+    merged = list(compacted(job.lake, of_days, today=today, run_id=run_id))
     old_files = [file for files, _ in merged for file in files]
     ledger.record_sources([], seen=[], replaced=old_files, files=[new for _, new in merged], findings=[])
     if before == ledger.last_marts_fingerprint():
@@ -357,26 +377,28 @@ def expire(job: Job, ledger: Ledger, run_id: str, *, before: date, today: date) 
     kept = {table: [path for path in paths if path not in gone] for table, paths in files.items()}
     for file in new_files:
         kept[file.table_name].append(file.path)
-    marts = build_marts(
+    built = build_marts(
         job.lake,
         models=models,
         contracts=contracts.values(),
         files=kept,
         frames={"ops.source_files": ledger.table("source_files")},
-        frozen=(ledger.frozen_days() | {days.host: days for days in frozen}).values(),
+        frozen=ledger.frozen_days() | {days.host: days for days in frozen},
         thresholds=job.thresholds,
         run_id=run_id,
     )
-    made = paths_by_table(marts)
-    if changed := changed_rows(job.lake, [contracts[table] for table in made], files, made):
+    made = built.files_after(files)
+    if changed := changed_rows(job.lake, [contracts[table] for table in MARTS], files, made):
         told = ", ".join(f"{count} rows of {table}" for table, count in changed.items())
         raise MaillagError(
             f"{before}: what came later rests on days before it ({told} would change), so that nothing was "
             "expired. Give an earlier day, or the hosts' retry settings in the fleet file."
         )
-    renumbered = with_lifetimes_in_order(job.lake, marts, files, frozen, run_id)
-    discard(job.lake, marts, renumbered)
-    ledger.freeze(frozen, replaced=replaced, files=new_files, marts=renumbered)
+    ledger.freeze(
+        frozen,
+        replaced=[*gone, *built.replaced],
+        files=[*new_files, *built.files],
+    )
     after = _fingerprint(job, ledger.lake_files(), models, contracts)
     ledger.update_run(run_id, marts_fingerprint=after)
     return Expired(frozen, _publish(job, ledger, run_id, contracts))
@@ -427,19 +449,37 @@ def _fingerprint(
     job: Job, files: dict[str, list[str]], models: list[Model], contracts: dict[str, Contract]
 ) -> str:
     """Name everything that the marts rest on: events, fleet, rules, SQL and promises."""
-    inputs = {
-        "files": {
-            table: paths for table, paths in sorted(files.items()) if table.startswith(("events.", "ops."))
-        },
-        "fleet": [
-            hashlib.blake2b((job.lake / path).read_bytes()).hexdigest()
-            for path in files.get("fleet.host_history", ())
-        ],
-        "thresholds": asdict(job.thresholds),
-        "advice": [asdict(advice) for advice in load_advice()],
-        "models": {model.name: model.source for model in models},
-        "contracts": {name: asdict(contract) for name, contract in contracts.items()},
-    }
+    return _name_of(
+        {
+            "files": {
+                table: paths
+                for table, paths in sorted(files.items())
+                if table.startswith(("events.", "ops."))
+            },
+            "fleet": [
+                hashlib.blake2b((job.lake / path).read_bytes()).hexdigest()
+                for path in files.get("fleet.host_history", ())
+            ],
+            "rules": _rules(job, models, contracts),
+        }
+    )
+
+
+def _rules(job: Job, models: list[Model], contracts: dict[str, Contract]) -> str:
+    """Name all by which events become marts."""
+    return _name_of(
+        {
+            "parser": PARSER_VERSION,
+            "log_rules": asdict(job.log_rules),
+            "thresholds": asdict(job.thresholds),
+            "advice": [asdict(advice) for advice in load_advice()],
+            "models": {model.name: model.source for model in models},
+            "contracts": {name: asdict(contract) for name, contract in contracts.items()},
+        }
+    )
+
+
+def _name_of(inputs: Mapping[str, Any]) -> str:
     # The models come in an order that may differ from process to process.
     return hashlib.blake2b(json.dumps(inputs, sort_keys=True).encode(), digest_size=16).hexdigest()
 
@@ -487,12 +527,19 @@ def _check_events(lake: Path, reads: Reads, run_id: str, checker: Checker) -> li
 
 
 def _check_marts(
-    lake: Path, marts: list[LakeFile], contracts: dict[str, Contract], run_id: str, checker: Checker
+    lake: Path,
+    files: Mapping[str, list[str]],
+    built: Built,
+    contracts: Mapping[str, Contract],
+    run_id: str,
+    checker: Checker,
 ) -> list[Finding]:
-    files = paths_by_table(marts)
-    checked = [contracts[table] for table in files]
+    """Check new marts before anybody sees them: of message_trace, which is large, only what was made anew."""
+    new = paths_by_table(built.files)
+    shown = built.files_after(files) | {"marts.message_trace": new.get("marts.message_trace", [])}
+    checked = [contracts[table] for table in ("config.thresholds", *MARTS)]
     with _check_database(lake, f"{run_id}.marts") as (database, connection):
-        create_views(connection, lake, contracts=checked, files=files)
+        create_views(connection, lake, contracts=checked, files=shown)
         connection.close()
         return checker.check(database, checked)
 

@@ -61,11 +61,9 @@ covered as (
 offered as (
     select
         host,
-        trace_id,
-        min(coalesce(left_at, arrived_at)) as counted_at
+        coalesce(left_at, arrived_at) as counted_at
     from marts.message_trace
-    where is_scan_hop
-    group by host, trace_id
+    where is_counted
 ),
 
 messages as (

@@ -1,7 +1,8 @@
 -- One row per message and hop: every queue entry of a host, with the trace that it is part of.
 -- A trace is the way of one mail through the queues of a host: from the hop that no other became (hop 1)
 -- over what that one became, and so on; mail that the scan service splits has several rows of one
--- hop_number. It counts once: count the rows with hop_number = 1.
+-- hop_number. It counts once: count the rows with hop_number = 1. Of mail that was offered to the scan
+-- service, however often, one row is counted (is_counted): the one that left its queue first.
 -- ended_at_scan needs a log that shows what comes back from the scan service and goes on long enough, and a
 -- message id by which the mail would have been found; else mail that is not seen again is only `scanned`.
 with children as (
@@ -103,6 +104,45 @@ namesakes as (
     group by entries.entry_number
 ),
 
+-- Mail that came to the scan service again counts where it came first.
+offered_again as (
+    select
+        ways.root_number,
+        ways.entry_number,
+        entries.left_at,
+        entries.arrived_at
+    from staging.entry_ways as ways
+    inner join staging.queue_entries as entries
+        on ways.entry_number = entries.entry_number
+    where entries.is_scan_hop
+),
+
+offers as (
+    select * from offered_again
+
+    union all
+
+    select
+        entries.entry_number as root_number,
+        entries.entry_number,
+        entries.left_at,
+        entries.arrived_at
+    from staging.queue_entries as entries
+    semi join offered_again
+        on entries.entry_number = offered_again.root_number
+    where entries.is_scan_hop
+),
+
+later_offers as (
+    select entry_number
+    from offers
+    qualify
+        row_number() over (
+            partition by root_number
+            order by coalesce(left_at, arrived_at), arrived_at, entry_number
+        ) > 1
+),
+
 -- What is behind an entry on its way, and what is ahead of it.
 earlier_hops as (
     select
@@ -157,9 +197,12 @@ select
     entries.recipient_count,
     coalesce(next_hops.next_hop_count, 0) as next_hop_count,
     entries.is_scan_hop,
+    entries.is_scan_hop and later_offers.entry_number is null as is_counted,
     entries.arrived_at,
     entries.left_at
 from staging.queue_entries as entries
+left join later_offers
+    on entries.entry_number = later_offers.entry_number
 left join earlier_hops
     on entries.entry_number = earlier_hops.entry_number
 left join namesakes

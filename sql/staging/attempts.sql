@@ -105,6 +105,16 @@ hops as (
     from ports
 ),
 
+-- A failure at an address, of which no earlier line tells the port.
+untold_hops as (
+    select distinct
+        host,
+        source_number,
+        line_number
+    from hops
+    where status <> 'sent' and hop_port is null and address <> '' and mailer is null
+),
+
 scan_hops as (
     select
         *,
@@ -174,6 +184,7 @@ told as (
         scan_lines.host is not null
         or (attempts.is_sent_to_port and attempts.relay_port = attempts.scan_port) as is_scan_hop,
         coalesce(scan_lines.is_hop_inferred, false) as is_hop_inferred,
+        untold_hops.host is not null as is_hop_untold,
         coalesce(starts_with(attempts.relay_address, '127.') or attempts.relay_address = '::1', false)
             as is_loopback,
         coalesce(attempts.reason like '% message may be sent more than once', false) as is_possible_duplicate
@@ -183,6 +194,11 @@ told as (
             attempts.host = scan_lines.host
             and attempts.source_number = scan_lines.source_number
             and attempts.line_number = scan_lines.line_number
+    left join untold_hops
+        on
+            attempts.host = untold_hops.host
+            and attempts.source_number = untold_hops.source_number
+            and attempts.line_number = untold_hops.line_number
 )
 
 select
@@ -210,6 +226,7 @@ select
     is_sent or is_possible_duplicate as is_taken,
     is_scan_hop,
     is_hop_inferred,
+    is_hop_untold,
     is_possible_duplicate,
     connection_use_count is null as is_fresh_connection,
     logged_at - to_milliseconds(cast(1000 * delay_seconds as bigint)) as arrived_at,

@@ -7,66 +7,19 @@ with qmgrs as (
         host,
         instance,
         count(*) over (partition by host) as qmgr_count
-    from (select distinct
-        host,
-        instance
-    from events.queue_activations) as activating
-),
-
-lines as (
-    select
-        host,
-        instance,
-        mailer is not null as is_by_sendmail
-    from events.delivery_attempts
-
-    union all by name
-
-    select
-        host,
-        instance
-    from events.clients
-
-    union all by name
-
-    select
-        host,
-        instance
-    from events.message_ids
-
-    union all by name
-
-    select
-        host,
-        instance
-    from events.queue_activations
-
-    union all by name
-
-    select
-        host,
-        instance
-    from events.queue_removals
-),
-
-loggers as (
-    select
-        host,
-        instance as logging_instance,
-        coalesce(bool_or(is_by_sendmail), false) as is_by_sendmail
-    from lines
-    group by host, instance
+    from staging.log_instances
+    where is_qmgr
 )
 
 select
     loggers.host,
-    loggers.logging_instance,
-    coalesce(own.instance, sole.instance, loggers.logging_instance) as instance,
+    loggers.instance as logging_instance,
+    coalesce(own.instance, sole.instance, loggers.instance) as instance,
     dense_rank() over (
-        order by loggers.host, coalesce(own.instance, sole.instance, loggers.logging_instance)
+        order by loggers.host, coalesce(own.instance, sole.instance, loggers.instance)
     ) as queue_number
-from loggers
+from staging.log_instances as loggers
 left join qmgrs as own
-    on loggers.host = own.host and loggers.logging_instance = own.instance
+    on loggers.host = own.host and loggers.instance = own.instance
 left join qmgrs as sole
     on loggers.host = sole.host and sole.qmgr_count = 1 and not loggers.is_by_sendmail

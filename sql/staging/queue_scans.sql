@@ -9,89 +9,31 @@
 -- sendmail runs its queue when it starts and then at the interval that its first line tells, and takes all
 -- mail each time: a scan at any other time is a flush. A start that failed leaves the rhythm of the one
 -- before in place, so that a scan in an older rhythm is not known either.
-with scans as (
+with queue_runs as (
     select
-        host,
-        instance,
-        scan_number,
-        bool_and(is_backoff_known) as is_backoff_known,
-        bool_and(is_by_sendmail) as is_by_sendmail,
-        count(*) as reactivated_count,
-        count(*) filter (where is_early) as early_count,
-        min(reactivated_at) as began_at,
-        max(reactivated_at) as ended_at
-    from staging.waits
-    where scan_number is not null
-    group by host, instance, scan_number
-),
-
-left_behind as (
-    select
-        host,
-        instance,
-        scan_number,
-        count(*) as left_behind_count
-    from staging.left_behind
-    group by host, instance, scan_number
-),
-
-judged as (
-    select
-        scans.*,
-        coalesce(left_behind.left_behind_count, 0) as left_behind_count,
-        qmgr_starts.started_at,
-        coalesce(
-            qmgr_starts.started_at >= scans.began_at - to_seconds(thresholds.qmgr_start_seconds),
-            false
-        ) as is_at_qmgr_start
-    from scans
+        scans.host,
+        scans.instance,
+        scans.scan_number
+    from staging.scans as scans
     cross join config.thresholds as thresholds
-    left join left_behind
+    asof left join staging.known_runs as known_runs
         on
-            scans.host = left_behind.host
-            and scans.instance = left_behind.instance
-            and scans.scan_number = left_behind.scan_number
-    asof left join staging.qmgr_starts as qmgr_starts
-        on
-            scans.host = qmgr_starts.host
-            and scans.instance = qmgr_starts.instance
-            and scans.ended_at >= qmgr_starts.started_at
-),
-
-known_runs as (
-    select
-        host,
-        instance,
-        began_at
-    from judged
-    where early_count = 0 and left_behind_count > 0 and not is_at_qmgr_start and not is_by_sendmail
-),
-
-queue_runs as (
-    select
-        judged.host,
-        judged.instance,
-        judged.scan_number
-    from judged
-    cross join config.thresholds as thresholds
-    asof left join known_runs
-        on
-            judged.host = known_runs.host
-            and judged.instance = known_runs.instance
-            and judged.began_at > known_runs.began_at
+            scans.host = known_runs.host
+            and scans.instance = known_runs.instance
+            and scans.began_at > known_runs.began_at
     inner join fleet.host_history as host_history
         on
-            judged.host = host_history.host
-            and judged.began_at >= coalesce(host_history.valid_from, '-infinity')
-            and judged.began_at < coalesce(host_history.valid_until, 'infinity')
+            scans.host = host_history.host
+            and scans.began_at >= coalesce(host_history.valid_from, '-infinity')
+            and scans.began_at < coalesce(host_history.valid_until, 'infinity')
             and host_history.queue_run_delay_seconds_source
             in ('fleet_file', 'inventory', 'fleet_defaults')
     where
-        not judged.is_by_sendmail
-        and judged.early_count = 0
+        not scans.is_by_sendmail
+        and scans.early_count = 0
         and abs(
             (
-                epoch(judged.began_at - greatest(judged.started_at, known_runs.began_at))
+                epoch(scans.began_at - greatest(scans.started_at, known_runs.began_at))
                 + host_history.queue_run_delay_seconds / 2
             ) % host_history.queue_run_delay_seconds
             - host_history.queue_run_delay_seconds / 2
@@ -132,7 +74,7 @@ rhythms as (
                 - sendmail_starts.interval_seconds / 2
             )
             <= thresholds.queue_run_margin_seconds as is_in_rhythm
-        from scans
+        from staging.scans as scans
         cross join config.thresholds as thresholds
         inner join sendmail_starts
             on
@@ -148,43 +90,42 @@ refuted as (
     select distinct
         host,
         instance
-    from judged
-    where not is_backoff_known and early_count > 0 and left_behind_count > 0 and not is_at_qmgr_start
+    from staging.refuting_scans
 )
 
 select
-    judged.host,
-    judged.instance,
-    judged.scan_number,
-    judged.reactivated_count,
-    judged.early_count,
-    judged.left_behind_count,
-    judged.is_at_qmgr_start,
+    scans.host,
+    scans.instance,
+    scans.scan_number,
+    scans.reactivated_count,
+    scans.early_count,
+    scans.left_behind_count,
+    scans.is_at_qmgr_start,
     queue_runs.host is not null as is_queue_run,
     case
-        when judged.is_at_qmgr_start then false
-        when judged.is_by_sendmail
+        when scans.is_at_qmgr_start then false
+        when scans.is_by_sendmail
             then
                 case
-                    when judged.left_behind_count > 0 or rhythms.is_in_rhythm then false
+                    when scans.left_behind_count > 0 or rhythms.is_in_rhythm then false
                     when rhythms.is_in_any_rhythm is false then true
                 end
-        when judged.early_count = 0 or judged.left_behind_count > 0 then false
-        when not judged.is_backoff_known and refuted.host is not null then null
+        when scans.early_count = 0 or scans.left_behind_count > 0 then false
+        when not scans.is_backoff_known and refuted.host is not null then null
         else true
     end as is_flush,
-    judged.began_at,
-    judged.ended_at
-from judged
+    scans.began_at,
+    scans.ended_at
+from staging.scans as scans
 left join refuted
-    on judged.host = refuted.host and judged.instance = refuted.instance
+    on scans.host = refuted.host and scans.instance = refuted.instance
 left join queue_runs
     on
-        judged.host = queue_runs.host
-        and judged.instance = queue_runs.instance
-        and judged.scan_number = queue_runs.scan_number
+        scans.host = queue_runs.host
+        and scans.instance = queue_runs.instance
+        and scans.scan_number = queue_runs.scan_number
 left join rhythms
     on
-        judged.host = rhythms.host
-        and judged.instance = rhythms.instance
-        and judged.scan_number = rhythms.scan_number
+        scans.host = rhythms.host
+        and scans.instance = rhythms.instance
+        and scans.scan_number = rhythms.scan_number

@@ -5,13 +5,10 @@ select distinct
     spans.host,
     spans.covered_from,
     spans.covered_until
-from staging.entry_links as links
-inner join staging.queue_entries as entries
-    on links.child_number = entries.entry_number
+from staging.reinjections as reinjections
 inner join staging.covered_spans as spans
     on
-        entries.host = spans.host
+        reinjections.host = spans.host
         and spans.log_kind = 'maillog'
-        and entries.arrived_at >= spans.covered_from
-        and entries.arrived_at <= spans.covered_until
-where links.is_scan_hop
+        and reinjections.arrived_at >= spans.covered_from
+        and reinjections.arrived_at <= spans.covered_until

@@ -1,0 +1,53 @@
+-- One row per host and syslog_name that writes of messages, with whether sendmail or a qmgr writes under it.
+with lines as (
+    select
+        host,
+        instance,
+        mailer is not null as is_by_sendmail,
+        false as is_qmgr
+    from events.delivery_attempts
+
+    union all
+
+    select
+        host,
+        instance,
+        false as is_by_sendmail,
+        false as is_qmgr
+    from events.clients
+
+    union all
+
+    select
+        host,
+        instance,
+        false as is_by_sendmail,
+        false as is_qmgr
+    from events.message_ids
+
+    union all
+
+    select
+        host,
+        instance,
+        false as is_by_sendmail,
+        true as is_qmgr
+    from events.queue_activations
+
+    union all
+
+    select
+        host,
+        instance,
+        false as is_by_sendmail,
+        false as is_qmgr
+    from events.queue_removals
+)
+
+select
+    host,
+    instance,
+    bool_or(is_by_sendmail) as is_by_sendmail,
+    bool_or(is_qmgr) as is_qmgr
+from lines
+group by host, instance

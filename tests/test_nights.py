@@ -1,0 +1,153 @@
+"""After every night the marts are those of one build from nothing over the same archive, row for row.
+
+A run makes anew only what the night's files touch. tests/nights.py draws the nights by seeds:
+MAILLAG_NIGHTS sets how many, MAILLAG_SEED where they begin, so that a failing one can be run by itself.
+"""
+
+import os
+import shutil
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from datetime import date
+from functools import cache
+from itertools import chain, islice
+from pathlib import Path
+from textwrap import shorten
+from typing import Any
+
+import duckdb
+import pytest
+
+from tests.conftest import run_job
+from tests.nights import Fleet
+from transforms import pipeline
+from transforms.catalog import CATALOG_NAME, show_files
+from transforms.contracts import Checker, Contract, Finding, load_contracts
+from transforms.pipeline import Job
+
+FLEET_COUNT = int(os.environ.get("MAILLAG_NIGHTS", "4"))
+FIRST_SEED = int(os.environ.get("MAILLAG_SEED", "0"))
+ROWS_SHOWN = 6
+# What tells a row of any mart.
+KEYS = ("host", "restart_id", "trace_id", "hop_number", "instance", "queue_id", "date", "log_kind")
+MARTS = [contract for contract in load_contracts().values() if contract.table.startswith("marts.")]
+SIDES = {"nightly": "as the nights made it", "whole": "as made from nothing"}
+
+pytestmark = pytest.mark.slow
+
+
+class NoChecks(Checker):
+    """Finds nothing: contracts have tests of their own, and checking them takes seconds."""
+
+    def start(self) -> Any:
+        """Begin nothing."""
+
+    def check(self, database: Path, contracts: Iterable[Contract]) -> list[Finding]:
+        """Find nothing."""
+        return []
+
+
+@pytest.fixture(autouse=True)
+def _nothing_that_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read models and contracts once and publish nothing, or these take longer than the nights."""
+    for name in ("load_models", "load_contracts"):
+        monkeypatch.setattr(pipeline, name, cache(getattr(pipeline, name)))
+    monkeypatch.setattr(pipeline, "publish", lambda lake, **_: lake / CATALOG_NAME)
+
+
+@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + FLEET_COUNT))
+def test_after_every_night_the_marts_are_those_of_one_build_from_nothing(seed: int, tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, seed)
+    so_far = []
+    held_count = 0
+    for night in fleet.nights():
+        so_far.append(str(night))
+        job = fleet.job(night)
+        if night.compacts_on:
+            compact(job, night.compacts_on)
+        whole = replace(job, lake=tmp_path / f"whole-{night.number}")
+        for each in (job, whole):
+            run_job(each, NoChecks())
+        with shown_marts(job, whole) as connection:
+            different = [line for contract in MARTS for line in differences(connection, contract)]
+            ((held_count,),) = connection.execute("select count(*) from whole.held_messages").fetchall()
+        if different:
+            again = f"MAILLAG_SEED={seed} MAILLAG_NIGHTS=1 pytest tests/test_nights.py"
+            pytest.fail("\n".join([*so_far, *different, f"again: {again}"]))
+        shutil.rmtree(whole.lake)
+    assert held_count, "no restart held anything"
+
+
+def compact(job: Job, today: date) -> None:
+    with closing(job.open_ledger()) as ledger, pipeline.run(job, ledger) as run_id:
+        pipeline.compact(job, ledger, run_id, today=today)
+
+
+@contextmanager
+def shown_marts(*jobs: Job) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Yield a database with the marts of a lake for each side, in a schema of its name."""
+    with duckdb.connect(":memory:") as connection:
+        connection.execute("set timezone = 'UTC'")
+        for side, job in zip(SIDES, jobs, strict=True):
+            with closing(job.open_ledger()) as ledger:
+                files = ledger.lake_files()
+            for contract in MARTS:
+                name = contract.table.replace("marts.", f"{side}.")
+                show_files(connection, job.lake, name, files[contract.table])
+        yield connection
+
+
+def differences(connection: duckdb.DuckDBPyConnection, contract: Contract) -> list[str]:
+    """Tell how many rows of a mart only one side has, and show some of them beside each other."""
+    # Sums of parts of seconds depend on the order in which threads add them.
+    columns = ", ".join(
+        f'round("{name}", 3) as "{name}"' if column.data_type == "DOUBLE" else f'"{name}"'
+        for name, column in contract.columns.items()
+    )
+    queries = [f"select {columns} from {contract.table.replace('marts', side)}" for side in SIDES]
+    only = {
+        side: [
+            dict(zip(contract.columns, row, strict=True))
+            for row in connection.execute(f"{query} except all {other} order by all").fetchall()
+        ]
+        for side, query, other in zip(SIDES, queries, reversed(queries), strict=True)
+    }
+    if not any(only.values()):
+        return []
+    counts = " and ".join(f"{len(rows)} rows only {SIDES[side]}" for side, rows in only.items())
+    return [f"{contract.table}: {counts}", *islice(pairs_shown(*only.values()), ROWS_SHOWN)]
+
+
+def pairs_shown(nightly: list[dict[str, Any]], whole: list[dict[str, Any]]) -> Iterator[str]:
+    """Show what differs between two rows of one key, and the whole of a row that has no counterpart."""
+    counterparts = defaultdict(list)
+    for row in whole:
+        counterparts[key_shown(row)].append(row)
+    for row in nightly:
+        if its := counterparts[key_shown(row)]:
+            other = its.pop(0)
+            lines = [
+                f"\n    {name}: {value_shown(row[name])} {SIDES['nightly']}, "
+                f"{value_shown(other[name])} {SIDES['whole']}"
+                for name in row
+                if row[name] != other[name]
+            ]
+            yield f"  {key_shown(row)}:{''.join(lines)}"
+        else:
+            yield f"  only {SIDES['nightly']}: {shown(row)}"
+    for row in chain.from_iterable(counterparts.values()):
+        yield f"  only {SIDES['whole']}: {shown(row)}"
+
+
+def key_shown(row: dict[str, Any]) -> str:
+    return shown({name: row[name] for name in KEYS if name in row})
+
+
+def shown(row: dict[str, Any]) -> str:
+    return ", ".join(f"{name}={value_shown(value)}" for name, value in row.items() if value is not None)
+
+
+def value_shown(value: object) -> str:
+    return shorten(str(value), 100)

@@ -1,0 +1,172 @@
+"""Rows of the marts to the lake's files of each host and period, and the other way round."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from transforms.catalog import create_views, host_folder, period_of_file, show_files
+
+if TYPE_CHECKING:
+    from transforms.contracts import Contract
+    from transforms.ledger import LakeFile
+
+
+@dataclass(frozen=True)
+class Rows:
+    """How the rows of a table lie in the lake, those of each host by themselves.
+
+    `instant` places a row in time: it is settled with all that was before then. Where there is none, the rows
+    are made of the whole of other marts. `period` is what a file has of a host, a `date` or a `month` (UTC);
+    None stands for all.
+    """
+
+    instant: str | None = None
+    period: str | None = None
+
+
+_RESTART_ID_INSTANT = (
+    "timezone('UTC', strptime(regexp_extract(restart_id, '-([0-9]{8}T[0-9]{6})Z(-[0-9]+)?$', 1), "
+    "'%Y%m%dT%H%M%S'))"
+)
+MARTS = {
+    "marts.coverage": Rows("gap_until"),
+    "marts.fleet_changes": Rows(),
+    "marts.fleet_daily": Rows("date", "month"),
+    "marts.held_messages": Rows(_RESTART_ID_INSTANT, "month"),
+    "marts.host_diagnosis": Rows(),
+    "marts.message_trace": Rows("coalesce(arrived_at, left_at)", "date"),
+    "marts.missing_flushes": Rows("down_at", "month"),
+    "marts.restarts": Rows("down_at", "month"),
+}
+# What later days rest on however long ago it was, and nobody asks for.
+HANDED_ON = {
+    "staging.backoff_estimates": Rows(),
+    "staging.known_runs": Rows("began_at"),
+    "staging.log_instances": Rows(),
+    "staging.refuting_scans": Rows("began_at"),
+    "staging.reinjections": Rows("arrived_at"),
+    "staging.run_bounds": Rows("began_at"),
+}
+HANDED_ON_COLUMNS = {
+    "staging.backoff_estimates": {
+        "host": "VARCHAR",
+        "instance": "VARCHAR",
+        "backoff_above_seconds": "DOUBLE",
+        "backoff_up_to_seconds": "DOUBLE",
+    },
+    "staging.known_runs": {"host": "VARCHAR", "instance": "VARCHAR", "began_at": "TIMESTAMPTZ"},
+    "staging.log_instances": {
+        "host": "VARCHAR",
+        "instance": "VARCHAR",
+        "is_by_sendmail": "BOOLEAN",
+        "is_qmgr": "BOOLEAN",
+    },
+    "staging.refuting_scans": {"host": "VARCHAR", "instance": "VARCHAR", "began_at": "TIMESTAMPTZ"},
+    "staging.reinjections": {"host": "VARCHAR", "arrived_at": "TIMESTAMPTZ"},
+    "staging.run_bounds": {
+        "host": "VARCHAR",
+        "instance": "VARCHAR",
+        "began_at": "TIMESTAMPTZ",
+        "shortest_taken_seconds": "DOUBLE",
+        "longest_left_seconds": "DOUBLE",
+    },
+}
+# These are made of the marts of all days.
+OF_ALL_DAYS = frozenset({"marts.fleet_daily", "marts.host_diagnosis", "marts.fleet_changes"})
+PERIODS = {"date": "%Y-%m-%d", "month": "%Y-%m"}
+
+
+@dataclass
+class MartWriter:
+    """Writes the rows of some hosts, each host's by themselves; `part` is one of the run."""
+
+    connection: duckdb.DuckDBPyConnection
+    lake: Path
+    run_id: str
+    part: int
+    contracts: "Mapping[str, Contract]"
+    hosts: set[str]
+    files: "list[LakeFile]" = field(default_factory=list)
+
+    def write(self, table: str, sql: str) -> "list[LakeFile]":
+        """Write the rows of a query, of columns that the table's contract has; return the new files."""
+        # SQLAlchemy takes 0.2 s, and settings import the marts for their thresholds.
+        from transforms.ledger import LakeFile
+
+        rows = (MARTS | HANDED_ON)[table]
+        name = f"{self.run_id}.{self.part}"
+        contract = self.contracts.get(table)
+        columns = ", ".join(f'"{column}"' for column in contract.columns) if contract else "*"
+        options = "format parquet, compression zstd, compression_level 1, return_stats"
+        if rows.period:
+            columns += f", strftime({rows.instant}, '{PERIODS[rows.period]}') as \"{rows.period}\""
+            options += f", partition_by ({rows.period}), overwrite_or_ignore, filename_pattern '{name}.{{i}}'"
+        self.connection.execute(f"create or replace temp table to_write as {sql}")
+        written = []
+        hosts = self.connection.execute("select distinct host from to_write order by host").fetchall()
+        for (host,) in hosts:
+            if host not in self.hosts:
+                continue
+            folder = Path(*table.split("."), host_folder(host))
+            (self.lake / folder).mkdir(parents=True, exist_ok=True)
+            target = folder if rows.period else folder / f"{name}.parquet"
+            literal = str(self.lake / target).replace("'", "''")
+            made = self.connection.execute(
+                f"copy (select {columns} from to_write where host = $host) to '{literal}' ({options})",
+                {"host": host},
+            ).fetchall()
+            written += [
+                LakeFile(Path(path).relative_to(self.lake).as_posix(), table, (), row_count, self.run_id)
+                for path, row_count, *_ in made
+            ]
+        self.connection.execute("drop table to_write")
+        self.files += written
+        return written
+
+
+def show_marts(
+    connection: duckdb.DuckDBPyConnection,
+    lake: Path,
+    files: Mapping[str, list[str]],
+    contracts: "Mapping[str, Contract]",
+    *,
+    schema: str,
+) -> None:
+    """Create views of files of the marts and of what is handed on, as <schema>.<name>; replaces others."""
+    connection.execute(f"create schema if not exists {schema}")
+    for table in [*MARTS, *HANDED_ON]:
+        view = f"{schema}.{table.partition('.')[2]}"
+        connection.execute(f"drop view if exists {view}")
+        if paths := files.get(table):
+            show_files(connection, lake, view, paths)
+        elif table in contracts:
+            create_views(connection, lake, contracts=[replace(contracts[table], table=view)], files={})
+        else:
+            columns = ", ".join(
+                f"cast(null as {t}) as {name}" for name, t in HANDED_ON_COLUMNS[table].items()
+            )
+            connection.execute(f"create view {view} as select {columns} where false")
+
+
+def replaced_files(
+    table: str, paths: Iterable[str], kept_before: datetime | None, reopened: Iterable[date]
+) -> list[str]:
+    """Return which files of a table and host are to be written anew: all others have settled rows alone."""
+    period = (MARTS | HANDED_ON)[table].period
+    if kept_before is None or period is None:
+        return list(paths)
+    form = PERIODS[period]
+    first = f"{kept_before:{form}}"
+    days = {f"{day:{form}}" for day in reopened}
+    return [
+        path
+        for path in paths
+        if (own := period_of_file(path)) is None
+        # A month of days that were put together.
+        or own >= first[: len(own)]
+        or any(day.startswith(own) for day in days)
+    ]
