@@ -162,22 +162,36 @@ inner join ops.source_files as source_files on steps.source_id = source_files.so
 order by steps.logged_at asc, source_files.first_logged_at asc, steps.line_number asc;
 
 
--- 6. Which restarts held mail that was never tried?
+-- 6. Which restarts held most mail that was never tried?
 -- After a few failures Postfix takes the scan service for a dead destination and defers new mail untried,
 -- for minimal_backoff_time. after_up_count is the mail that arrived when the service was back already.
+with worst as (
+    select
+        restart_id,
+        host,
+        held_message_count,
+        never_tried_count,
+        up_at
+    from marts.restarts
+    where never_tried_count > 0
+    order by never_tried_count desc, restart_id asc
+    limit 20
+)
+
 select
-    restarts.restart_id,
-    restarts.held_message_count,
-    restarts.never_tried_count,
-    count(held_messages.queue_id) filter (where held_messages.arrived_at > restarts.up_at)
-        as after_up_count,
+    worst.restart_id,
+    worst.held_message_count,
+    worst.never_tried_count,
+    count(held_messages.queue_id) filter (where held_messages.arrived_at > worst.up_at) as after_up_count,
     max(held_messages.restart_delay_seconds) as never_tried_delay_max_seconds
-from marts.restarts as restarts
-left join marts.held_messages as held_messages
-    on restarts.restart_id = held_messages.restart_id and held_messages.is_never_tried
-where restarts.never_tried_count > 0
-group by restarts.restart_id, restarts.held_message_count, restarts.never_tried_count
-order by restarts.never_tried_count desc, restarts.restart_id asc;
+from worst
+inner join marts.held_messages as held_messages
+    on
+        worst.host = held_messages.host
+        and worst.restart_id = held_messages.restart_id
+        and held_messages.is_never_tried
+group by worst.restart_id, worst.held_message_count, worst.never_tried_count
+order by worst.never_tried_count desc, worst.restart_id asc;
 
 
 -- 7. How long after the service was up did the flush come?
@@ -397,8 +411,8 @@ order by held_share desc nulls last, host asc;
 
 
 -- 13. Which mail was lost, may have arrived twice, or still waits?
--- Lost is mail that was returned to its sender without another answer from the scan service; mail whose
--- session was lost in mid-scan may arrive twice.
+-- The latest 100. Lost is mail that was returned to its sender without another answer from the scan service;
+-- mail whose session was lost in mid-scan may arrive twice.
 select
     restart_id,
     host,
@@ -410,7 +424,8 @@ select
     first_deferred_at
 from marts.held_messages
 where is_interrupted or (released_at is null and outcome in ('expired', 'bounced', 'pending'))
-order by first_deferred_at asc, host asc, queue_id asc;
+order by first_deferred_at desc, host asc, queue_id asc
+limit 100;
 
 
 -- 14. Where did somebody else flush?
@@ -535,17 +550,17 @@ order by changed_at asc, host asc;
 
 
 -- 21. What became of the mail of each host?
--- Each mail counts once in a column; one that was split may count in several. ended_at_scan is mail that the
--- scan service kept, for sure; not_seen_again where the log cannot tell.
+-- mail_count and offered_to_scan_count count each mail once, the others each part of mail that was split.
+-- ended_at_scan is mail that the scan service kept, for sure; not_seen_again where the log cannot tell.
 select
     host,
-    count(distinct trace_id) as mail_count,
-    count(distinct trace_id) filter (where is_scan_hop) as offered_to_scan_count,
-    count(distinct trace_id) filter (where status = 'delivered') as delivered_count,
-    count(distinct trace_id) filter (where status = 'ended_at_scan') as ended_at_scan_count,
-    count(distinct trace_id) filter (where status = 'scanned') as not_seen_again_count,
-    count(distinct trace_id) filter (where status in ('bounced', 'expired')) as returned_count,
-    count(distinct trace_id) filter (where status = 'pending') as pending_count
+    count(*) filter (where hop_number = 1) as mail_count,
+    count(*) filter (where is_counted) as offered_to_scan_count,
+    count(*) filter (where status = 'delivered') as delivered_count,
+    count(*) filter (where status = 'ended_at_scan') as ended_at_scan_count,
+    count(*) filter (where status = 'scanned') as not_seen_again_count,
+    count(*) filter (where status in ('bounced', 'expired')) as returned_count,
+    count(*) filter (where status = 'pending') as pending_count
 from marts.message_trace
 where status <> 'abandoned'
 group by host

@@ -46,11 +46,20 @@ HOSTS_NAMED = 5
 # What a cell begins with that a spreadsheet takes for a formula.
 FORMULA = ("=", "+", "-", "@", "\t")
 
-# Which restarts a command is about; `$since` and `$until` are days of the host.
+# Which restarts a command is about; `$since` and `$until` are days of the host. No zone is a day from UTC:
+# the other bounds, which need no zone, pass over what lies far from these days unread.
 CHOSEN = """
     (len($hosts) = 0 or list_contains($hosts, restarts.host))
     and coalesce(cast(timezone(hosts.time_zone, restarts.down_at) as date) >= $since, true)
     and coalesce(cast(timezone(hosts.time_zone, restarts.down_at) as date) <= $until, true)
+    and (
+        cast($since as date) is null
+        or restarts.down_at >= timezone('UTC', cast($since as date) - interval 1 day)
+    )
+    and (
+        cast($until as date) is null
+        or restarts.down_at < timezone('UTC', cast($until as date) + interval 2 days)
+    )
 """
 EVERYTHING: dict[str, Any] = {"hosts": [], "since": None, "until": None}
 RESTARTS = f"""

@@ -1,9 +1,9 @@
 """Rows of text to a table, or to records where no table fits the terminal: whatever is printed is whole."""
 
 import shutil
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import islice, zip_longest
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -12,6 +12,11 @@ from rich.text import Text
 # A longer word of text that may be folded, such as an address, does not make its column wider.
 WORD_COLUMNS = 16
 GAP = "  "
+# A call to print costs more than a line does.
+LINES_AT_ONCE = 1000
+
+Line = tuple[str, str]
+"""Text, and the style that it is printed in."""
 
 
 @dataclass(frozen=True)
@@ -53,20 +58,24 @@ def show_table(
     headings = [plain(column.name) for column in columns]
     of_columns = list(zip(*[headings, *cells], strict=True))
     if title:
-        _print(console, title, style="bold")
+        _print(console, [(title, "bold")])
+    styles = ["red" if index in red else "" for index in range(len(cells))]
     widths = [max(1, *map(cell_len, texts)) for texts in of_columns]
     if not console.soft_wrap:
         least = [_least_width(column, texts) for column, texts in zip(columns, of_columns, strict=True)]
         spare = console.width - sum(least) - len(GAP) * (len(columns) - 1)
         if spare < 0:
-            _show_records(console, headings, cells, red)
+            _print(console, _records(console, headings, cells, styles))
             return
         widths = _widened(least, widths, spare)
-    for line in _fold(console, columns, headings, widths):
-        _print(console, line, style="bold")
-    for index, row in enumerate(cells):
-        for line in _fold(console, columns, row, widths):
-            _print(console, line, style="red" if index in red else "")
+    _print(
+        console,
+        (
+            (line, style)
+            for row, style in zip([headings, *cells], ["bold", *styles], strict=True)
+            for line in _fold(console, columns, row, widths)
+        ),
+    )
 
 
 def _least_width(column: Column, texts: Sequence[str]) -> int:
@@ -104,24 +113,28 @@ def _fold(
 
 
 def _folded(console: Console, text: str, width: int) -> list[str]:
+    # Most texts fit: rich takes fifty times as long to find that out.
+    if cell_len(text) <= width:
+        return [text.rstrip()]
     return [line.plain.rstrip() for line in Text(text).wrap(console, width, overflow="fold")]
 
 
-def _show_records(
-    console: Console, names: Sequence[str], cells: Sequence[Sequence[str]], red: Collection[int]
-) -> None:
+def _records(
+    console: Console, names: Sequence[str], cells: Sequence[Sequence[str]], styles: Sequence[str]
+) -> Iterator[Line]:
     name_width = max(map(cell_len, names))
     width = max(console.width - name_width - len(GAP), WORD_COLUMNS)
-    for index, row in enumerate(cells):
+    for index, (row, style) in enumerate(zip(cells, styles, strict=True)):
         if index:
-            console.print()
+            yield "", ""
         for name, cell in zip(names, row, strict=True):
             first, *others = _folded(console, cell, width) or [""]
-            style = "red" if index in red else ""
-            _print(console, f"{name}{' ' * (name_width - cell_len(name))}{GAP}{first}".rstrip(), style=style)
+            yield f"{name}{' ' * (name_width - cell_len(name))}{GAP}{first}".rstrip(), style
             for other in others:
-                _print(console, " " * name_width + GAP + other, style=style)
+                yield " " * name_width + GAP + other, style
 
 
-def _print(console: Console, line: str, *, style: str) -> None:
-    console.print(Text(line, style=style), soft_wrap=True)
+def _print(console: Console, lines: Iterable[Line]) -> None:
+    rest = iter(lines)
+    while some := list(islice(rest, LINES_AT_ONCE)):
+        console.print(Text("\n").join(Text(line, style=style) for line, style in some), soft_wrap=True)
