@@ -293,9 +293,14 @@ def _write_days(
     writer: MartWriter, files: Mapping[str, list[str]], replaced: Mapping[str, list[str]]
 ) -> None:
     """Write the tables of the days that were made anew, and let the marts show all days from here on."""
+    has_kept_rows = bool(
+        writer.connection.execute(
+            "select 1 from settled.hosts where kept_before is not null limit 1"
+        ).fetchall()
+    )
     for table in [*(MARTS.keys() - OF_ALL_DAYS), *HANDED_ON]:
         is_mart = table in MARTS
-        written = writer.write(table, with_kept_rows(table, table) if is_mart else f"from {table}")
+        written = writer.write(table, with_kept_rows(table, table) if is_mart and has_kept_rows else table)
         if is_mart:
             stay = [path for path in files.get(table, ()) if path not in set(replaced[table])]
             writer.connection.execute(f"drop table {table}")

@@ -20,12 +20,12 @@ class Rows:
     """How the rows of a table lie in the lake, those of each host by themselves.
 
     `instant` places a row in time: it is settled with all that was before then. Where there is none, the rows
-    are made of the whole of other marts. `period` is what a file has of a host, a `date` or a `month` (UTC);
-    None stands for all.
+    are made of the whole of other marts. `is_by_day`: a file has a host's rows of one UTC day, which `maillag
+    compact` puts together by months; else it has all of a host, for who asks opens every file.
     """
 
     instant: str | None = None
-    period: str | None = None
+    is_by_day: bool = False
 
 
 _RESTART_ID_INSTANT = (
@@ -35,12 +35,12 @@ _RESTART_ID_INSTANT = (
 MARTS = {
     "marts.coverage": Rows("gap_until"),
     "marts.fleet_changes": Rows(),
-    "marts.fleet_daily": Rows("date", "month"),
-    "marts.held_messages": Rows(_RESTART_ID_INSTANT, "month"),
+    "marts.fleet_daily": Rows("date"),
+    "marts.held_messages": Rows(_RESTART_ID_INSTANT),
     "marts.host_diagnosis": Rows(),
-    "marts.message_trace": Rows("coalesce(arrived_at, left_at)", "date"),
-    "marts.missing_flushes": Rows("down_at", "month"),
-    "marts.restarts": Rows("down_at", "month"),
+    "marts.message_trace": Rows("coalesce(arrived_at, left_at)", is_by_day=True),
+    "marts.missing_flushes": Rows("down_at"),
+    "marts.restarts": Rows("down_at"),
 }
 # What later days rest on however long ago it was, and nobody asks for.
 HANDED_ON = {
@@ -77,7 +77,6 @@ HANDED_ON_COLUMNS = {
 }
 # These are made of the marts of all days.
 OF_ALL_DAYS = frozenset({"marts.fleet_daily", "marts.host_diagnosis", "marts.fleet_changes"})
-PERIODS = {"date": "%Y-%m-%d", "month": "%Y-%m"}
 
 
 @dataclass
@@ -92,8 +91,8 @@ class MartWriter:
     hosts: set[str]
     files: "list[LakeFile]" = field(default_factory=list)
 
-    def write(self, table: str, sql: str) -> "list[LakeFile]":
-        """Write the rows of a query, of columns that the table's contract has; return the new files."""
+    def write(self, table: str, source: str) -> "list[LakeFile]":
+        """Write rows of a table or query, of the columns of the table's contract; return the new files."""
         # SQLAlchemy takes 0.2 s, and settings import the marts for their thresholds.
         from transforms.ledger import LakeFile
 
@@ -102,28 +101,31 @@ class MartWriter:
         contract = self.contracts.get(table)
         columns = ", ".join(f'"{column}"' for column in contract.columns) if contract else "*"
         options = "format parquet, compression zstd, compression_level 1, return_stats"
-        if rows.period:
-            columns += f", strftime({rows.instant}, '{PERIODS[rows.period]}') as \"{rows.period}\""
-            options += f", partition_by ({rows.period}), overwrite_or_ignore, filename_pattern '{name}.{{i}}'"
-        self.connection.execute(f"create or replace temp table to_write as {sql}")
+        if rows.is_by_day:
+            columns += f", strftime({rows.instant}, '%Y-%m-%d') as \"date\""
+            options += f", partition_by (date), overwrite_or_ignore, filename_pattern '{name}.{{i}}'"
+        if source != table:
+            self.connection.execute(f"create temp table to_write as {source}")
+            source = "to_write"
         written = []
-        hosts = self.connection.execute("select distinct host from to_write order by host").fetchall()
+        hosts = self.connection.execute(f"select distinct host from {source} order by host").fetchall()
         for (host,) in hosts:
             if host not in self.hosts:
                 continue
             folder = Path(*table.split("."), host_folder(host))
             (self.lake / folder).mkdir(parents=True, exist_ok=True)
-            target = folder if rows.period else folder / f"{name}.parquet"
+            target = folder if rows.is_by_day else folder / f"{name}.parquet"
             literal = str(self.lake / target).replace("'", "''")
             made = self.connection.execute(
-                f"copy (select {columns} from to_write where host = $host) to '{literal}' ({options})",
+                f"copy (select {columns} from {source} where host = $host) to '{literal}' ({options})",
                 {"host": host},
             ).fetchall()
             written += [
                 LakeFile(Path(path).relative_to(self.lake).as_posix(), table, (), row_count, self.run_id)
                 for path, row_count, *_ in made
             ]
-        self.connection.execute("drop table to_write")
+        if source == "to_write":
+            self.connection.execute("drop table to_write")
         self.files += written
         return written
 
@@ -156,12 +158,10 @@ def replaced_files(
     table: str, paths: Iterable[str], kept_before: datetime | None, reopened: Iterable[date]
 ) -> list[str]:
     """Return which files of a table and host are to be written anew: all others have settled rows alone."""
-    period = (MARTS | HANDED_ON)[table].period
-    if kept_before is None or period is None:
+    if kept_before is None or not (MARTS | HANDED_ON)[table].is_by_day:
         return list(paths)
-    form = PERIODS[period]
-    first = f"{kept_before:{form}}"
-    days = {f"{day:{form}}" for day in reopened}
+    first = f"{kept_before:%Y-%m-%d}"
+    days = {f"{day}" for day in reopened}
     return [
         path
         for path in paths
