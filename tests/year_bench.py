@@ -1,11 +1,11 @@
 """Made-up marts of a year of 200 hosts to figures of speed: how long the common questions take.
 
 The marts are written as files by host, as runs leave them, without the events that they stand for; the traces
-are by month, as `maillag compact` leaves them, those of the last month by day. The service restarts 14 times a day and holds ten messages each
-time; after every seventh restart the flush is missing. marts.message_trace has every held mail and a few
-others, all of two hops: real hosts have many times as many. Each question is asked by a process of its own,
-which is measured. `python -m tests.year_bench [FOLDER]`; a lake that is in FOLDER already is used again, its
-catalog is published anew.
+are by month, as `maillag compact` leaves them, those of the last month by day. The service restarts 14 times
+a day and holds ten messages each time; after every seventh restart the flush is missing. marts.message_trace
+has every held mail and a few others, all of two hops: real hosts have many times as many. Each question is
+asked by a process of its own, which is measured. `python -m tests.year_bench [FOLDER]`; a lake that is in
+FOLDER already is used again, its catalog is published anew.
 """
 
 import os
