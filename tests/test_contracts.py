@@ -105,6 +105,7 @@ BROKEN_ROWS: Mapping[str, list[dict[str, Any]]] = {
             "released_at": "2026-11-24 01:10+00",
         },
         {"host": "overlap", "first_deferred_at": "2026-11-24 01:09+00"},
+        {"host": "untraced", "queue_id": "other", "arrived_at": "2026-11-24 01:00+00"},
         {"held_recipient_count": 2, "recipient_count": 1, "failed_attempt_count": 2},
     ],
     "marts.host_diagnosis": [
@@ -119,6 +120,7 @@ BROKEN_ROWS: Mapping[str, list[dict[str, Any]]] = {
         {"queue_id": "no_previous", "trace_id": "b", "hop_number": 2, "status": "eaten", "link": "guess"},
         {"queue_id": "no_next", "trace_id": "c", "hop_number": 1, "status": "ended_at_scan"},
         {
+            "host": "untraced",
             "queue_id": "too_early",
             "trace_id": "d",
             "hop_number": 1,

@@ -23,7 +23,7 @@ import pytest
 from tests.conftest import run_job
 from tests.nights import Fleet
 from transforms import pipeline
-from transforms.catalog import CATALOG_NAME, show_files
+from transforms.catalog import CATALOG_NAME, create_views
 from transforms.contracts import Checker, Contract, Finding, load_contracts
 from transforms.pipeline import Job
 
@@ -95,7 +95,8 @@ def shown_marts(*jobs: Job) -> Iterator[duckdb.DuckDBPyConnection]:
                 files = ledger.lake_files()
             for contract in MARTS:
                 name = contract.table.replace("marts.", f"{side}.")
-                show_files(connection, job.lake, name, files[contract.table])
+                shown = {name: files.get(contract.table, [])}
+                create_views(connection, job.lake, contracts=[replace(contract, table=name)], files=shown)
         yield connection
 
 
