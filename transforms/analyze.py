@@ -115,12 +115,14 @@ class Batch:
 class Built:
     """New files of the marts, which stay unseen until the ledger lists them, and those that they replace.
 
-    `log_dates`: the local days on which any host of the fleet logged.
+    `log_dates`: the local days on which any host of the fleet logged. `settled_hosts`: those of which only
+    the days were made anew that something new can change.
     """
 
     files: "list[LakeFile]"
     replaced: list[str]
     log_dates: pl.DataFrame
+    settled_hosts: list[str]
 
     def files_after(self, before: Mapping[str, list[str]]) -> dict[str, list[str]]:
         """Return the lake's files by table name as they will be, of what they were before."""
@@ -186,6 +188,7 @@ def build_marts(
     of_hosts = [model for model in models if model not in of_fleet]
     of_days = needed_models(of_hosts, (MARTS.keys() | HANDED_ON) - OF_ALL_DAYS)
     of_hosts = [*of_days, *(model for model in of_hosts if model not in of_days)]
+    settled_hosts: list[str] = []
     number, count = 0, len(batches)
     while batches:
         batch = batches.popleft()
@@ -203,12 +206,13 @@ def build_marts(
                 part=number,
                 progress=lambda model: progress(model, 1 / count),
             )
+        settled_hosts += sorted(batch.settled.keys() - set(made.unproved))
         for host in made.unproved:
             batches.extend(host_batches(lake, files, [host], {}))
         new += made.files
         replaced += made.replaced
         number += 1
-    return Built(new, replaced, given["staging.log_dates"])
+    return Built(new, replaced, given["staging.log_dates"], settled_hosts)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import hashlib
 import json
 import secrets
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
@@ -114,10 +114,11 @@ class Ingested:
 
 @dataclass(frozen=True)
 class Analyzed:
-    """Whether the marts were built anew, and where the catalog is."""
+    """Whether the marts were built anew, where the catalog is, and the hosts whose settled days were kept."""
 
     is_rebuilt: bool
     catalog: Path
+    settled_hosts: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -288,6 +289,7 @@ def analyze(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: P
     models = load_models()
     fingerprint = _fingerprint(job, files, models, contracts)
     is_rebuilt = fingerprint != ledger.last_marts_fingerprint()
+    settled_hosts: Sequence[str] = ()
     if is_rebuilt:
         checker.start()
         progress.start("Analyzing", len(models))
@@ -323,9 +325,10 @@ def analyze(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: P
                 replaced=[*built.replaced, *old_basis],
             )
             ledger.update_run(run_id, marts_fingerprint=fingerprint)
+            settled_hosts = built.settled_hosts
         else:
             discard(job.lake, built.files)
-    return Analyzed(is_rebuilt, _publish(job, ledger, run_id, contracts))
+    return Analyzed(is_rebuilt, _publish(job, ledger, run_id, contracts), settled_hosts)
 
 
 def compact(job: Job, ledger: Ledger, run_id: str, *, today: date) -> Compacted:

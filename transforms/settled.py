@@ -374,6 +374,31 @@ NOT_PROVED = """
 
     union
 
+    -- Whether mail comes back from the scan service, which holds for all of a span without a gap.
+    select spans.host
+    from staging.covered_spans as spans
+    inner join settled.hosts as hosts on spans.host = hosts.host
+    inner join staging.reinjections as reinjections
+        on
+            spans.host = reinjections.host
+            and spans.covered_from <= reinjections.arrived_at
+            and spans.covered_until >= reinjections.arrived_at
+    where spans.log_kind = 'maillog' and spans.covered_from < hosts.kept_before
+    group by spans.host, spans.covered_from
+    having min(reinjections.arrived_at) >= any_value(hosts.kept_before)
+
+    union
+
+    -- Mail of settled days that no line told of, as its log comes late.
+    select facts.host
+    from staging.entry_facts as facts
+    inner join settled.hosts as hosts on facts.host = hosts.host
+    where
+        facts.first_logged_at >= hosts.news_since
+        and facts.told_arrival_at < hosts.kept_before
+
+    union
+
     -- Mail that is another's now.
     select reopened.host
     from settled.reopened as reopened
