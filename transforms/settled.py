@@ -255,6 +255,11 @@ _REOPENED = """
         inner join settled.hosts as hosts on entries.host = hosts.host
         where
             entries.arrived_at < hosts.kept_before
+            -- Few pass this, which can be asked while the files are read.
+            and (
+                entries.left_at >= (select min(over_by) from settled.hosts)
+                or entries.left_at is null
+            )
             and (
                 entries.left_at >= hosts.over_by
                 or (
@@ -332,7 +337,7 @@ NOT_PROVED = """
 
     union
 
-    -- Which restart mail is suspended for.
+    -- Which restart mail is suspended for, unless rows that are kept tell it.
     select attempts.host
     from staging.scan_attempts as attempts
     inner join settled.hosts as hosts on attempts.host = hosts.host
@@ -348,6 +353,17 @@ NOT_PROVED = """
                 and held.queue_id = attempts.queue_id
                 and held.logged_at = attempts.logged_at
                 and restarts.down_at >= hosts.kept_before
+        )
+        and (
+            attempts.logged_at >= hosts.over_by
+            or exists (
+                select 1 from staging.held_attempts as held
+                where
+                    held.host = attempts.host
+                    and held.instance = attempts.instance
+                    and held.queue_id = attempts.queue_id
+                    and held.restart_id is not null
+            )
         )
 
     union

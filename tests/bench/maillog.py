@@ -99,6 +99,7 @@ class _Day:
 
     def __post_init__(self) -> None:
         self.names = _Names(self.random)
+        self.noticed: set[Outage] = set()
         for down_at in sorted(self._between(600, DAY_SECONDS - 7200) for _ in range(RESTART_COUNT)):
             up_at = down_at + self._between(5, 50)
             # The manager looks at the services every minute.
@@ -184,11 +185,12 @@ class _Day:
         relay, dsn, process = "none", "4.4.1", self.names.process("smtp")
         if at < outage.down_at + 0.2:
             relay, dsn, reason = SCANNER, "4.4.2", GREETING_LOST
-        elif at < outage.down_at + 1:
+        elif at < outage.down_at + 1 or outage not in self.noticed:
             reason = REFUSED
             yield at, "other_lines", process, REFUSED
         else:
             reason, process = SUSPENDED, self.names.process("error")
+        self.noticed.add(outage)
         delay = _delay(waited, waited, 0, 0, 0)
         outcome = f"relay={relay}, {delay}, dsn={dsn}, status=deferred ({reason})"
         yield at, "delivery_attempts", process, f"{queue_id}: to=<{recipient}>, {outcome}"
