@@ -362,7 +362,6 @@ NOT_PROVED = """
                     held.host = attempts.host
                     and held.instance = attempts.instance
                     and held.queue_id = attempts.queue_id
-                    and held.restart_id is not null
             )
         )
 
@@ -392,16 +391,9 @@ NOT_PROVED = """
 
     -- Whether mail comes back from the scan service, which holds for all of a span without a gap.
     select spans.host
-    from staging.covered_spans as spans
+    from staging.reinjection_spans as spans
     inner join settled.hosts as hosts on spans.host = hosts.host
-    inner join staging.reinjections as reinjections
-        on
-            spans.host = reinjections.host
-            and spans.covered_from <= reinjections.arrived_at
-            and spans.covered_until >= reinjections.arrived_at
-    where spans.log_kind = 'maillog' and spans.covered_from < hosts.kept_before
-    group by spans.host, spans.covered_from
-    having min(reinjections.arrived_at) >= any_value(hosts.kept_before)
+    where spans.covered_from < hosts.kept_before and spans.reinjected_from >= hosts.kept_before
 
     union
 
