@@ -361,7 +361,7 @@ def test_init_writes_settings_that_the_next_run_follows(maillag: Maillag, tmp_pa
 
 def test_a_run_prints_the_answer_and_a_second_one_reads_nothing(maillag: Maillag) -> None:
     first = maillag("run", SAMPLE, "--lake", "lake", "--json")
-    assert first.returncode == 0
+    assert (first.returncode, first.stderr) == (0, "")
     answer = json.loads(first.stdout)
     verdicts = {restart["flush_verdict"] for restart in answer["restarts"]}
     assert verdicts == {"effective", "ineffective", "missing", "not_needed", "unknown"}

@@ -1,12 +1,14 @@
 """Contracts (expectations/*.yaml) and tables to findings: what broke, in which rows of which source."""
 
+import atexit
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from multiprocessing import get_context, parent_process
+from multiprocessing import Pipe, get_context, parent_process
+from multiprocessing.connection import wait
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -173,13 +175,23 @@ class Checker:
 
 def _end_with_parent() -> None:
     """End this process when its parent does, also when that is killed: no pool does it by itself."""
+    parent = parent_process()
+    if parent is None:
+        return
+    ending, end = Pipe(duplex=False)
 
     def watch() -> None:
-        if parent := parent_process():
-            parent.join()
-        os._exit(1)
+        if ending not in wait([parent.sentinel, ending]):
+            os._exit(1)
 
-    Thread(target=watch, daemon=True).start()
+    def stop() -> None:
+        end.close()
+        thread.join()
+
+    thread = Thread(target=watch, daemon=True)
+    thread.start()
+    # DuckDB complains of objects that a thread keeps to the interpreter's end.
+    atexit.register(stop)
 
 
 def check_here(database: Path, contracts: Iterable[Contract]) -> list[Finding]:
