@@ -18,7 +18,13 @@ def _results(**seconds: float) -> Results:
         for wall in [seconds.get(name, 1.0)]
     }
     sizes = dict.fromkeys(costs, 1_000_000)
-    return Results(line_count=1000, input_bytes=sizes, output_bytes=sizes, costs=costs)
+    return Results(
+        line_count=1000,
+        input_bytes=sizes,
+        output_bytes=sizes,
+        costs=costs,
+        debian_versions=["isal 2.30.0-5", "pflogsumm 1.1.5-8"],
+    )
 
 
 def test_a_target_is_met_up_to_its_bound() -> None:
@@ -52,6 +58,7 @@ def test_a_target_is_missed_beyond_its_bound(seconds: dict[str, float]) -> None:
 
 def test_stages_are_told_by_what_each_adds() -> None:
     text = render(_results(**{"gz": 4.0, "start-up": 0.5, "inflate": 1.5, "scan": 3.0}))
+    assert "Debian's isal 2.30.0-5, pflogsumm 1.1.5-8" in text
     assert "| start-up | 1.00 | 12% |" in text
     assert "| inflate | 2.00 | 25% |" in text
     assert "| scan | 3.00 | 38% |" in text

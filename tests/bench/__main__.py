@@ -1,6 +1,7 @@
 """Measures reading beside its peers, round by round in turn, and writes the tables of docs/performance.md."""
 
 import argparse
+import subprocess
 import sys
 import tempfile
 from collections import defaultdict
@@ -18,6 +19,8 @@ from tests.bench.results import Results, render
 ROUNDS = 5
 # Of what takes a minute or more.
 SLOW_ROUNDS = 3
+# The floor and the peer that are not Python packages.
+DEBIAN_PACKAGES = ("isal", "pflogsumm")
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,17 @@ def main() -> None:
         input_bytes={contender.name: contender.input_bytes for contender in contenders},
         output_bytes=output_bytes,
         costs=costs,
+        debian_versions=_debian_versions(),
     )
     text = render(results)
     print(text)
     if not short:
         replace_section(DOCUMENT, "bench", text)
+
+
+def _debian_versions() -> list[str]:
+    command = ["dpkg-query", "-W", "-f", "${Package} ${Version}\n", *DEBIAN_PACKAGES]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
 
 
 def _contenders(archives: Archives, *, rounds: int, slow_rounds: int) -> list[Contender]:

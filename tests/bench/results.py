@@ -3,7 +3,6 @@
 import os
 import platform
 import re
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,17 +27,20 @@ TITLES = {
     "gz_10x": "maillag, ten days gz",
 }
 PACKAGES = ("polars", "pyarrow", "duckdb", "isal")
-DEBIAN_PACKAGES = ("isal", "pflogsumm")
 
 
 @dataclass(frozen=True)
 class Results:
-    """What was measured, by the name of the contender; sizes are of what it read and what it wrote."""
+    """What was measured, by the name of the contender; sizes are of what it read and what it wrote.
+
+    A Debian version is the package's name and its version.
+    """
 
     line_count: int
     input_bytes: Mapping[str, int]
     output_bytes: Mapping[str, int]
     costs: Mapping[str, Sequence[Cost]]
+    debian_versions: Sequence[str]
 
     def wall(self, name: str) -> Figure:
         """Return the seconds from start to end."""
@@ -130,13 +132,7 @@ Medians, and the least and the most, of {" or ".join(map(str, rounds))} rounds i
 
 - {_processor()}, {os.cpu_count()} cores, {memory:.0f} GiB; Linux {platform.release()}
 - Python {platform.python_version()}, {", ".join(f"{name} {version(name)}" for name in PACKAGES)}
-- Debian's {", ".join(_debian_versions())}"""
-
-
-def _debian_versions() -> list[str]:
-    form = "${Package} ${Version}\n"
-    command = ["dpkg-query", "-W", "-f", form, *DEBIAN_PACKAGES]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+- Debian's {", ".join(results.debian_versions)}"""
 
 
 def _processor() -> str:
