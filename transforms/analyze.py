@@ -31,7 +31,7 @@ from transforms.settled import (
 # All that the models of one host need of the others.
 FLEET_TABLES = frozenset({"staging.log_dates"})
 # Hosts are taken together until their events reach this size: a batch has costs of its own.
-BATCH_BYTES = 32 * 2**20
+BATCH_BYTES = 48 * 2**20
 # For a batch, of which one is worked on at a time; the frames of queue_entries.py come on top. What does not
 # fit goes into the lake's own folder.
 MEMORY_LIMIT = "400 MiB"

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 CATALOG_NAME = "maillag.duckdb"
 # The version of the file format: DuckDB 1.5 clients read it as well.
 STORAGE_VERSION = "v1.5.0"
-HOST_PREFIX = "host="
+HOST_KEY = "host"
+HOST_PREFIX = f"{HOST_KEY}="
+# How DuckDB calls a folder of rows without a host.
+NO_HOST = "__HIVE_DEFAULT_PARTITION__"
 PERIOD_FOLDER = re.compile(r"(?:date|month)=(?P<period>[0-9]{4}-[0-9]{2}(?:-[0-9]{2})?)")
 
 # DuckDB 1.5 knows IANA zones, but not the GMT+09:00 that a manager log writes.
@@ -56,12 +59,29 @@ def create_views(
 
 
 def show_files(connection: duckdb.DuckDBPyConnection, lake: Path, table: str, paths: Iterable[str]) -> None:
-    """Create a view over files of the lake, of which there is at least one."""
+    """Create a view over files of the lake, of which there is at least one.
+
+    A query about one host opens that host's files alone: the folders tell which they are.
+    """
     _create_schema_of(connection, table)
-    literals = ", ".join(_literal(str(lake.resolve() / path)) for path in paths)
-    connection.execute(
-        f"create view {table} as select * from read_parquet([{literals}], hive_partitioning = false)"
-    )
+    folder = lake.resolve()
+    by_keys: dict[tuple[str, ...], list[str]] = {}
+    for path in paths:
+        keys = tuple(part.partition("=")[0] for part in PurePath(path).parts if "=" in part)
+        by_keys.setdefault(keys, []).append(path)
+    parts = []
+    for keys, of_keys in by_keys.items():
+        literals = ", ".join(_literal(str(folder / path)) for path in of_keys)
+        # DuckDB would take a folder above the lake that is called x=y for a column, too.
+        if keys and "=" not in str(folder):
+            types = ", ".join(f"'{key}': varchar" for key in keys)
+            periods = ", ".join(f'"{key}"' for key in keys if key != HOST_KEY)
+            columns = f"* exclude ({periods})" if periods else "*"
+            options = f"hive_partitioning = true, hive_types = {{{types}}}"
+        else:
+            columns, options = "*", "hive_partitioning = false"
+        parts.append(f"select {columns} from read_parquet([{literals}], {options})")
+    connection.execute(f"create view {table} as {' union all by name '.join(parts)}")
 
 
 def create_tables(connection: duckdb.DuckDBPyConnection, frames: "Mapping[str, pl.DataFrame]") -> None:
@@ -115,7 +135,7 @@ def attach_published(lake: Path) -> duckdb.DuckDBPyConnection:
 
 def host_folder(host: str) -> str:
     """Return the name of the lake's folders for a host, which may be called anything."""
-    return f"{HOST_PREFIX}{quote(host, safe='')}"
+    return f"{HOST_PREFIX}{quote(host, safe='').replace(NO_HOST, '%5F' + NO_HOST[1:])}"
 
 
 def host_of_file(path: str) -> str | None:
