@@ -46,37 +46,50 @@ HOSTS_NAMED = 5
 # What a cell begins with that a spreadsheet takes for a formula.
 FORMULA = ("=", "+", "-", "@", "\t")
 
-# Which restarts a command is about; `$since` and `$until` are days of the host. No zone is a day from UTC:
-# the other bounds, which need no zone, pass over what lies far from these days unread.
-CHOSEN = """
-    (len($hosts) = 0 or list_contains($hosts, restarts.host))
-    and coalesce(cast(timezone(hosts.time_zone, restarts.down_at) as date) >= $since, true)
-    and coalesce(cast(timezone(hosts.time_zone, restarts.down_at) as date) <= $until, true)
-    and (
-        cast($since as date) is null
-        or restarts.down_at >= timezone('UTC', cast($since as date) - interval 1 day)
-    )
-    and (
-        cast($until as date) is null
-        or restarts.down_at < timezone('UTC', cast($until as date) + interval 2 days)
-    )
+# The restarts that a command is about, the newest last; `$since` and `$until` are days of the host, `$newest`
+# is how many of them, if not all. No zone is a day from UTC: the other bounds, which need no zone, pass over
+# what lies far from these days unread.
+_CHOSEN = """
+select chosen.* from (
+    select {table}.*
+    from marts.{table} as {table}
+    inner join fleet.hosts as hosts on {table}.host = hosts.host
+    where
+        (len($hosts) = 0 or list_contains($hosts, {table}.host))
+        and coalesce(cast(timezone(hosts.time_zone, {table}.down_at) as date) >= $since, true)
+        and coalesce(cast(timezone(hosts.time_zone, {table}.down_at) as date) <= $until, true)
+        and (
+            cast($since as date) is null
+            or {table}.down_at >= timezone('UTC', cast($since as date) - interval 1 day)
+        )
+        and (
+            cast($until as date) is null
+            or {table}.down_at < timezone('UTC', cast($until as date) + interval 2 days)
+        )
+    order by {table}.down_at desc, {table}.host desc
+    limit $newest
+) as chosen
+order by chosen.down_at, chosen.host
 """
-EVERYTHING: dict[str, Any] = {"hosts": [], "since": None, "until": None}
-RESTARTS = f"""
-select restarts.*
-from marts.restarts as restarts
-inner join fleet.hosts as hosts on restarts.host = hosts.host
-where {CHOSEN}
-order by restarts.down_at, restarts.host
-"""
-MISSING_FLUSHES = f"""
-select missing_flushes.*
-from marts.missing_flushes as missing_flushes
-inner join marts.restarts as restarts on missing_flushes.restart_id = restarts.restart_id
-inner join fleet.hosts as hosts on restarts.host = hosts.host
-where {CHOSEN}
-order by restarts.down_at, restarts.host
-"""
+EVERYTHING: dict[str, Any] = {"hosts": [], "since": None, "until": None, "newest": None}
+RESTARTS = _CHOSEN.format(table="restarts")
+MISSING_FLUSHES = _CHOSEN.format(table="missing_flushes")
+# What people are shown of a restart: reading all columns of a year takes four times as long.
+_RESTART_COLUMNS = (
+    "restart_id",
+    "host",
+    "down_at",
+    "outage_seconds",
+    "is_up_at_estimated",
+    "held_message_count",
+    "restart_delay_p50_seconds",
+    "restart_delay_max_seconds",
+    "flush_verdict",
+    "flush_observed_at",
+    "verdict_reason",
+    "missing_reason",
+)
+SHOWN_RESTARTS = f"select {', '.join(_RESTART_COLUMNS)} from ({RESTARTS})"
 ZONES = "select host, time_zone from fleet.hosts"
 COUNTS = """
 select
@@ -160,6 +173,12 @@ def fetch(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Row | Non
     result = connection.execute(sql, parameters or {})
     names = [column[0] for column in result.description or ()]
     return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+
+
+def count_rows(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Row | None = None) -> int:
+    """Return how many rows a query has."""
+    (row,) = fetch(connection, f"select count(*) as row_count from ({sql})", parameters)
+    return int(row["row_count"])
 
 
 def columns_of(connection: duckdb.DuckDBPyConnection, query: str) -> list[str]:
@@ -277,8 +296,10 @@ def show_rows(console: Console, columns: Sequence[str], rows: Sequence[Values]) 
     show_table(console, shown, cells)
 
 
-def show_restarts(console: Console, rows: Sequence[Row], zones: dict[str, str]) -> None:
-    """Print restarts, each with the mail it held and the verdict on its flush."""
+def show_restarts(
+    console: Console, rows: Sequence[Row], zones: dict[str, str], *, of_count: int | None = None
+) -> None:
+    """Print restarts, each with the mail it held and the verdict on its flush; say if they are not all."""
     if not rows:
         console.print("No restart of the scan service was found.")
         return
@@ -309,10 +330,12 @@ def show_restarts(console: Console, rows: Sequence[Row], zones: dict[str, str]) 
         title="Restarts of the scan service",
         red=[index for index, row in enumerate(rows) if row["flush_verdict"] in {"missing", "ineffective"}],
     )
+    if of_count and of_count > len(rows):
+        console.print(f"These are the newest of {of_count:,}. More, or all: maillag restarts [--since DAY]")
 
 
-def show_missing_flushes(console: Console, rows: Sequence[Row]) -> None:
-    """Print the restarts that lacked a flush, with what it cost and what to do."""
+def show_missing_flushes(console: Console, rows: Sequence[Row], *, of_count: int | None = None) -> None:
+    """Print the restarts that lacked a flush, what it cost and what to do; say if they are not all."""
     if not rows:
         console.print("No flush is missing.")
         return
@@ -341,6 +364,8 @@ def show_missing_flushes(console: Console, rows: Sequence[Row]) -> None:
         cells,
         title="Missing flushes, and what they cost",
     )
+    if of_count and of_count > len(rows):
+        console.print(f"These are the newest of {of_count:,}. All of them: marts.missing_flushes")
 
 
 def show_counts(console: Console, counts: Row, catalog: Path) -> None:

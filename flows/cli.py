@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from transforms.pipeline import Job
 
 DONE, BROKEN, WRONG_USE = 0, 1, 2
+# Restarts that a run prints unless it is told since when: a fleet has a million in a year.
+NEWEST_SHOWN = 100
 
 app = typer.Typer(
     help="Which mail waited for restarts of the InterScan MSS / IMSVA scan service, and why.",
@@ -83,7 +85,11 @@ def run(
         errors.print(f"{finding.severity}: {layout.plain(finding)}", markup=False)
     with answer.open_catalog(job.lake) as catalog:
         choice = _choice(host, since, until)
-        restarts = answer.fetch(catalog, answer.RESTARTS, choice)
+        restart_count = answer.count_rows(catalog, answer.RESTARTS, choice)
+        missing_count = answer.count_rows(catalog, answer.MISSING_FLUSHES, choice)
+        if not as_json and since is None:
+            choice["newest"] = NEWEST_SHOWN
+        restarts = answer.fetch(catalog, answer.RESTARTS if as_json else answer.SHOWN_RESTARTS, choice)
         missing = answer.fetch(catalog, answer.MISSING_FLUSHES, choice)
         (counts,) = answer.fetch(catalog, answer.COUNTS)
         silent = [row["host"] for row in answer.fetch(catalog, answer.SILENT_HOSTS)]
@@ -107,9 +113,9 @@ def run(
         )
     else:
         console = layout.output_console()
-        answer.show_restarts(console, restarts, zones)
+        answer.show_restarts(console, restarts, zones, of_count=restart_count)
         console.print()
-        answer.show_missing_flushes(console, missing)
+        answer.show_missing_flushes(console, missing, of_count=missing_count)
         console.print()
         answer.show_counts(console, counts, analyzed.catalog)
     raise typer.Exit(_exit_code(findings))
@@ -225,7 +231,8 @@ def restarts(
 
     with answer.open_catalog(_lake(lake)) as catalog:
         answer.check_hosts(catalog, host or ())
-        rows = answer.fetch(catalog, answer.RESTARTS, _choice(host, since, until))
+        sql = answer.RESTARTS if as_json or as_csv else answer.SHOWN_RESTARTS
+        rows = answer.fetch(catalog, sql, _choice(host, since, until))
         zones = {row["host"]: row["time_zone"] for row in answer.fetch(catalog, answer.ZONES)}
         columns = answer.columns_of(catalog, "marts.restarts")
     if as_json:
@@ -439,6 +446,7 @@ def _choice(hosts: list[str] | None, since: Day, until: Day) -> dict[str, Any]:
         "hosts": list(hosts or ()),
         "since": since and since.date(),
         "until": until and until.date(),
+        "newest": None,
     }
 
 

@@ -105,20 +105,30 @@ def analyze_lake(night: Night) -> list[answer.Row]:
 def report_night(night: Night, new: list[answer.Row]) -> None:
     """Leave the missing flushes, the findings and the counts as artifacts of the flow run."""
     with answer.open_catalog(night.job.lake) as catalog:
-        missing = answer.fetch(catalog, answer.MISSING_FLUSHES, answer.EVERYTHING)
+        newest = answer.EVERYTHING | {"newest": ARTIFACT_ROWS}
+        missing = answer.fetch(catalog, answer.MISSING_FLUSHES, newest)
+        missing_count = answer.count_rows(catalog, answer.MISSING_FLUSHES, answer.EVERYTHING)
+        restart_count = answer.count_rows(catalog, answer.RESTARTS, answer.EVERYTHING)
         findings = answer.fetch(catalog, answer.FINDINGS)
-        restarts = answer.fetch(catalog, answer.RESTARTS, answer.EVERYTHING)
         (counts,) = answer.fetch(catalog, answer.COUNTS)
     counts |= {
-        "restart_count": len(restarts),
-        "missing_flush_count": len(missing),
+        "restart_count": restart_count,
+        "missing_flush_count": missing_count,
         "new_missing_flush_count": len(new),
         "finding_count": len(findings),
     }
     _leave_table(
-        "missing-flushes", missing[::-1], "restarts whose waiting mail was not flushed, newest first"
+        "missing-flushes",
+        missing[::-1],
+        missing_count,
+        "restarts whose waiting mail was not flushed, newest first",
     )
-    _leave_table("findings", findings, "files that could not be read and promises that broke")
+    _leave_table(
+        "findings",
+        findings[:ARTIFACT_ROWS],
+        len(findings),
+        "files that could not be read and promises that broke",
+    )
     create_markdown_artifact(
         key="counts",
         markdown="\n".join(f"- {name.replace('_', ' ')}: {count:,}" for name, count in counts.items()),
@@ -198,12 +208,11 @@ def _report(night: Night, new: list[answer.Row]) -> None:
     _fail_if_critical(night)
 
 
-def _leave_table(key: str, rows: list[answer.Row], what: str) -> None:
-    shown = rows[:ARTIFACT_ROWS]
+def _leave_table(key: str, rows: list[answer.Row], of_count: int, what: str) -> None:
     create_table_artifact(
         key=key,
-        table=[{name: plain(answer.cell_text(value)) for name, value in row.items()} for row in shown],
-        description=f"{len(shown):,} of {len(rows):,} {what}.",
+        table=[{name: plain(answer.cell_text(value)) for name, value in row.items()} for row in rows],
+        description=f"{len(rows):,} of {of_count:,} {what}.",
     )
 
 

@@ -31,6 +31,8 @@ class Column:
 def plain(value: object) -> str:
     r"""Return text for a terminal: what a sender put into a log must not steer it (`\xNN` instead)."""
     text = "" if value is None else str(value)
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 

@@ -13,14 +13,15 @@ from transforms.catalog import CATALOG_NAME
 
 EVENT = "maillag.flush.missing"
 PAYLOAD = ("host", "down_at", "held_message_count", "flush_verdict", "missing_reason", "advice")
+PUBLISHED = f"select restart_id, up_at, {', '.join(PAYLOAD)} from ({answer.MISSING_FLUSHES})"
 
 
 def fetch_published(lake: Path) -> list[answer.Row]:
-    """Return the missing flushes of the published catalog; none before the first was published."""
+    """Return what an event tells of each published missing flush; none before the first catalog."""
     if not (lake / CATALOG_NAME).is_file():
         return []
     with answer.open_catalog(lake) as catalog:
-        return answer.fetch(catalog, answer.MISSING_FLUSHES, answer.EVERYTHING)
+        return answer.fetch(catalog, PUBLISHED, answer.EVERYTHING)
 
 
 def find_new(before: Iterable[answer.Row], after: Iterable[answer.Row]) -> list[answer.Row]:

@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -12,9 +13,16 @@ import pytest
 from rich.console import Console
 
 from flows.answer import (
+    EVERYTHING,
+    RESTARTS,
+    SHOWN_RESTARTS,
     as_records,
     check_hosts,
+    count_rows,
+    fetch,
     fetch_select,
+    open_catalog,
+    show_restarts,
     show_rows,
     verdict_in_words,
     write_csv,
@@ -166,3 +174,21 @@ def test_of_many_hosts_a_few_are_named(hosts: int, named: str, connection: duckd
 )
 def test_a_flush_that_was_seen_had_some_effect(observed_at: datetime | None, words: str) -> None:
     assert verdict_in_words({"flush_verdict": "ineffective", "flush_observed_at": observed_at}) == words
+
+
+def test_the_newest_restarts_are_shown_the_newest_last_and_that_there_are_more(sample_lake: Path) -> None:
+    with open_catalog(sample_lake) as catalog:
+        every = fetch(catalog, RESTARTS, EVERYTHING)
+        newest = fetch(catalog, SHOWN_RESTARTS, EVERYTHING | {"newest": 2})
+        count = count_rows(catalog, RESTARTS, EVERYTHING)
+    assert [row["restart_id"] for row in newest] == [row["restart_id"] for row in every[-2:]]
+    zones = {row["host"]: "Asia/Tokyo" for row in every}
+    console = terminal(200)
+    show_restarts(console, newest, zones, of_count=count)
+    *_, older, newer, more = printed(console)
+    assert older.startswith(every[-2]["restart_id"])
+    assert newer.startswith(every[-1]["restart_id"])
+    assert more == f"These are the newest of {len(every)}. More, or all: maillag restarts [--since DAY]"
+    console = terminal(200)
+    show_restarts(console, every, zones, of_count=count)
+    assert "newest" not in console.file.getvalue()  # type: ignore[attr-defined]
