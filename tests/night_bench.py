@@ -113,7 +113,8 @@ def write_day(day: Day) -> int:
     day.path.parent.mkdir(parents=True, exist_ok=True)
     log = BytesIO()
     counts = write_maillog(log, message_count=day.message_count, seed=day.seed)
-    stamp, shifted = f"{DAY:%b %d} ".encode(), f"{day.day:%b %d} ".encode()
+    # The day is padded by a blank, as syslog does.
+    stamp, shifted = f"{DAY:%b %d} ".encode(), f"{day.day:%b} {day.day.day:2} ".encode()
     text = shifted + log.getvalue().removeprefix(stamp).replace(b"\n" + stamp, b"\n" + shifted)
     with igzip.IGzipFile(day.path, "wb") as packed:  # type: ignore[no-untyped-call]
         packed.write(text)  # type: ignore[no-untyped-call]
