@@ -210,6 +210,8 @@ def read_all(lake: Path) -> dict[str, list[tuple[Any, ...]]]:
     """Return all rows of all published marts, in order."""
     with duckdb.connect(str(lake / "maillag.duckdb"), read_only=True) as catalog:
         catalog.execute("set timezone = 'UTC'")
+        # In a process that was spawned DuckDB believes that it speaks with a person.
+        catalog.execute("set enable_progress_bar = false")
         tables = catalog.execute(
             "select view_name from duckdb_views() where schema_name = 'marts' order by all"
         ).fetchall()

@@ -34,6 +34,7 @@ from transforms.fleet import Fleet, Host, host_history, latest_hosts
 from transforms.host_settings import HostSettings
 from transforms.lake import write_parquet
 from transforms.ledger import Ledger
+from transforms.mart_files import MartWriter
 from transforms.zone import Zone
 
 START = datetime(2025, 12, 1, tzinfo=UTC)
@@ -229,7 +230,7 @@ def write_lake(lake: Path) -> None:
     with duckdb.connect() as connection:
         for number in range(HOST_COUNT):
             for table, rows in marts_of(number, np.random.default_rng(number)):
-                write_mart(connection, lake, contracts[table], rows, host_name(number))
+                write_mart(connection, lake, contracts, table, rows)
     history = host_history(Fleet(hosts), {host.name: ZONE for host in hosts})
     write_parquet(pl.DataFrame([asdict(Thresholds())]), lake / "config/thresholds/bench.parquet")
     write_parquet(history, lake / "fleet/host_history/bench.parquet")
@@ -237,20 +238,27 @@ def write_lake(lake: Path) -> None:
 
 
 def write_mart(
-    connection: duckdb.DuckDBPyConnection, lake: Path, contract: Contract, rows: pl.DataFrame, host: str
+    connection: duckdb.DuckDBPyConnection,
+    lake: Path,
+    contracts: Mapping[str, Contract],
+    table: str,
+    rows: pl.DataFrame,
 ) -> None:
-    """Write a host's rows of a mart, those of each month into a file; without a `month` all into one."""
+    """Write a host's rows of a mart as a run does, or those of each `month` into a file."""
+    (host,) = rows["host"].unique()
     parts = {("",): rows} if "month" not in rows.columns else rows.partition_by("month", as_dict=True)
     for (period,), part in parts.items():
-        folder = lake / contract.table.replace(".", "/") / host_folder(host)
+        connection.register("part", as_promised(part, contracts[table]).to_arrow())
         if period:
-            folder /= f"{'month' if len(str(period)) == len(LAST_MONTH) else 'date'}={period}"
-        folder.mkdir(parents=True, exist_ok=True)
-        connection.register("part", as_promised(part, contract).to_arrow())
-        connection.execute(
-            f"copy (from part) to '{folder}/bench.parquet' "
-            "(format parquet, compression zstd, compression_level 1)"
-        )
+            key = "month" if len(str(period)) == len(LAST_MONTH) else "date"
+            folder = lake / table.replace(".", "/") / host_folder(host) / f"{key}={period}"
+            folder.mkdir(parents=True, exist_ok=True)
+            connection.execute(
+                f"copy (from part) to '{folder}/bench.parquet' "
+                "(format parquet, compression zstd, compression_level 1)"
+            )
+        else:
+            MartWriter(connection, lake, "bench", 0, contracts, {host}).write(table, "from part")
         connection.unregister("part")
 
 

@@ -28,6 +28,8 @@ class Rows:
     is_by_day: bool = False
 
 
+# Of files of all days, which are in the order of time: who asks for the latest rows passes over the others.
+ROW_GROUP_ROWS = 16_384
 _RESTART_ID_INSTANT = (
     "timezone('UTC', strptime(regexp_extract(restart_id, '-([0-9]{8}T[0-9]{6})Z(-[0-9]+)?$', 1), "
     "'%Y%m%dT%H%M%S'))"
@@ -101,9 +103,14 @@ class MartWriter:
         contract = self.contracts.get(table)
         columns = ", ".join(f'"{column}"' for column in contract.columns) if contract else "*"
         options = "format parquet, compression zstd, compression_level 1, return_stats"
+        order = ""
         if rows.is_by_day:
             columns += f", strftime({rows.instant}, '%Y-%m-%d') as \"date\""
             options += f", partition_by (date), overwrite_or_ignore, filename_pattern '{name}.{{i}}'"
+        else:
+            options += f", row_group_size {ROW_GROUP_ROWS}"
+            if rows.instant:
+                order = f"order by {rows.instant}"
         if source != table:
             self.connection.execute(f"create temp table to_write as {source}")
             source = "to_write"
@@ -116,9 +123,9 @@ class MartWriter:
             (self.lake / folder).mkdir(parents=True, exist_ok=True)
             target = folder if rows.is_by_day else folder / f"{name}.parquet"
             literal = str(self.lake / target).replace("'", "''")
+            query = f"select {columns} from {source} where host = $host {order}"
             made = self.connection.execute(
-                f"copy (select {columns} from {source} where host = $host) to '{literal}' ({options})",
-                {"host": host},
+                f"copy ({query}) to '{literal}' ({options})", {"host": host}
             ).fetchall()
             written += [
                 LakeFile(Path(path).relative_to(self.lake).as_posix(), table, (), row_count, self.run_id)
