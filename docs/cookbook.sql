@@ -411,7 +411,7 @@ order by held_share desc nulls last, host asc;
 
 
 -- 13. Which mail was lost, may have arrived twice, or still waits?
--- The latest 100. Lost is mail that was returned to its sender without another answer from the scan service;
+-- The latest 50. Lost is mail that was returned to its sender without another answer from the scan service;
 -- mail whose session was lost in mid-scan may arrive twice.
 select
     restart_id,
@@ -425,7 +425,7 @@ select
 from marts.held_messages
 where is_interrupted or (released_at is null and outcome in ('expired', 'bounced', 'pending'))
 order by first_deferred_at desc, host asc, queue_id asc
-limit 100;
+limit 50;
 
 
 -- 14. Where did somebody else flush?

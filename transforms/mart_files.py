@@ -28,8 +28,6 @@ class Rows:
     is_by_day: bool = False
 
 
-# Of files of all days, which are in the order of time: who asks for the latest rows passes over the others.
-ROW_GROUP_ROWS = 16_384
 _RESTART_ID_INSTANT = (
     "timezone('UTC', strptime(regexp_extract(restart_id, '-([0-9]{8}T[0-9]{6})Z(-[0-9]+)?$', 1), "
     "'%Y%m%dT%H%M%S'))"
@@ -103,14 +101,11 @@ class MartWriter:
         contract = self.contracts.get(table)
         columns = ", ".join(f'"{column}"' for column in contract.columns) if contract else "*"
         options = "format parquet, compression zstd, compression_level 1, return_stats"
-        order = ""
+        # In the order of time row groups are told apart by it.
+        order = f"order by {rows.instant}" if rows.instant and not rows.is_by_day else ""
         if rows.is_by_day:
             columns += f", strftime({rows.instant}, '%Y-%m-%d') as \"date\""
             options += f", partition_by (date), overwrite_or_ignore, filename_pattern '{name}.{{i}}'"
-        else:
-            options += f", row_group_size {ROW_GROUP_ROWS}"
-            if rows.instant:
-                order = f"order by {rows.instant}"
         if source != table:
             self.connection.execute(f"create temp table to_write as {source}")
             source = "to_write"
