@@ -30,8 +30,8 @@ from transforms.settled import (
 
 # All that the models of one host need of the others.
 FLEET_TABLES = frozenset({"staging.log_dates"})
-# Hosts are taken together until their events reach this size: a batch has costs of its own.
-BATCH_BYTES = 48 * 2**20
+# Hosts are taken together up to this size of their events: a batch has costs of its own.
+BATCH_BYTES = 64 * 2**20
 # For a batch, of which one is worked on at a time; the frames of queue_entries.py come on top. What does not
 # fit goes into the lake's own folder.
 MEMORY_LIMIT = "400 MiB"
@@ -348,15 +348,16 @@ def host_batches(
             elif host is None and table in MARTS:
                 unsorted.setdefault(table, []).append(path)
     chosen: list[list[str]] = []
-    size = BATCH_BYTES
-    was_settled = False
+    size = 0
+    was_settled = None
     for host in sorted(of_host, key=lambda host: (host in settled, host)):
-        if size >= BATCH_BYTES or was_settled != (host in settled):
+        own = _size_bytes(lake, of_host[host], settled.get(host))
+        size += own
+        if size > BATCH_BYTES or was_settled != (host in settled):
             chosen.append([])
-            size = 0
+            size = own
         was_settled = host in settled
         chosen[-1].append(host)
-        size += _size_bytes(lake, of_host[host], settled.get(host))
     return [
         Batch(
             tuple(names),
