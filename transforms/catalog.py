@@ -17,8 +17,13 @@ if TYPE_CHECKING:
 CATALOG_NAME = "maillag.duckdb"
 # The version of the file format: DuckDB 1.5 clients read it as well.
 STORAGE_VERSION = "v1.5.0"
-HOST_KEY = "host"
-HOST_PREFIX = f"{HOST_KEY}="
+HOST_PREFIX = "host="
+# What is shown of files by the keys in their folders' names.
+COLUMNS_BY_KEYS = {
+    ("host",): "*",
+    ("host", "date"): "* exclude (date)",
+    ("host", "month"): "* exclude (month)",
+}
 # How DuckDB calls a folder of rows without a host.
 NO_HOST = "__HIVE_DEFAULT_PARTITION__"
 PERIOD_FOLDER = re.compile(r"(?:date|month)=(?P<period>[0-9]{4}-[0-9]{2}(?:-[0-9]{2})?)")
@@ -64,19 +69,17 @@ def show_files(connection: duckdb.DuckDBPyConnection, lake: Path, table: str, pa
     A query about one host opens that host's files alone: the folders tell which they are.
     """
     _create_schema_of(connection, table)
-    folder = lake.resolve()
-    by_keys: dict[tuple[str, ...], list[str]] = {}
+    by_keys: dict[tuple[str, ...], list[Path]] = {}
     for path in paths:
-        keys = tuple(part.partition("=")[0] for part in PurePath(path).parts if "=" in part)
-        by_keys.setdefault(keys, []).append(path)
+        file = lake.resolve() / path
+        keys = tuple(part.partition("=")[0] for part in file.parts if "=" in part)
+        by_keys.setdefault(keys, []).append(file)
     parts = []
-    for keys, of_keys in by_keys.items():
-        literals = ", ".join(_literal(str(folder / path)) for path in of_keys)
+    for keys, files in by_keys.items():
+        literals = ", ".join(_literal(str(file)) for file in files)
         # DuckDB would take a folder above the lake that is called x=y for a column, too.
-        if keys and "=" not in str(folder):
-            types = ", ".join(f"'{key}': varchar" for key in keys)
-            periods = ", ".join(f'"{key}"' for key in keys if key != HOST_KEY)
-            columns = f"* exclude ({periods})" if periods else "*"
+        if columns := COLUMNS_BY_KEYS.get(keys):
+            types = ", ".join(f"{key}: varchar" for key in keys)
             options = f"hive_partitioning = true, hive_types = {{{types}}}"
         else:
             columns, options = "*", "hive_partitioning = false"
