@@ -550,18 +550,17 @@ order by changed_at asc, host asc;
 
 
 -- 21. What became of the mail of each host?
--- mail_count and offered_to_scan_count count each mail once, the others each part of mail that was split.
+-- received_count and offered_to_scan_count count each mail once, the others each part of mail that was split.
 -- ended_at_scan is mail that the scan service kept, for sure; not_seen_again where the log cannot tell.
 select
     host,
-    count(*) filter (where hop_number = 1) as mail_count,
-    count(*) filter (where is_counted) as offered_to_scan_count,
-    count(*) filter (where status = 'delivered') as delivered_count,
-    count(*) filter (where status = 'ended_at_scan') as ended_at_scan_count,
-    count(*) filter (where status = 'scanned') as not_seen_again_count,
-    count(*) filter (where status in ('bounced', 'expired')) as returned_count,
-    count(*) filter (where status = 'pending') as pending_count
-from marts.message_trace
-where status <> 'abandoned'
+    sum(received_count) as received_count,
+    sum(message_count) as offered_to_scan_count,
+    sum(delivered_count) as delivered_count,
+    sum(ended_at_scan_count) as ended_at_scan_count,
+    sum(not_seen_again_count) as not_seen_again_count,
+    sum(returned_count) as returned_count,
+    sum(pending_count) as pending_count
+from marts.fleet_daily
 group by host
-order by mail_count desc, host asc;
+order by received_count desc, host asc;

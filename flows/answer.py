@@ -330,8 +330,7 @@ def show_restarts(
         title="Restarts of the scan service",
         red=[index for index, row in enumerate(rows) if row["flush_verdict"] in {"missing", "ineffective"}],
     )
-    if of_count and of_count > len(rows):
-        console.print(f"These are the newest of {of_count:,}. More, or all: maillag restarts [--since DAY]")
+    _tell_others(console, rows, of_count, "More, or all: maillag restarts [--since DAY]")
 
 
 def show_missing_flushes(console: Console, rows: Sequence[Row], *, of_count: int | None = None) -> None:
@@ -364,8 +363,12 @@ def show_missing_flushes(console: Console, rows: Sequence[Row], *, of_count: int
         cells,
         title="Missing flushes, and what they cost",
     )
+    _tell_others(console, rows, of_count, "All of them: marts.missing_flushes")
+
+
+def _tell_others(console: Console, rows: Sequence[Row], of_count: int | None, where: str) -> None:
     if of_count and of_count > len(rows):
-        console.print(f"These are the newest of {of_count:,}. All of them: marts.missing_flushes")
+        console.print(f"These are the newest of {of_count:,}. {where}")
 
 
 def show_counts(console: Console, counts: Row, catalog: Path) -> None:

@@ -12,7 +12,6 @@ import math
 import os
 import sys
 import tempfile
-import threading
 import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -138,13 +137,13 @@ def build(lake: Path) -> None:
     from transforms.models import load_models
 
     seconds: dict[str, float] = {}
-    # Each thread works on a batch of hosts of its own.
-    last: dict[int, float] = {}
+    last = time.perf_counter()
 
     def tick(model: Any, share: float) -> None:
-        now = time.thread_time()
-        seconds[model.name] = seconds.get(model.name, 0) + now - last.get(threading.get_ident(), 0)
-        last[threading.get_ident()] = now
+        nonlocal last
+        now = time.perf_counter()
+        seconds[model.name] = seconds.get(model.name, 0) + now - last
+        last = now
 
     files = lake_files(lake)
     built = build_marts(

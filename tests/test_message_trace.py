@@ -3,6 +3,7 @@
 import gzip
 import re
 from collections import defaultdict
+from pathlib import Path
 
 import pytest
 
@@ -32,6 +33,28 @@ from marts.message_trace
 where host = ? and message_id like '%@client.example.com>'
 group by message_id
 """
+COUNTED = ("received", "message", "delivered", "ended_at_scan", "not_seen_again", "returned", "pending")
+COUNTS_OF_DAYS = f"""
+select host, {", ".join(f"sum({name}_count)" for name in COUNTED)}
+from marts.fleet_daily
+group by host
+having sum(received_count) > 0
+order by host
+"""
+COUNTS_OF_TRACES = """
+select
+    host,
+    count(*) filter (where hop_number = 1 and status <> 'abandoned'),
+    count(*) filter (where is_counted),
+    count(*) filter (where status = 'delivered'),
+    count(*) filter (where status = 'ended_at_scan'),
+    count(*) filter (where status = 'scanned'),
+    count(*) filter (where status in ('bounced', 'expired')),
+    count(*) filter (where status = 'pending')
+from marts.message_trace
+group by host
+order by host
+"""
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +72,14 @@ def test_every_mail_is_one_trace_and_each_copy_that_came_out_ends_it_delivered(
         message_id: (1, len(copies), 1, 1 + len(copies))
         for message_id, copies in mail_that_came_out(host).items()
     }
+
+
+def test_every_mail_counts_on_one_day(rig_run: Run, sample_lake: Path) -> None:
+    for lake in (rig_run.job.lake, sample_lake):
+        with answer.open_catalog(lake) as catalog:
+            counts = catalog.execute(COUNTS_OF_DAYS).fetchall()
+            assert counts == catalog.execute(COUNTS_OF_TRACES).fetchall()
+        assert counts
 
 
 @pytest.mark.parametrize("host", [host for host in HOSTS if host != SLOW_SCANNER])

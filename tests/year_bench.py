@@ -79,6 +79,13 @@ DELAYS = {
     "restart_delay_max_seconds": DELAY.max(),
 }
 TOTAL = {"restart_delay_total_seconds": DELAY.sum()}
+STATUSES_COUNTED = {
+    "delivered": ["delivered"],
+    "ended_at_scan": ["ended_at_scan"],
+    "not_seen_again": ["scanned"],
+    "returned": ["bounced", "expired"],
+    "pending": ["pending"],
+}
 NOT_FLUSHED = pl.col("flush_verdict") == "missing"
 RESTART_COUNTS = {
     "restart_count": pl.len(),
@@ -551,7 +558,14 @@ def make_fleet_daily(
 ) -> pl.DataFrame:
     """Return a row for each of the host's days."""
     day_of_restart = local_date(pl.col("down_at"))
-    mail = trace.filter("is_scan_hop").group_by(date=local_date(pl.col("arrived_at")))
+    mail = trace.group_by(date=local_date(pl.col("left_at").fill_nan(pl.col("arrived_at")))).agg(
+        received_count=(pl.col("hop_number") == 1).sum(),
+        message_count=pl.col("is_counted").sum(),
+        **{
+            f"{name}_count": pl.col("status").is_in(statuses).sum()
+            for name, statuses in STATUSES_COUNTED.items()
+        },
+    )
     first = START + timedelta(seconds=ZONE_SECONDS)
     day = (pl.col("date") - START.date()).dt.total_days() * SECONDS_PER_DAY - ZONE_SECONDS
     return (
@@ -562,7 +576,7 @@ def make_fleet_daily(
             on="date",
             how="left",
         )
-        .join(mail.agg(message_count=pl.len()), on="date", how="left")
+        .join(mail, on="date", how="left")
         .with_columns(
             pl.col("^.*_count$").fill_null(0),
             product=pl.lit("imsva"),

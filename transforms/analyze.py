@@ -1,14 +1,12 @@
 """The lake's events to the marts: runs the SQL models, batch of hosts by batch, into new immutable files."""
 
-import shutil
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import duckdb
 import polars as pl
@@ -16,6 +14,7 @@ import polars as pl
 from transforms.advice import load_advice
 from transforms.catalog import create_tables, create_views, host_of_file
 from transforms.contracts import Contract
+from transforms.database import execute, open_database
 from transforms.mart_files import HANDED_ON, MARTS, OF_ALL_DAYS, MartWriter, replaced_files, show_marts
 from transforms.models import Model, last_uses, needed_models, run_model, run_models, tables_in
 from transforms.news import LATE, News, settle
@@ -32,8 +31,7 @@ from transforms.settled import (
 FLEET_TABLES = frozenset({"staging.log_dates"})
 # Hosts are taken together up to this size of their events: a batch has costs of its own.
 BATCH_BYTES = 64 * 2**20
-# For a batch, of which one is worked on at a time; the frames of queue_entries.py come on top. What does not
-# fit goes into the lake's own folder.
+# For a batch, of which one is worked on at a time; the frames of queue_entries.py come on top.
 MEMORY_LIMIT = "400 MiB"
 
 if TYPE_CHECKING:
@@ -161,7 +159,7 @@ def build_marts(
     given = {**frames, **config_tables(thresholds)}
     read = frozenset().union(*(model.inputs for model in models)) - given.keys()
     inputs = {table: c for table, c in promised.items() if table in read and not table.startswith("marts.")}
-    with _database(lake / f"spill.{run_id}") as connection:
+    with open_database(lake / f"spill.{run_id}") as connection:
         create_views(connection, lake, contracts=inputs.values(), files=files)
         create_tables(connection, given)
         run_models(connection, of_fleet)
@@ -192,7 +190,7 @@ def build_marts(
     number, count = 0, len(batches)
     while batches:
         batch = batches.popleft()
-        with _database(lake / f"spill.{run_id}.{number}", memory_limit=MEMORY_LIMIT) as connection:
+        with open_database(lake / f"spill.{run_id}.{number}", memory_limit=MEMORY_LIMIT) as connection:
             create_tables(connection, {table: _of_hosts(rows, batch) for table, rows in given.items()})
             made = _build_batch(
                 connection,
@@ -253,13 +251,14 @@ def _build_batch(
     for model, unused in last_uses(models):
         if model.name in OF_ALL_DAYS and not is_written:
             if batch.settled:
-                unproved = {host for (host,) in connection.execute(NOT_PROVED).fetchall()}
+                unproved = {host for (host,) in execute(connection, NOT_PROVED)}
                 writer.hosts -= unproved
             _write_days(writer, batch.files, replaced)
             is_written = True
         if model.name in HANDED_ON:
-            connection.execute(
-                f"create table {model.name} as {with_kept_rows(model.name, f'({model.source})')}"
+            execute(
+                connection,
+                f"create table {model.name} as {with_kept_rows(model.name, f'({model.source})')}",
             )
         else:
             run_model(connection, model)
@@ -314,23 +313,6 @@ def _write_days(
                 contracts=[writer.contracts[table]],
                 files={table: [*stay, *(file.path for file in written)]},
             )
-
-
-@contextmanager
-def _database(spill: Path, **settings: Any) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a database in memory; what does not fit goes into a folder that is there no longer than it."""
-    config = {
-        "preserve_insertion_order": False,
-        "temp_directory": str(spill),
-        # Frames take strings over as they are.
-        "arrow_output_version": "1.5",
-        "produce_arrow_string_view": True,
-        **settings,
-    }
-    with duckdb.connect(":memory:", config=config) as connection:
-        connection.execute("set timezone = 'UTC'")
-        yield connection
-    shutil.rmtree(spill, ignore_errors=True)
 
 
 def host_batches(

@@ -16,7 +16,14 @@ from typing import Any
 import duckdb
 
 from transforms import evidence
-from transforms.catalog import attach_published, create_views, host_folder, period_of_file, published_files
+from transforms.catalog import (
+    HOST_PREFIX,
+    attach_published,
+    create_views,
+    host_folder,
+    period_of_file,
+    published_files,
+)
 from transforms.contracts import load_contracts
 from transforms.models import load_models, needed_models, run_models
 from transforms.problems import MaillagError
@@ -187,7 +194,7 @@ def _run_models(connection: duckdb.DuckDBPyConnection, host: str, days: tuple[da
     # Whatever line is evidence, its event tells its time.
     for table in sorted(read | set(EVENTS)):
         files = published_files(connection, table)
-        if table in EVENTS or any(_folder(file, "host=") for file in files):
+        if table in EVENTS or any(_folder(file, HOST_PREFIX) for file in files):
             own = [file for file in files if _is_of(file, host, days)]
             create_views(
                 connection,
@@ -208,7 +215,7 @@ def _folder(file: Path, prefix: str) -> str | None:
 
 
 def _is_of(file: Path, host: str, days: tuple[date, date] | None) -> bool:
-    if _folder(file, "host=") != host_folder(host):
+    if _folder(file, HOST_PREFIX) != host_folder(host):
         return False
     period = period_of_file(file)
     if days is None or period is None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from transforms.catalog import create_views, host_folder, period_of_file, show_files
+from transforms.database import execute
 
 if TYPE_CHECKING:
     from transforms.contracts import Contract
@@ -107,7 +108,7 @@ class MartWriter:
             columns += f", strftime({rows.instant}, '%Y-%m-%d') as \"date\""
             options += f", partition_by (date), overwrite_or_ignore, filename_pattern '{name}.{{i}}'"
         if source != table:
-            self.connection.execute(f"create temp table to_write as {source}")
+            execute(self.connection, f"create temp table to_write as {source}")
             source = "to_write"
         written = []
         hosts = self.connection.execute(f"select distinct host from {source} order by host").fetchall()
@@ -119,9 +120,7 @@ class MartWriter:
             target = folder if rows.is_by_day else folder / f"{name}.parquet"
             literal = str(self.lake / target).replace("'", "''")
             query = f"select {columns} from {source} where host = $host {order}"
-            made = self.connection.execute(
-                f"copy ({query}) to '{literal}' ({options})", {"host": host}
-            ).fetchall()
+            made = execute(self.connection, f"copy ({query}) to '{literal}' ({options})", {"host": host})
             written += [
                 LakeFile(Path(path).relative_to(self.lake).as_posix(), table, (), row_count, self.run_id)
                 for path, row_count, *_ in made

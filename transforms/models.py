@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 
 from transforms import queue_entries
+from transforms.database import execute
 from transforms.problems import MaillagError
 
 SQL_FOLDER = Path(__file__).parents[1] / "sql"
@@ -89,7 +90,7 @@ def run_model(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
     if model.function:
         model.function(connection)
     else:
-        connection.execute(f"create table {model.name} as {model.source}")
+        execute(connection, f"create table {model.name} as {model.source}")
 
 
 def last_uses(models: list[Model]) -> Iterator[tuple[Model, list[str]]]:

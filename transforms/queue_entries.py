@@ -10,7 +10,7 @@ the order of their stamps, within one second in that of files and lines, and an 
 line.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import duckdb
@@ -18,6 +18,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from transforms.database import execute
 from transforms.tables import UTC_TIME
 
 Ints = NDArray[np.int64]
@@ -41,6 +42,8 @@ INPUTS = frozenset(
 
 # What is worked on at a time.
 LINES_AT_ONCE = 1_500_000
+# To sort the lines by their parts takes as long as to read them some five times.
+PARTS_READ_ANEW = 4
 # What has no number or time, and what has no place.
 NEVER = np.iinfo(np.int64).max
 NOWHERE = np.iinfo(np.int32).max
@@ -207,13 +210,12 @@ def make_queue_entries(connection: duckdb.DuckDBPyConnection) -> None:
     ((line_count,),) = connection.execute(f"select {counts}").fetchall()
     # A power of two, as the last bits of the hash tell the part.
     parts = 1 << (line_count // LINES_AT_ONCE).bit_length()
-    for part in range(parts):
-        of_part = f"and id_hash & {parts - 1} = {part}" if parts > 1 else ""
-        told = {kind: connection.sql(f"{query} {of_part}").pl() for kind, query in queries.items()}
+    for part, told in enumerate(_told_by_part(connection, queries, parts)):
         for name, rows in _tables_of(told).items():
             connection.register("made", rows.to_arrow(compat_level=pl.CompatLevel.newest()))
             into = f"insert into staging.{name}" if part else f"create table staging.{name} as"
-            connection.execute(
+            execute(
+                connection,
                 f"""
                 {into}
                 select
@@ -229,9 +231,35 @@ def make_queue_entries(connection: duckdb.DuckDBPyConnection) -> None:
                     from staging.qmgr_instances
                 ) as queues
                     on made.queue_number = queues.queue_number
-                """
+                """,
             )
             connection.unregister("made")
+
+
+def _told_by_part(
+    connection: duckdb.DuckDBPyConnection, queries: Mapping[str, str], parts: int
+) -> Iterator[dict[str, pl.DataFrame]]:
+    """Yield the lines about some queue ids after others, by their kinds."""
+    part_of_line = f"id_hash & {parts - 1}"
+    if is_sorted := parts > PARTS_READ_ANEW:
+        for kind, query in queries.items():
+            execute(
+                connection,
+                f"create temp table told_{kind} as "
+                f"select *, {part_of_line} as part from ({query}) order by part",
+            )
+    for part in range(parts):
+        yield {
+            kind: connection.sql(
+                f"select * exclude (part) from told_{kind} where part = {part}"
+                if is_sorted
+                else f"select * from ({query}) where {part_of_line} = {part}"
+            ).pl()
+            for kind, query in queries.items()
+        }
+    if is_sorted:
+        for kind in queries:
+            connection.execute(f"drop table told_{kind}")
 
 
 def _tables_of(told: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:

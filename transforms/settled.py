@@ -17,6 +17,7 @@ import duckdb
 import polars as pl
 
 from transforms.catalog import create_tables, create_views, period_of_file
+from transforms.database import execute
 from transforms.mart_files import HANDED_ON, MARTS
 from transforms.tables import UTC_TIME
 
@@ -172,9 +173,9 @@ def show_events(
         f"select host, queue_id from recent.{name} where queue_id is not null and logged_at >= $read_from"
         for name in MAIL_EVENTS
     )
-    connection.execute(f"create table settled.recent_ids as {told}", {"read_from": read_from})
-    connection.execute(_OPEN_MAIL, {"read_from": read_from})
-    connection.execute(_REOPENED)
+    execute(connection, f"create table settled.recent_ids as {told}", {"read_from": read_from})
+    execute(connection, _OPEN_MAIL, {"read_from": read_from})
+    execute(connection, _REOPENED)
     ((opened_from,),) = connection.execute("select min(arrived_at) from settled.open_mail").fetchall()
     for name in MAIL_EVENTS:
         older = _since(files.get(f"events.{name}", []), opened_from) if opened_from else []
@@ -284,17 +285,15 @@ _REOPENED = """
         and entries.arrived_at < hosts.kept_before
         and coalesce(entries.arrived_at >= hosts.frozen_before, true)
 """
-# Mail counts on the day on which it left.
+# Mail counts on the day on which it left; pending mail may count on another one once a day comes in between.
 _DAYS_KEPT = """
     create or replace table settled.hosts as
     select hosts.* replace (
         greatest(
             hosts.days_kept_before,
-            cast(
-                timezone(
-                    fleet.time_zone,
-                    least(hosts.kept_before, reopened.arrived_at)
-                ) as date
+            least(
+                cast(timezone(fleet.time_zone, least(hosts.kept_before, reopened.arrived_at)) as date),
+                new_days.date
             )
         ) as days_kept_before
     )
@@ -308,6 +307,17 @@ _DAYS_KEPT = """
         group by host
     ) as reopened
         on hosts.host = reopened.host
+    left join (
+        select
+            hosts.host,
+            min(dates.date) as date
+        from settled.hosts as hosts
+        cross join staging.log_dates as dates
+        anti join before.fleet_daily as known
+            on hosts.host = known.host and dates.date = known.date
+        group by hosts.host
+    ) as new_days
+        on hosts.host = new_days.host
 """
 # The hosts of which the events that were read do not tell the rows for sure.
 NOT_PROVED = """

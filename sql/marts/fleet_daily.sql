@@ -1,6 +1,6 @@
 -- One row per host and local day of the host, for every day on which any host of the fleet logged.
--- A restart belongs to the day of its down_at, a message to the day on which it left the queue (a pending
--- one to the day it arrived). What counts is mail that was offered to the scan service.
+-- A restart belongs to the day of its down_at, a row of marts.message_trace to the day on which it left the
+-- queue (a pending one to the day it arrived), or the next one if nobody logged on that.
 with local_counts as (
     select
         line_counts.host,
@@ -21,7 +21,8 @@ days as (
         hosts.host,
         dates.date,
         timezone(hosts.time_zone, cast(dates.date as timestamp)) as day_from,
-        timezone(hosts.time_zone, cast(dates.date + 1 as timestamp)) as day_until
+        timezone(hosts.time_zone, cast(dates.date + 1 as timestamp)) as day_until,
+        lag(day_until, 1, '-infinity') over (partition by hosts.host order by dates.date) as last_day_until
     from fleet.hosts as hosts
     cross join staging.log_dates as dates
 ),
@@ -57,26 +58,35 @@ covered as (
     group by days.host, days.date
 ),
 
--- Each mail once, however often it came to the scan service and under which queue ids.
-offered as (
+mail as (
     select
         host,
+        hop_number,
+        status,
+        is_counted,
         coalesce(left_at, arrived_at) as counted_at
     from marts.message_trace
-    where is_counted
+    where status <> 'abandoned'
 ),
 
 messages as (
     select
         days.host,
         days.date,
-        count(*) as message_count
+        count(*) filter (where mail.hop_number = 1) as received_count,
+        -- Each mail once, however often it came to the scan service and under which queue ids.
+        count(*) filter (where mail.is_counted) as message_count,
+        count(*) filter (where mail.status = 'delivered') as delivered_count,
+        count(*) filter (where mail.status = 'ended_at_scan') as ended_at_scan_count,
+        count(*) filter (where mail.status = 'scanned') as not_seen_again_count,
+        count(*) filter (where mail.status in ('bounced', 'expired')) as returned_count,
+        count(*) filter (where mail.status = 'pending') as pending_count
     from days
-    inner join offered
+    inner join mail
         on
-            days.host = offered.host
-            and days.day_from <= offered.counted_at
-            and days.day_until > offered.counted_at
+            days.host = mail.host
+            and days.last_day_until <= mail.counted_at
+            and days.day_until > mail.counted_at
     group by days.host, days.date
 ),
 
@@ -127,7 +137,13 @@ select
     coalesce(restarts.restarts_with_held_mail_count, 0) as restarts_with_held_mail_count,
     coalesce(restarts.missing_flush_count, 0) as missing_flush_count,
     coalesce(held.held_message_count, 0) as held_message_count,
+    coalesce(messages.received_count, 0) as received_count,
     coalesce(messages.message_count, 0) as message_count,
+    coalesce(messages.delivered_count, 0) as delivered_count,
+    coalesce(messages.ended_at_scan_count, 0) as ended_at_scan_count,
+    coalesce(messages.not_seen_again_count, 0) as not_seen_again_count,
+    coalesce(messages.returned_count, 0) as returned_count,
+    coalesce(messages.pending_count, 0) as pending_count,
     held.restart_delay_p50_seconds,
     held.restart_delay_p95_seconds,
     held.restart_delay_max_seconds,
