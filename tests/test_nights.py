@@ -23,7 +23,7 @@ import pytest
 from tests.conftest import run_job
 from tests.night_bench import FLEET, Day, write_day
 from tests.nights import Fleet
-from transforms import pipeline
+from transforms import analyze, pipeline
 from transforms.catalog import CATALOG_NAME, create_views
 from transforms.contracts import Checker, Contract, Finding, load_contracts
 from transforms.pipeline import Job
@@ -93,6 +93,38 @@ def test_after_a_quiet_night_no_host_is_made_anew_as_a_whole(tmp_path: Path) -> 
     write_quiet_day(archive / "mx1", 4, seed=2)
     write_quiet_day(archive / "mx2", 3, seed=3)
     assert run_job(job, NoChecks()).analyzed.settled_hosts == sorted(hosts)
+
+
+def test_pending_mail_counts_on_another_day_once_a_log_of_that_day_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Each host by itself: beside the other, more of it would be made anew.
+    monkeypatch.setattr(analyze, "BATCH_BYTES", 0)
+    archive = tmp_path / "archive"
+    job = Job(archive, tmp_path / "lake")
+    for host in ("mx1", "mx2"):
+        for number in (0, 2, 3, 4):
+            write_quiet_day(archive / host, number, seed=10 + number)
+    # It arrived on the day without a log, and waits.
+    arrived_on_second_day = (
+        "Oct  3 12:00:00 mx1 postfix/smtp[7]: 7AF31C8A2B: to=<a@example.com>, relay=none, delay=90000, "
+        "delays=90000/0/0/0, dsn=4.4.1, status=deferred (connect to mx.example.com: timed out)\n"
+    )
+    (archive / "mx1" / "maillog-20261003").write_text(arrived_on_second_day)
+    (archive / "fleet.toml").write_text(FLEET)
+    run_job(job, NoChecks())
+    assert pending_counts(job) == {date(2026, 10, 3): 1}
+    write_quiet_day(archive / "mx2", 1, seed=1)
+    assert "mx1" in run_job(job, NoChecks()).analyzed.settled_hosts
+    assert pending_counts(job) == {date(2026, 10, 2): 1}
+
+
+def pending_counts(job: Job) -> dict[date, int]:
+    with shown_marts(job, job) as connection:
+        counts = connection.execute(
+            "select date, pending_count from nightly.fleet_daily where host = 'mx1' and pending_count > 0"
+        ).fetchall()
+    return dict(counts)
 
 
 def write_quiet_day(folder: Path, number: int, seed: int) -> None:

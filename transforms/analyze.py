@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from itertools import chain
 from pathlib import Path
@@ -22,6 +22,7 @@ from transforms.settled import (
     NOT_PROVED,
     Settled,
     create_settled_hosts,
+    is_counted_anew,
     may_hold,
     show_events,
     with_kept_rows,
@@ -295,7 +296,10 @@ def _replaced(connection: duckdb.DuckDBPyConnection, batch: Batch) -> dict[str, 
 def _write_days(
     writer: MartWriter, files: Mapping[str, list[str]], replaced: Mapping[str, list[str]]
 ) -> None:
-    """Write the tables of the days that were made anew, and let the marts show all days from here on."""
+    """Write the tables of the days that were made anew, and let the marts show all days from here on.
+
+    Of marts.message_trace, which is large, they show what the days of marts.fleet_daily count.
+    """
     has_kept_rows = bool(
         writer.connection.execute(
             "select 1 from settled.hosts where kept_before is not null limit 1"
@@ -306,13 +310,16 @@ def _write_days(
         written = writer.write(table, with_kept_rows(table, table) if is_mart and has_kept_rows else table)
         if is_mart:
             stay = [path for path in files.get(table, ()) if path not in set(replaced[table])]
+            name = table.partition(".")[2]
             writer.connection.execute(f"drop table {table}")
             create_views(
                 writer.connection,
                 writer.lake,
-                contracts=[writer.contracts[table]],
-                files={table: [*stay, *(file.path for file in written)]},
+                contracts=[replace(writer.contracts[table], table=f"written.{name}")],
+                files={f"written.{name}": [*stay, *(file.path for file in written)]},
             )
+            chosen = is_counted_anew(writer.connection) if table == "marts.message_trace" else "true"
+            writer.connection.execute(f"create view {table} as from written.{name} where {chosen}")
 
 
 def host_batches(

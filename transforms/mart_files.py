@@ -29,15 +29,17 @@ class Rows:
     is_by_day: bool = False
 
 
-_RESTART_ID_INSTANT = (
-    "timezone('UTC', strptime(regexp_extract(restart_id, '-([0-9]{8}T[0-9]{6})Z(-[0-9]+)?$', 1), "
-    "'%Y%m%dT%H%M%S'))"
-)
+def instant_in(column: str) -> str:
+    """Return the instant that a restart_id or trace_id tells: to the second, when it went down or arrived."""
+    told = f"regexp_extract({column}, '-([0-9]{{8}}T[0-9]{{6}})Z(-[0-9]+)?$', 1)"
+    return f"timezone('UTC', strptime({told}, '%Y%m%dT%H%M%S'))"
+
+
 MARTS = {
     "marts.coverage": Rows("gap_until"),
     "marts.fleet_changes": Rows(),
     "marts.fleet_daily": Rows("date"),
-    "marts.held_messages": Rows(_RESTART_ID_INSTANT),
+    "marts.held_messages": Rows(instant_in("restart_id")),
     "marts.host_diagnosis": Rows(),
     "marts.message_trace": Rows("coalesce(arrived_at, left_at)", is_by_day=True),
     "marts.missing_flushes": Rows("down_at"),

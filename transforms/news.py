@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 # and from so many answers of the scan service before, as the last one bounds a restart.
 RUN_UP = timedelta(hours=6)
 ANSWERS_BEFORE = 20
+# Where there are as many within this, older mail is not looked at.
+ANSWERED_WITHIN = timedelta(days=3)
 BASIS = ("basis.rules", "basis.source_files", "basis.host_history", "basis.log_dates")
 LATE = datetime(9999, 1, 1, tzinfo=UTC)
 # What tells the events of a source file: neither its name, which rotation changes, nor when it was read.
@@ -267,22 +269,7 @@ def _settled(
     )
     kept_before = min([since, *changed]) - MARGIN
     kept_before = kept_before.replace(microsecond=0)
-    answers = _one(
-        connection,
-        f"""
-        select min(arrived_at) from (
-            select arrived_at from before.message_trace
-            where
-                is_scan_hop
-                and status in ('passed_on', 'delivered', 'scanned', 'ended_at_scan')
-                and left_at < $kept_before
-            order by left_at desc
-            limit {ANSWERS_BEFORE}
-        )
-        """,
-        {"kept_before": kept_before},
-    )
-    read_from = min([kept_before - RUN_UP, *answers])
+    read_from = min([kept_before - RUN_UP, *_answered_before(connection, kept_before)])
     # No outage is cut in two.
     under_way = _one(
         connection,
@@ -294,6 +281,29 @@ def _settled(
     )
     read_from = min([read_from, *(at - MARGIN for at in under_way)])
     return Settled(host, kept_before, read_from, since)
+
+
+def _answered_before(connection: duckdb.DuckDBPyConnection, kept_before: datetime) -> list[datetime]:
+    """Return when the first of the mail arrived that the scan service took last; none if it took none."""
+    for arrived_since in (kept_before - ANSWERED_WITHIN, datetime.min.replace(tzinfo=UTC)):
+        ((first, count),) = connection.execute(
+            f"""
+            select min(arrived_at), count(*) from (
+                select arrived_at from before.message_trace
+                where
+                    is_scan_hop
+                    and status in ('passed_on', 'delivered', 'scanned', 'ended_at_scan')
+                    and arrived_at >= $arrived_since
+                    and left_at < $kept_before
+                order by left_at desc
+                limit {ANSWERS_BEFORE}
+            )
+            """,
+            {"kept_before": kept_before, "arrived_since": arrived_since},
+        ).fetchall()
+        if count == ANSWERS_BEFORE:
+            break
+    return [first] if first else []
 
 
 def _one(connection: duckdb.DuckDBPyConnection, query: str, parameters: Mapping[str, Any]) -> list[datetime]:

@@ -18,7 +18,7 @@ import polars as pl
 
 from transforms.catalog import create_tables, create_views, period_of_file
 from transforms.database import execute
-from transforms.mart_files import HANDED_ON, MARTS
+from transforms.mart_files import HANDED_ON, MARTS, instant_in
 from transforms.tables import UTC_TIME
 
 if TYPE_CHECKING:
@@ -138,7 +138,9 @@ def show_events(
     of marts.message_trace that are of settled days and made anew all the same, for their mail is of one trace
     with mail that was still in a queue.
     """
-    ((read_from,),) = connection.execute("select min(read_from) from settled.hosts").fetchall()
+    ((read_from, over_by),) = connection.execute(
+        "select min(read_from), min(over_by) from settled.hosts"
+    ).fetchall()
     for name in MAIL_EVENTS:
         recent = _since(files.get(f"events.{name}", []), read_from)
         _show(connection, lake, f"recent.{name}", contracts[f"events.{name}"], recent)
@@ -174,8 +176,10 @@ def show_events(
         for name in MAIL_EVENTS
     )
     execute(connection, f"create table settled.recent_ids as {told}", {"read_from": read_from})
-    execute(connection, _OPEN_MAIL, {"read_from": read_from})
-    execute(connection, _REOPENED)
+    execute(connection, _OPEN_TRACES, {"read_from": read_from})
+    execute(connection, _OPEN_MAIL, {"first_arrived_at": _first_arrived_at(connection, "open_traces")})
+    execute(connection, _CHANGED_TRACES, {"over_by": over_by})
+    execute(connection, _REOPENED, {"first_arrived_at": _first_arrived_at(connection, "changed_traces")})
     ((opened_from,),) = connection.execute("select min(arrived_at) from settled.open_mail").fetchall()
     for name in MAIL_EVENTS:
         older = _since(files.get(f"events.{name}", []), opened_from) if opened_from else []
@@ -199,6 +203,30 @@ def show_events(
     return {f"events.{name}" for name in (*MAIL_EVENTS, *EARLIER_EVENTS)}
 
 
+def is_counted_anew(connection: duckdb.DuckDBPyConnection) -> str:
+    """Return which rows of marts.message_trace count on the days of marts.fleet_daily that are made anew."""
+    ((since,),) = connection.execute(
+        """
+        select
+            if(
+                bool_and(hosts.days_kept_before is not null),
+                min(timezone(fleet.time_zone, cast(hosts.days_kept_before as timestamp))),
+                null
+            )
+        from settled.hosts as hosts
+        inner join fleet.hosts as fleet on hosts.host = fleet.host
+        """
+    ).fetchall()
+    return f"left_at >= {_literal(since)} or left_at is null" if since else "true"
+
+
+def _first_arrived_at(connection: duckdb.DuckDBPyConnection, traces: str) -> datetime | None:
+    """Return since when mail of some traces arrived: no hop does so before the first, which the ids tell."""
+    first: datetime | None
+    ((first,),) = connection.execute(f"select min({instant_in('trace_id')}) from settled.{traces}").fetchall()
+    return first and first - MARGIN
+
+
 def _show(
     connection: duckdb.DuckDBPyConnection, lake: Path, view: str, contract: "Contract", paths: list[str]
 ) -> None:
@@ -219,60 +247,56 @@ def _literal(instant: datetime) -> str:
     return f"timestamptz '{instant.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}+00'"
 
 
-# The mail of all traces of which a part was in a queue when the events begin that are read, and had lines
-# since then.
+# Few rows pass the first conditions of these, which can be asked while the files are read.
+# The traces of which a part was in a queue when the events begin that are read, and had lines since then.
+_OPEN_TRACES = """
+    create table settled.open_traces as
+    select distinct entries.trace_id
+    from before.message_trace as entries
+    where
+        entries.arrived_at < $read_from
+        and (entries.left_at >= $read_from or entries.left_at is null)
+        and (
+            entries.left_at is not null
+            or exists (
+                select 1 from settled.recent_ids as recent
+                where entries.host = recent.host and entries.queue_id = recent.queue_id
+            )
+        )
+"""
 _OPEN_MAIL = """
     create table settled.open_mail as
-    with open_traces as (
-        select distinct trace_id
-        from before.message_trace as entries
-        where
-            entries.arrived_at < $read_from
-            and (
-                entries.left_at >= $read_from
-                or (
-                    entries.left_at is null
-                    and exists (
-                        select 1 from settled.recent_ids as recent
-                        where entries.host = recent.host and entries.queue_id = recent.queue_id
-                    )
-                )
-            )
-    )
-
     select distinct
         host,
         queue_id,
         arrived_at
     from before.message_trace
-    where trace_id in (select trace_id from open_traces)
+    where
+        arrived_at >= $first_arrived_at
+        and trace_id in (select trace_id from settled.open_traces)
 """
-# The rows of all traces of which a part may have changed.
-_REOPENED = """
-    insert into settled.reopened
-    with changed as (
-        select distinct entries.trace_id
-        from before.message_trace as entries
-        inner join settled.hosts as hosts on entries.host = hosts.host
-        where
-            entries.arrived_at < hosts.kept_before
-            -- Few pass this, which can be asked while the files are read.
-            and (
-                entries.left_at >= (select min(over_by) from settled.hosts)
-                or entries.left_at is null
-            )
-            and (
-                entries.left_at >= hosts.over_by
-                or (
-                    entries.left_at is null
-                    and exists (
-                        select 1 from settled.recent_ids as recent
-                        where entries.host = recent.host and entries.queue_id = recent.queue_id
-                    )
+# The traces of which a part may have changed.
+_CHANGED_TRACES = """
+    create table settled.changed_traces as
+    select distinct entries.trace_id
+    from before.message_trace as entries
+    inner join settled.hosts as hosts on entries.host = hosts.host
+    where
+        (entries.left_at >= $over_by or entries.left_at is null)
+        and entries.arrived_at < hosts.kept_before
+        and (
+            entries.left_at >= hosts.over_by
+            or (
+                entries.left_at is null
+                and exists (
+                    select 1 from settled.recent_ids as recent
+                    where entries.host = recent.host and entries.queue_id = recent.queue_id
                 )
             )
-    )
-
+        )
+"""
+_REOPENED = """
+    insert into settled.reopened
     select
         entries.host,
         entries.instance,
@@ -281,7 +305,8 @@ _REOPENED = """
     from before.message_trace as entries
     inner join settled.hosts as hosts on entries.host = hosts.host
     where
-        entries.trace_id in (select trace_id from changed)
+        entries.arrived_at >= $first_arrived_at
+        and entries.trace_id in (select trace_id from settled.changed_traces)
         and entries.arrived_at < hosts.kept_before
         and coalesce(entries.arrived_at >= hosts.frozen_before, true)
 """
