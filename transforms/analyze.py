@@ -4,7 +4,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import date
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ import duckdb
 import polars as pl
 
 from transforms.advice import load_advice
-from transforms.catalog import create_tables, create_views, host_of_file
+from transforms.catalog import create_tables, create_views, files_by_host, host_of_file
 from transforms.contracts import Contract
 from transforms.database import execute, open_database
 from transforms.mart_files import HANDED_ON, MARTS, OF_ALL_DAYS, MartWriter, replaced_files, show_marts
@@ -168,9 +167,10 @@ def build_marts(
         given |= {table: connection.table(table).pl() for table in of_all}
         new = [write_query(connection, lake, "config.thresholds", "from config.thresholds", run_id=run_id)]
         replaced = list(files.get("config.thresholds", ()))
+        by_host = files_by_host(files)
         hosts = {
             *given["fleet.host_history"]["host"],
-            *filter(None, map(host_of_file, chain(*files.values()))),
+            *filter(None, by_host),
         }
         settled: dict[str, Settled] = {}
         if news is not None:
@@ -182,12 +182,13 @@ def build_marts(
                 news += [News(host, LATE) for host in sorted(hosts - {one.host for one in news})]
             hosts = {one.host for one in news}
             run_models(connection, needed_models(models, {"marts.coverage"}))
-            settled = settle(connection, lake, news, files=files, contracts=promised)
-    batches = deque(host_batches(lake, files, hosts, settled))
+            settled = settle(connection, lake, news, files=by_host, contracts=promised)
+    batches = deque(host_batches(lake, by_host, hosts, settled))
     of_hosts = [model for model in models if model not in of_fleet]
     of_days = needed_models(of_hosts, (MARTS.keys() | HANDED_ON) - OF_ALL_DAYS)
     of_hosts = [*of_days, *(model for model in of_hosts if model not in of_days)]
     settled_hosts: list[str] = []
+    unproved: list[str] = []
     number, count = 0, len(batches)
     while batches:
         batch = batches.popleft()
@@ -206,11 +207,13 @@ def build_marts(
                 progress=lambda model: progress(model, 1 / count),
             )
         settled_hosts += sorted(batch.settled.keys() - set(made.unproved))
-        for host in made.unproved:
-            batches.extend(host_batches(lake, files, [host], {}))
         new += made.files
         replaced += made.replaced
+        unproved += made.unproved
         number += 1
+        if not batches:
+            batches.extend(host_batches(lake, by_host, unproved, {}))
+            unproved = []
     return Built(new, replaced, given["staging.log_dates"], settled_hosts)
 
 
@@ -281,14 +284,14 @@ def _replaced(connection: duckdb.DuckDBPyConnection, batch: Batch) -> dict[str, 
     ).fetchall():
         reopened.setdefault(host, set()).add(day)
     replaced: dict[str, list[str]] = {}
+    by_host = files_by_host(batch.files)
     for table in [*MARTS, *HANDED_ON]:
-        of_host: dict[str | None, list[str]] = {}
-        for path in batch.files.get(table, ()):
-            of_host.setdefault(host_of_file(path), []).append(path)
         replaced[table] = [
             path
-            for host, paths in of_host.items()
-            for path in replaced_files(table, paths, kept_before.get(host), reopened.get(host or "", ()))
+            for host, own in by_host.items()
+            for path in replaced_files(
+                table, own.get(table, ()), kept_before.get(host), reopened.get(host or "", ())
+            )
         ]
     return replaced
 
@@ -323,44 +326,41 @@ def _write_days(
 
 
 def host_batches(
-    lake: Path, files: Mapping[str, list[str]], hosts: Iterable[str], settled: Mapping[str, Settled]
+    lake: Path,
+    files: Mapping[str | None, Mapping[str, list[str]]],
+    hosts: Iterable[str],
+    settled: Mapping[str, Settled],
 ) -> list[Batch]:
-    """Return the hosts in name order, in batches of a fair size; settled ones are together."""
-    of_host: dict[str, dict[str, list[str]]] = {host: {} for host in hosts}
-    # Marts that were written before there were files of each host.
-    unsorted: dict[str, list[str]] = {}
-    for table, paths in files.items():
-        for path in paths:
-            host = host_of_file(path)
-            if host in of_host:
-                of_host[host].setdefault(table, []).append(path)
-            elif host is None and table in MARTS:
-                unsorted.setdefault(table, []).append(path)
+    """Return the hosts in name order and their files, in batches of a fair size, settled ones together."""
     chosen: list[list[str]] = []
     size = 0
     was_settled = None
-    for host in sorted(of_host, key=lambda host: (host in settled, host)):
-        own = _size_bytes(lake, of_host[host], settled.get(host))
+    for host in sorted(hosts, key=lambda host: (host in settled, host)):
+        own = _size_bytes(lake, files.get(host, {}), settled.get(host))
         size += own
         if size > BATCH_BYTES or was_settled != (host in settled):
             chosen.append([])
             size = own
         was_settled = host in settled
         chosen[-1].append(host)
+    # Marts that were written before there were files of each host.
+    unsorted = {table: paths for table, paths in files.get(None, {}).items() if table in MARTS}
     return [
         Batch(
             tuple(names),
-            {
-                table: [
-                    *unsorted.get(table, ()),
-                    *(p for name in names for p in of_host[name].get(table, ())),
-                ]
-                for table in files
-            },
+            _merged([unsorted, *(files.get(name, {}) for name in names)]),
             {name: settled[name] for name in names if name in settled},
         )
         for names in chosen
     ]
+
+
+def _merged(files: Iterable[Mapping[str, list[str]]]) -> dict[str, list[str]]:
+    merged: dict[str, list[str]] = {}
+    for own in files:
+        for table, paths in own.items():
+            merged.setdefault(table, []).extend(paths)
+    return merged
 
 
 def _size_bytes(lake: Path, files: Mapping[str, list[str]], settled: Settled | None) -> int:

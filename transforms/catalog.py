@@ -70,8 +70,9 @@ def show_files(connection: duckdb.DuckDBPyConnection, lake: Path, table: str, pa
     """
     _create_schema_of(connection, table)
     by_keys: dict[tuple[str, ...], list[Path]] = {}
+    root = lake.resolve()
     for path in paths:
-        file = lake.resolve() / path
+        file = root / path
         keys = tuple(part.partition("=")[0] for part in file.parts if "=" in part)
         by_keys.setdefault(keys, []).append(file)
     parts = []
@@ -145,6 +146,15 @@ def host_of_file(path: str) -> str | None:
     """Return the host whose events a file of the lake has, None for a table that is not kept by host."""
     _, _, folder, *_ = path.split("/")
     return unquote(folder.removeprefix(HOST_PREFIX)) if folder.startswith(HOST_PREFIX) else None
+
+
+def files_by_host(files: Mapping[str, Iterable[str]]) -> dict[str | None, dict[str, list[str]]]:
+    """Return each host's files of the lake by table; those of no host under None."""
+    by_host: dict[str | None, dict[str, list[str]]] = {}
+    for table, paths in files.items():
+        for path in paths:
+            by_host.setdefault(host_of_file(path), {}).setdefault(table, []).append(path)
+    return by_host
 
 
 def period_of_file(path: str | PurePath) -> str | None:

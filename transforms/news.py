@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import polars as pl
 
-from transforms.catalog import host_of_file
 from transforms.lake import write_parquet
 from transforms.mart_files import show_marts
 from transforms.settled import MAIL_EVENTS, MARGIN, Settled, may_hold
@@ -149,20 +148,18 @@ def settle(
     lake: Path,
     news: Iterable[News],
     *,
-    files: Mapping[str, list[str]],
+    files: Mapping[str | None, Mapping[str, list[str]]],
     contracts: "Mapping[str, Contract]",
 ) -> dict[str, Settled]:
     """Return from when on the marts of hosts are to be made anew; those that it lacks are as a whole.
 
-    The connection has marts.coverage as it is now, the tables of the fleet, the ledger and the thresholds.
+    `files`: of each host, by table. The connection has marts.coverage as it is now, the tables of the fleet,
+    the ledger and the thresholds.
     """
     settled = {}
     for one in news:
         if one.since is not None:
-            own = {
-                table: [path for path in paths if host_of_file(path) == one.host]
-                for table, paths in files.items()
-            }
+            own = files.get(one.host, {})
             show_marts(connection, lake, own, contracts, schema="before")
             since = _changed_since(connection, lake, one, own)
             settled[one.host] = _settled(connection, lake, one.host, since, own)
