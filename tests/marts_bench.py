@@ -116,7 +116,7 @@ def render(small: Measure, large: Measure, *, measured_on: date) -> str:
                 for aim, unit, value, most in targets
             ),
             "",
-            "The models that took longest: "
+            "The models that took longest, each with what was written before it: "
             + ", ".join(f"{name} {large.model_seconds[name]:.1f} s" for name in slowest)
             + ".",
         ]
