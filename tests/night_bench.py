@@ -115,7 +115,7 @@ def measure_fleet(fleet: Fleet, folder: Path) -> list[Row]:
         nights.append(run(archive, lake))
         nothing.append(run(archive, lake))
     return [
-        Row(str(fleet), line_count, [whole]),
+        Row(f"{fleet}, {fleet.message_count:,} mails a host and day", line_count, [whole]),
         Row("the night after them", night_line_count, nights),
         Row("a night without news", 0, nothing),
     ]
