@@ -37,6 +37,7 @@ def test_a_query_that_needs_more_than_the_machine_has_says_so(
         execute(connection, LARGE)
 
 
+@pytest.mark.slow
 def test_marts_made_with_little_memory_are_those_made_with_much(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
