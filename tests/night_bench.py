@@ -123,24 +123,25 @@ def measure_fleet(fleet: Fleet, folder: Path) -> list[Row]:
 
 def make_archive(fleet: Fleet, archive: Path, night: Path, told: Path) -> None:
     """Write all days and the night beside them; note how many lines both have."""
-    days: tuple[list[Day], list[Day]] = ([], [])
-    for place in range(fleet.host_count):
-        for number in range(fleet.day_count + 1):
-            is_night = number == fleet.day_count
-            day = DAY.date() - timedelta(days=fleet.day_count - number)
-            name = f"maillog-{day + timedelta(days=1):%Y%m%d}.gz"
-            days[is_night].append(
-                Day(
-                    (night if is_night else archive) / f"imss{place + 1:02}" / name,
-                    day,
-                    seed=1000 * place + number,
-                    message_count=round(fleet.message_count * (fleet.night_share if is_night else 1)),
-                )
-            )
+    hosts = range(fleet.host_count)
+    whole = [day_of(fleet, archive, host, day) for host in hosts for day in range(fleet.day_count)]
+    after = [day_of(fleet, night, host, fleet.day_count) for host in hosts]
     with ProcessPoolExecutor() as pool:
-        counts = [sum(pool.map(write_day, some)) for some in days]
+        counts = [sum(pool.map(write_day, days)) for days in (whole, after)]
     (archive / "fleet.toml").write_text(FLEET)
     told.write_text(f"{counts[0]} {counts[1]}\n")
+
+
+def day_of(fleet: Fleet, folder: Path, host: int, number: int) -> Day:
+    """Return a day of a host, both by number from 0; after the last day comes the night's."""
+    day = DAY.date() - timedelta(days=fleet.day_count - number)
+    share = fleet.night_share if number == fleet.day_count else 1
+    return Day(
+        folder / f"imss{host + 1:02}" / f"maillog-{day + timedelta(days=1):%Y%m%d}.gz",
+        day,
+        seed=1000 * host + number,
+        message_count=round(fleet.message_count * share),
+    )
 
 
 def write_day(day: Day) -> int:

@@ -312,7 +312,8 @@ def _write_days(
         is_mart = table in MARTS
         written = writer.write(table, with_kept_rows(table, table) if is_mart and has_kept_rows else table)
         if is_mart:
-            stay = [path for path in files.get(table, ()) if path not in set(replaced[table])]
+            gone = set(replaced[table])
+            stay = [path for path in files.get(table, ()) if path not in gone]
             name = table.partition(".")[2]
             writer.connection.execute(f"drop table {table}")
             create_views(

@@ -240,26 +240,20 @@ def _told_by_part(
     connection: duckdb.DuckDBPyConnection, queries: Mapping[str, str], parts: int
 ) -> Iterator[dict[str, pl.DataFrame]]:
     """Yield the lines about some queue ids after others, by their kinds."""
-    part_of_line = f"id_hash & {parts - 1}"
-    if is_sorted := parts > PARTS_READ_ANEW:
-        for kind, query in queries.items():
-            execute(
-                connection,
-                f"create temp table told_{kind} as "
-                f"select *, {part_of_line} as part from ({query}) order by part",
-            )
+    sources = {
+        kind: f"(select *, id_hash & {parts - 1} as part from ({query}))" for kind, query in queries.items()
+    }
+    if parts > PARTS_READ_ANEW:
+        for kind, source in sources.items():
+            execute(connection, f"create temp table told_{kind} as from {source} order by part")
+            sources[kind] = f"told_{kind}"
     for part in range(parts):
         yield {
-            kind: connection.sql(
-                f"select * exclude (part) from told_{kind} where part = {part}"
-                if is_sorted
-                else f"select * from ({query}) where {part_of_line} = {part}"
-            ).pl()
-            for kind, query in queries.items()
+            kind: connection.sql(f"select * exclude (part) from {source} where part = {part}").pl()
+            for kind, source in sources.items()
         }
-    if is_sorted:
-        for kind in queries:
-            connection.execute(f"drop table told_{kind}")
+    for kind in sources:
+        connection.execute(f"drop table if exists told_{kind}")
 
 
 def _tables_of(told: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:

@@ -247,9 +247,15 @@ def _literal(instant: datetime) -> str:
     return f"timestamptz '{instant.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}+00'"
 
 
+_HAS_RECENT_LINES = """
+    exists (
+        select 1 from settled.recent_ids as recent
+        where entries.host = recent.host and entries.queue_id = recent.queue_id
+    )
+"""
 # Few rows pass the first conditions of these, which can be asked while the files are read.
 # The traces of which a part was in a queue when the events begin that are read, and had lines since then.
-_OPEN_TRACES = """
+_OPEN_TRACES = f"""
     create table settled.open_traces as
     select distinct entries.trace_id
     from before.message_trace as entries
@@ -258,10 +264,7 @@ _OPEN_TRACES = """
         and (entries.left_at >= $read_from or entries.left_at is null)
         and (
             entries.left_at is not null
-            or exists (
-                select 1 from settled.recent_ids as recent
-                where entries.host = recent.host and entries.queue_id = recent.queue_id
-            )
+            or {_HAS_RECENT_LINES}
         )
 """
 _OPEN_MAIL = """
@@ -276,7 +279,7 @@ _OPEN_MAIL = """
         and trace_id in (select trace_id from settled.open_traces)
 """
 # The traces of which a part may have changed.
-_CHANGED_TRACES = """
+_CHANGED_TRACES = f"""
     create table settled.changed_traces as
     select distinct entries.trace_id
     from before.message_trace as entries
@@ -286,13 +289,7 @@ _CHANGED_TRACES = """
         and entries.arrived_at < hosts.kept_before
         and (
             entries.left_at >= hosts.over_by
-            or (
-                entries.left_at is null
-                and exists (
-                    select 1 from settled.recent_ids as recent
-                    where entries.host = recent.host and entries.queue_id = recent.queue_id
-                )
-            )
+            or (entries.left_at is null and {_HAS_RECENT_LINES})
         )
 """
 _REOPENED = """
