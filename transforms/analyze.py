@@ -17,6 +17,7 @@ from transforms.database import execute, open_database
 from transforms.mart_files import HANDED_ON, MARTS, OF_ALL_DAYS, MartWriter, replaced_files, show_marts
 from transforms.models import Model, last_uses, needed_models, run_model, run_models, tables_in
 from transforms.news import LATE, News, settle
+from transforms.repeats import show_lines_once
 from transforms.settled import (
     NOT_PROVED,
     Settled,
@@ -56,6 +57,10 @@ class Thresholds:
     """A line that tells why the service restarts comes at most this long before it stops."""
     longest_restart_seconds: int = 60
     """A restart takes a minute at most (KA-0010256); what is longer for sure is a service failure."""
+    shortest_outage_seconds: int = 10
+    """An outage takes at least this long: answers closer together than this leave no room for one."""
+    clock_step_seconds: int = 1
+    """Stamps of a file that fall back by more than this tell that the clock was set back."""
     close_bounds_seconds: int = 5
     """Bounds of up_at farther apart than this make it an estimate."""
     witness_margin_seconds: int = 5
@@ -70,6 +75,14 @@ class Thresholds:
     """minimal_backoff_time is estimated from no fewer queue runs that left mail behind."""
     left_behind_seconds: int = 2
     """Mail deferred longer than this before a scan, and not taken by it, was left behind."""
+    due_margin_seconds: int = 60
+    """A busy qmgr takes deferred mail at most this long after the queue run for which it was due."""
+    computed_activation_seconds: int = 2
+    """An activation that is computed from the parts of a delay is exact to this."""
+    lost_arrival_seconds: int = 5
+    """A message that arrived longer than this before its first line has lost lines."""
+    shortest_queue_run_seconds: int = 10
+    """No queue_run_delay is shorter: scans closer together are not both queue runs."""
     scan_gap_seconds: int = 2
     """Re-activations at most this far apart are one scan of the deferred queue."""
     qmgr_start_seconds: int = 5
@@ -181,7 +194,7 @@ def build_marts(
                 # Each host has a row for every day.
                 news += [News(host, LATE) for host in sorted(hosts - {one.host for one in news})]
             hosts = {one.host for one in news}
-            run_models(connection, needed_models(models, {"marts.coverage"}))
+            run_models(connection, needed_models(models, {"staging.log_gaps"}))
             settled = settle(connection, lake, news, files=by_host, contracts=promised)
     batches = deque(host_batches(lake, by_host, hosts, settled))
     of_hosts = [model for model in models if model not in of_fleet]
@@ -246,6 +259,7 @@ def _build_batch(
         shown = show_events(connection, lake, files=batch.files, contracts=contracts)
     others = [contract for table, contract in inputs.items() if table not in shown]
     create_views(connection, lake, contracts=others, files=batch.files)
+    show_lines_once(connection)
     replaced = _replaced(connection, batch)
     show_marts(connection, lake, replaced, contracts, schema="kept")
     asked_at_the_end = tables_in(NOT_PROVED, where="NOT_PROVED") if batch.settled else set()

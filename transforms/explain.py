@@ -28,6 +28,7 @@ from transforms.contracts import load_contracts
 from transforms.models import load_models, needed_models, run_models
 from transforms.problems import MaillagError
 from transforms.quotes import Place, Quotes, read_quotes
+from transforms.repeats import show_lines_once
 from transforms.tables import EVENT_TABLES
 
 # Days before and after a restart and its mail that may still matter to it.
@@ -207,6 +208,7 @@ def _run_models(connection: duckdb.DuckDBPyConnection, host: str, days: tuple[da
             where = "where host = $host" if of_host else ""
             connection.execute(f"create schema if not exists {table.split('.')[0]}")
             connection.execute(f"create table {table} as select * from published.{table} {where}", of_host)
+    show_lines_once(connection)
     run_models(connection, models)
 
 

@@ -68,11 +68,17 @@ HANDED_ON_COLUMNS = {
         "is_by_sendmail": "BOOLEAN",
         "is_qmgr": "BOOLEAN",
     },
-    "staging.refuting_scans": {"host": "VARCHAR", "instance": "VARCHAR", "began_at": "TIMESTAMPTZ"},
+    "staging.refuting_scans": {
+        "host": "VARCHAR",
+        "instance": "VARCHAR",
+        "is_backoff_known": "BOOLEAN",
+        "began_at": "TIMESTAMPTZ",
+    },
     "staging.reinjections": {"host": "VARCHAR", "arrived_at": "TIMESTAMPTZ"},
     "staging.run_bounds": {
         "host": "VARCHAR",
         "instance": "VARCHAR",
+        "is_odd": "BOOLEAN",
         "began_at": "TIMESTAMPTZ",
         "shortest_taken_seconds": "DOUBLE",
         "longest_left_seconds": "DOUBLE",

@@ -395,6 +395,7 @@ def _facts(of_kind: Mapping[str, _Lines], every: _Lines, lifetimes: Numbers) -> 
         **{name: removals.any(removals.flags(name)) for name in ("is_expired", "is_deleted", "is_requeued")},
         **{name: attempts.any(attempts.flags(name)) for name in ("is_bounced", "is_deferred", "is_scan_hop")},
         "is_scanned": attempts.any(is_scan_hop & is_sent),
+        "is_reactivated": np.bincount(activations.entries, minlength=every.entry_count) > 1,
     }
     instants = {
         "told_arrival_at": told_arrival_at,

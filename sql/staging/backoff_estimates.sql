@@ -11,6 +11,7 @@ with estimates as (
         max(longest_left_seconds) as backoff_above_seconds,
         min(shortest_taken_seconds) as backoff_up_to_seconds
     from staging.run_bounds
+    where not is_odd
     group by host, instance
 )
 

@@ -39,7 +39,7 @@ beginnings as (
         host,
         log_kind,
         gap_until as covered_from
-    from marts.coverage
+    from staging.log_gaps
 ),
 
 -- No span begins within another gap; with the last line before a gap one may, and ends there.
@@ -49,7 +49,7 @@ free_beginnings as (
         beginnings.log_kind,
         beginnings.covered_from
     from beginnings
-    anti join marts.coverage as gaps
+    anti join staging.log_gaps as gaps
         on
             beginnings.host = gaps.host
             and beginnings.log_kind = gaps.log_kind
@@ -66,7 +66,7 @@ spans as (
     from free_beginnings
     inner join logs
         on free_beginnings.host = logs.host and free_beginnings.log_kind = logs.log_kind
-    left join marts.coverage as gaps
+    left join staging.log_gaps as gaps
         on
             free_beginnings.host = gaps.host
             and free_beginnings.log_kind = gaps.log_kind

@@ -1,11 +1,14 @@
--- One row per event about the messages of queue ids under which mail was deferred, with the instance whose
--- queue it is about, the place of its file, and the lifetime of the queue id.
+-- One row per event about the messages of queue ids under which mail was deferred, or was active twice, with
+-- the instance whose queue it is about, the place of its file, and the lifetime of the queue id.
+-- Mail that was active twice was deferred in between, unless the qmgr was restarted: its deferral may be lost.
+-- active_seconds: from the activation to the line, where a delivery tells its parts (before_qmgr_seconds ends
+-- with the activation).
 with deferred_ids as (
     select distinct
         host,
         queue_id
     from staging.queue_entries
-    where is_deferred
+    where is_deferred or is_reactivated
 ),
 
 lines as not materialized (
@@ -23,6 +26,7 @@ lines as not materialized (
         null as size_bytes,
         null as recipient_count,
         delay_seconds,
+        in_qmgr_seconds + connection_setup_seconds + transmission_seconds as active_seconds,
         transmission_seconds,
         pid,
         mailer is not null as is_by_sendmail,
@@ -108,6 +112,7 @@ select
     lines.size_bytes,
     lines.recipient_count,
     lines.delay_seconds,
+    lines.active_seconds,
     lines.transmission_seconds,
     lines.pid,
     source_order.source_number,

@@ -6,81 +6,47 @@
 -- the settings say, and is part of no scan.
 -- waited_until: re-activation, or the end of the waiting by hold or removal; NULL if not seen.
 -- seen_until: from here on a gap of the log may hide what became of the message; NULL if there is none.
-with numbered as (
+-- due_by: Postfix tries a deferred message again in the first queue run after
+-- max(min(age, maximal_backoff_time), minimal_backoff_time) since its last deferral (qmgr_active.c), so at
+-- the latest queue_run_delay after that, and due_margin_seconds for a busy qmgr. What shows no sign of life by
+-- then has left the queue unseen. NULL for sendmail, which has no such rule.
+with waits as (
     select
-        *,
-        count(*) filter (where event_kind = 'activation') over (
-            partition by host, instance, queue_id, lifetime
-            order by event_number
-            rows unbounded preceding
-        ) as round_number
-    from staging.message_events
-),
-
-rounds as (
-    select
-        host,
-        instance,
-        queue_id,
-        lifetime,
-        round_number,
-        min(logged_at) filter (where event_kind = 'activation') as activated_at,
-        max(logged_at) filter (where event_kind in ('deferral', 'attempt')) as last_attempted_at,
-        min(logged_at) filter (where event_kind in ('held', 'removed', 'deleted', 'requeued'))
-            as taken_out_at,
-        count(*) filter (where event_kind = 'deferral') as deferral_count,
-        bool_or(event_kind = 'skipped') as is_skipped,
-        bool_or(is_by_sendmail) as is_by_sendmail
-    from numbered
-    group by host, instance, queue_id, lifetime, round_number
-),
-
-followed as (
-    select
-        *,
-        lead(activated_at) over (
-            partition by host, instance, queue_id, lifetime
-            order by round_number
-        ) as reactivated_at
-    from rounds
-),
-
-waits as (
-    select
-        followed.host,
-        followed.instance,
-        followed.queue_id,
-        followed.lifetime,
-        followed.round_number,
-        followed.is_skipped,
-        followed.is_by_sendmail,
-        followed.last_attempted_at as deferred_at,
-        followed.reactivated_at,
-        coalesce(followed.taken_out_at, followed.reactivated_at) as waited_until,
-        date_diff('millisecond', messages.arrived_at, followed.last_attempted_at) / 1000
+        rounds.host,
+        rounds.instance,
+        rounds.queue_id,
+        rounds.lifetime,
+        rounds.round_number,
+        rounds.is_skipped,
+        rounds.is_by_sendmail,
+        rounds.last_attempted_at as deferred_at,
+        rounds.reactivated_at,
+        coalesce(rounds.is_reactivation_computed, false) as is_computed,
+        coalesce(rounds.taken_out_at, rounds.reactivated_at) as waited_until,
+        date_diff('millisecond', messages.arrived_at, rounds.last_attempted_at) / 1000
             as age_seconds,
-        date_diff('millisecond', followed.last_attempted_at, followed.reactivated_at) / 1000
+        date_diff('millisecond', rounds.last_attempted_at, rounds.reactivated_at) / 1000
             as waited_seconds,
-        followed.reactivated_at is not null and followed.is_skipped is not true as is_in_scan,
+        rounds.reactivated_at is not null and rounds.is_skipped is not true as is_in_scan,
         gaps.gap_from as seen_until
-    from followed
+    from staging.delivery_rounds as rounds
     inner join staging.messages as messages
         on
-            followed.host = messages.host
-            and followed.instance = messages.instance
-            and followed.queue_id = messages.queue_id
-            and followed.lifetime = messages.lifetime
+            rounds.host = messages.host
+            and rounds.instance = messages.instance
+            and rounds.queue_id = messages.queue_id
+            and rounds.lifetime = messages.lifetime
     asof left join (
         select
             host,
             gap_until,
             min(gap_from) as gap_from
-        from marts.coverage
+        from staging.log_gaps
         where log_kind = 'maillog' and reason <> 'silence'
         group by host, gap_until
     ) as gaps
-        on followed.host = gaps.host and followed.last_attempted_at < gaps.gap_until
-    where followed.deferral_count > 0
+        on rounds.host = gaps.host and rounds.last_attempted_at < gaps.gap_until
+    where rounds.deferral_count > 0
 ),
 
 marked as (
@@ -96,9 +62,26 @@ marked as (
                 )
             + to_seconds(thresholds.scan_gap_seconds),
             true
-        ) as is_first
+        ) as is_first,
+        if(
+            waits.is_by_sendmail,
+            null,
+            waits.deferred_at + to_seconds(
+                greatest(
+                    least(waits.age_seconds, host_history.maximal_backoff_seconds),
+                    host_history.minimal_backoff_seconds
+                )
+                + host_history.queue_run_delay_seconds
+                + thresholds.due_margin_seconds
+            )
+        ) as due_by
     from waits
     cross join config.thresholds as thresholds
+    inner join fleet.host_history as host_history
+        on
+            waits.host = host_history.host
+            and waits.deferred_at >= coalesce(host_history.valid_from, '-infinity')
+            and waits.deferred_at < coalesce(host_history.valid_until, 'infinity')
 )
 
 select
@@ -120,8 +103,10 @@ select
     waited_seconds,
     is_skipped,
     is_by_sendmail,
+    is_computed,
     deferred_at,
     reactivated_at,
     waited_until,
-    seen_until
+    seen_until,
+    due_by
 from marked

@@ -1,6 +1,8 @@
 -- One row per restart, with what became of the mail that waited at its end.
 -- Waiting at an instant is a held message whose last deferral came before it and whose wait lasts beyond
--- it. Judged is the last flush of the message's instance that took mail of this restart; where that instance
+-- it. A wait without an end in the log (is_open) shows neither that mail was passed over nor that it was
+-- taken: no verdict rests on it. Nothing was needed only where no held mail waited at any instant at which the
+-- service may have been up. Judged is the last flush of the message's instance that took mail of this restart; where that instance
 -- saw none, the last one of the host's other instances, else the last order. What the maillog hides leaves
 -- the verdict open (staging.restart_coverage), and so does a maillog that ends within the window while mail
 -- waits, or within longest_attempt_seconds of the flush while flushed mail is being tried.
@@ -11,6 +13,7 @@ with restarts as (
         coverage.has_manager_log,
         coverage.is_start_covered,
         coverage.has_hiding_gap,
+        coverage.odd_reason,
         coverage.is_log_end,
         coverage.covered_until
     from staging.restarts as restarts
@@ -79,8 +82,12 @@ instants as (
         restart_flushes.last_flushed_at,
         coalesce(flushes.last_flushed_at, restart_flushes.last_flushed_at, orders.last_ordered_at)
             as judged_at,
-        held_waits.is_flush and held_waits.scan_began_at = flushes.last_flushed_at as is_taken
+        held_waits.is_flush and held_waits.scan_began_at = flushes.last_flushed_at as is_taken,
+        coalesce(held_waits.scan_began_at < restarts.window_until, held_waits.scan_began_at is not null)
+            as is_in_window
     from staging.held_waits as held_waits
+    inner join restarts
+        on held_waits.restart_id = restarts.restart_id
     left join flushes
         on
             held_waits.restart_id = flushes.restart_id
@@ -97,12 +104,15 @@ judgements as (
     select
         instants.restart_id,
         count(*) as judged_count,
-        count(*) filter (where not coalesce(instants.is_taken, false)) as flush_missed_count,
+        count(*) filter (where not coalesce(instants.is_taken, false) and not instants.is_open)
+            as flush_missed_count,
         count(*) filter (where instants.is_taken and instants.is_failed_again) as flush_failed_count,
-        count(*) filter (where not instants.is_released and not instants.is_failed_again) as open_count,
-        count(*) filter (
-            where instants.is_soon and (instants.is_flush is null or instants.is_unsettled)
-        ) as unsettled_count,
+        count(*) filter (where not instants.is_ended and not instants.is_failed_again) as unended_count,
+        count(*) filter (where instants.is_open) as open_count,
+        -- What may have been a flush counts in the whole window, what was old enough for one only at once.
+        min(instants.doubt) filter (
+            where instants.is_soon or (instants.is_in_window and instants.is_flush is null)
+        ) as doubt,
         count(*) filter (where instants.is_at_qmgr_start and instants.is_soon) as qmgr_start_count,
         count(*) filter (
             where not instants.is_early and instants.left_behind_count = 0 and instants.is_soon
@@ -111,7 +121,8 @@ judgements as (
         select
             instants.*,
             instants.reactivated_at
-            <= instants.judged_at + to_seconds(thresholds.order_effect_seconds) as is_soon
+            <= instants.judged_at + to_seconds(thresholds.order_effect_seconds) as is_soon,
+            instants.waited_until is null as is_open
         from instants
         cross join config.thresholds as thresholds
         where
@@ -133,14 +144,20 @@ judgements as (
     group by instants.restart_id
 ),
 
--- How the waits that were open when the service was up again came to their end.
-open_waits as (
+-- How the waits that were under way when the service was up again, or may have been, came to their end.
+waits_at_end as (
     select
         restarts.restart_id,
-        count(*) as waiting_count,
+        count(*) filter (where coalesce(restarts.up_at < held_waits.waited_until, true)) as waiting_count,
+        count(*) as maybe_waiting_count,
         count(*) filter (
             where coalesce(held_waits.waited_until > restarts.covered_until, true)
         ) as unended_count,
+        count(*) filter (where held_waits.waited_until is null) as open_count,
+        -- It was due before the log's end, and yet nothing tells of it.
+        count(*) filter (
+            where held_waits.waited_until is null and held_waits.due_by < restarts.covered_until
+        ) as lost_count,
         count(*) filter (
             where
             held_waits.is_at_qmgr_start
@@ -149,7 +166,8 @@ open_waits as (
         ) as qmgr_start_count,
         count(*) filter (
             where
-            (
+            held_waits.waited_until > restarts.up_at
+            and (
                 held_waits.is_at_qmgr_start
                 or (held_waits.left_behind_count = 0 and not held_waits.is_early)
             )
@@ -158,15 +176,30 @@ open_waits as (
         ) as doubtful_count,
         count(*) filter (
             where
-            held_waits.scan_began_at < restarts.window_until
-            and (held_waits.is_flush is null or held_waits.is_unsettled)
-        ) as unsettled_count
+            held_waits.waited_until > restarts.up_at
+        ) as sure_count,
+        min(held_waits.doubt) filter (where held_waits.scan_began_at < restarts.window_until) as doubt
     from restarts
     inner join staging.held_waits as held_waits
         on
             restarts.restart_id = held_waits.restart_id
-            and coalesce(restarts.up_at < held_waits.waited_until, true)
+            and coalesce(
+                coalesce(restarts.up_at_earliest, restarts.up_at) < held_waits.waited_until, true
+            )
     group by restarts.restart_id
+),
+
+-- A restart that only a command tells of, while mail that another one held was waiting: that mail's, or its
+-- own. Nothing tells.
+others_waiting as (
+    select distinct restarts.restart_id
+    from restarts
+    inner join staging.held_waits as held_waits
+        on
+            restarts.host = held_waits.host
+            and restarts.down_at > held_waits.deferred_at
+            and restarts.down_at <= coalesce(held_waits.waited_until, held_waits.due_by)
+    where restarts.outage_number is null and restarts.stopped_at is null and restarts.started_at is null
 ),
 
 evidence as (
@@ -178,22 +211,29 @@ evidence as (
         restarts.has_maillog,
         restarts.is_start_covered,
         restarts.has_hiding_gap,
+        restarts.odd_reason,
+        others_waiting.restart_id is not null as is_mail_of_others_waiting,
         orders.flush_commanded_at,
         orders.flush_marked_at,
         restart_flushes.flush_observed_at,
-        coalesce(open_waits.waiting_count, 0) as waiting_count,
-        open_waits.unended_count,
+        coalesce(waits_at_end.waiting_count, 0) as waiting_count,
+        coalesce(waits_at_end.maybe_waiting_count, 0) as maybe_waiting_count,
+        coalesce(waits_at_end.sure_count, 0) as sure_count,
+        waits_at_end.unended_count,
         coalesce(judgements.judged_count, 0) as judged_count,
         coalesce(judgements.flush_missed_count, 0) as flush_missed_count,
         coalesce(judgements.flush_failed_count, 0) as flush_failed_count,
-        open_waits.unsettled_count as open_unsettled_count,
-        open_waits.qmgr_start_count as open_qmgr_start_count,
-        open_waits.doubtful_count as open_doubtful_count,
+        waits_at_end.doubt as waiting_doubt,
+        waits_at_end.qmgr_start_count as waiting_qmgr_start_count,
+        waits_at_end.doubtful_count as waiting_doubtful_count,
         judgements.open_count as judged_open_count,
-        judgements.unsettled_count as judged_unsettled_count,
+        judgements.unended_count as judged_unended_count,
+        judgements.doubt as judged_doubt,
         judgements.qmgr_start_count as judged_qmgr_start_count,
         judgements.ambiguous_count as judged_ambiguous_count,
         if(restarts.is_log_end, 'log_end', 'coverage_gap') as end_reason,
+        if(restarts.is_log_end and waits_at_end.lost_count = 0, 'log_end', 'coverage_gap')
+            as open_reason,
         case
             when orders.restart_id is not null then 'ordered'
             when restarts.has_manager_log then 'not_ordered'
@@ -208,12 +248,14 @@ evidence as (
     cross join config.thresholds as thresholds
     left join orders
         on restarts.restart_id = orders.restart_id
-    left join open_waits
-        on restarts.restart_id = open_waits.restart_id
+    left join waits_at_end
+        on restarts.restart_id = waits_at_end.restart_id
     left join judgements
         on restarts.restart_id = judgements.restart_id
     left join restart_flushes
         on restarts.restart_id = restart_flushes.restart_id
+    left join others_waiting
+        on restarts.restart_id = others_waiting.restart_id
 ),
 
 -- Why the verdict stays open, NULL where it does not. First what the log lacks, then what it cannot tell.
@@ -222,24 +264,41 @@ doubts as (
         *,
         case
             when not has_maillog then 'no_maillog'
+            when odd_reason is not null then odd_reason
             when up_at is null then 'still_down'
             when has_hiding_gap then 'coverage_gap'
             when unended_count > 0 and is_window_cut then end_reason
             when not is_start_covered then 'coverage_gap'
-            when waiting_count = 0 and judged_count = 0 then if(is_outage_cut, end_reason, null)
+            when maybe_waiting_count = 0 and judged_count = 0
+                then
+                    case
+                        when is_outage_cut then end_reason
+                        when is_mail_of_others_waiting then 'too_few_messages'
+                    end
             when flush_observed_at is not null
-                then if(is_cut_after_flush and judged_open_count > 0, end_reason, null)
+                then
+                    if(
+                        judged_unended_count > 0,
+                        if(is_cut_after_flush, end_reason, 'coverage_gap'),
+                        null
+                    )
             when flush_order = 'ordered'
                 then
                     case
-                        when judged_unsettled_count > 0 then 'settings_unknown'
+                        when judged_doubt is not null then judged_doubt
                         when judged_qmgr_start_count > 0 then 'qmgr_restart'
-                        when judged_count = judged_ambiguous_count then 'too_few_messages'
+                        when judged_open_count > 0 and judged_open_count = judged_count
+                            then open_reason
+                        when judged_count = judged_ambiguous_count + judged_open_count
+                            then 'too_few_messages'
                         when judged_count = 0 then 'too_few_messages'
                     end
-            when open_unsettled_count > 0 then 'settings_unknown'
-            when waiting_count = open_doubtful_count
-                then if(open_qmgr_start_count > 0, 'qmgr_restart', 'too_few_messages')
+            when waiting_doubt is not null then waiting_doubt
+            when waiting_count > 0 and sure_count = 0 then open_reason
+            -- It was taken before the service is known to have been up.
+            when waiting_count = 0 then 'too_few_messages'
+            when sure_count = waiting_doubtful_count
+                then if(waiting_qmgr_start_count > 0, 'qmgr_restart', 'too_few_messages')
         end as verdict_reason
     from evidence
 )
@@ -249,7 +308,7 @@ select
     host,
     case
         when verdict_reason is not null then 'unknown'
-        when waiting_count = 0 and judged_count = 0 then 'not_needed'
+        when maybe_waiting_count = 0 and judged_count = 0 then 'not_needed'
         when flush_observed_at is null and flush_order = 'ordered' then 'ineffective'
         when flush_observed_at is null then 'missing'
         when flush_missed_count + flush_failed_count = 0 then 'effective'

@@ -7,17 +7,19 @@ select
     held_messages.queue_id,
     held_messages.lifetime,
     waits.is_early,
-    waits.is_unsettled,
     waits.deferred_at,
     waits.reactivated_at,
     waits.waited_until,
+    waits.due_by,
     scans.scan_number,
     scans.is_flush,
+    coalesce(scans.doubt, if(waits.is_unsettled, 'settings_unknown', null)) as doubt,
     scans.is_at_qmgr_start,
     scans.is_queue_run,
     scans.left_behind_count,
     scans.began_at as scan_began_at,
-    held_messages.released_at is not null as is_released,
+    -- What has left the queue did not fail again, though the answer to it may be lost.
+    held_messages.released_at is not null or held_messages.outcome <> 'pending' as is_ended,
     lead(waits.deferred_at) over (
         partition by held_messages.restart_id, waits.instance, waits.queue_id, waits.lifetime
         order by waits.deferred_at, waits.round_number

@@ -1,8 +1,10 @@
 -- One row per scan of a deferred queue and message that it left there although it had been deferred before,
--- with how long the message had waited by then.
+-- with how long the message had waited by then, and whether that is sure.
 -- The scans of an instance follow each other: a wait was left by all from the first that began after its
 -- deferral, by more than left_behind_seconds, to the last that ended before its end, or before a gap that may
--- hide it.
+-- hide it. Sure it is only of a wait whose end is seen, and up to the time at which the message was due: a
+-- message without a later sign of life may have been taken and its lines lost, and one that was due may have
+-- been tried in between. Without an end and past its time it has left the queue unseen, and tells nothing.
 with scans as (
     select
         host,
@@ -28,9 +30,24 @@ waits as (
         waits.round_number,
         waits.age_seconds,
         waits.deferred_at,
+        waits.waited_until is not null as is_ended,
+        -- A computed end is not exact, nor are those of what became active with it.
+        least(
+            waits.due_by,
+            if(
+                waits.is_computed,
+                waits.waited_until - to_seconds(2 * thresholds.computed_activation_seconds),
+                null
+            )
+        ) as sure_until,
         waits.deferred_at + to_seconds(thresholds.left_behind_seconds) as left_from,
-        coalesce(least(waits.waited_until, waits.seen_until + to_microseconds(1)), 'infinity')
-            as left_until
+        -- least() skips a NULL.
+        coalesce(
+            least(
+                coalesce(waits.waited_until, waits.due_by), waits.seen_until + to_microseconds(1)
+            ),
+            'infinity'
+        ) as left_until
     from staging.deferred_waits as waits
     cross join config.thresholds as thresholds
 ),
@@ -61,6 +78,7 @@ select
     spans.round_number,
     spans.age_seconds,
     date_diff('millisecond', spans.deferred_at, scans.began_at) / 1000 as left_seconds,
+    spans.is_ended and coalesce(scans.ended_at <= spans.sure_until, true) as is_sure,
     spans.deferred_at,
     scans.began_at
 from spans

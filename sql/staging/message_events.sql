@@ -1,5 +1,9 @@
--- One row per queue event of every message that was ever deferred, with the message's lifetime.
+-- One row per queue event of every message in staging.deferred_lines, with the message's lifetime.
 -- Within one second the order is that of the lines, within a line arrival, activation, all else.
+-- An activation that the log lacks is computed (is_computed). Postfix tells in each delivery for how long the
+-- message had been active (delays=a/b/c/d: b, c and d): what became active by more than
+-- computed_activation_seconds after the last delivery of the round before was activated again. A recipient
+-- that is tried again in a round was so as well; where its parts are not told, at the delivery at the latest.
 -- sendmail logs no activation: a round of deliveries is what one process tries, and begins with its first
 -- attempt.
 with sendmail_rounds as (
@@ -21,6 +25,65 @@ with sendmail_rounds as (
         )
 ),
 
+postfix_lines as (
+    select
+        host,
+        instance,
+        queue_id,
+        event_kind,
+        recipient,
+        source_number,
+        line_number,
+        lifetime,
+        logged_at,
+        logged_at - to_milliseconds(cast(1000 * active_seconds as bigint)) as active_from,
+        count(*) filter (where event_kind = 'activation') over (
+            partition by host, instance, queue_id, lifetime
+            order by logged_at, source_number, line_number
+        ) as logged_round
+    from staging.deferred_lines
+    where not is_by_sendmail and event_kind in ('activation', 'deferral', 'attempt')
+),
+
+postfix_attempts as (
+    select
+        *,
+        lag(logged_at) over in_round as previous_at,
+        row_number() over (
+            partition by host, instance, queue_id, lifetime, logged_round, recipient
+            order by logged_at, source_number, line_number
+        ) as recipient_try
+    from postfix_lines
+    where event_kind <> 'activation'
+    window in_round as (
+        partition by host, instance, queue_id, lifetime, logged_round
+        order by logged_at, source_number, line_number, recipient
+    )
+),
+
+computed_rounds as (
+    select
+        attempts.host,
+        attempts.instance,
+        attempts.queue_id,
+        attempts.source_number,
+        attempts.line_number,
+        attempts.lifetime,
+        greatest(coalesce(attempts.active_from, attempts.logged_at), attempts.previous_at) as activated_at
+    from postfix_attempts as attempts
+    cross join config.thresholds as thresholds
+    where
+        attempts.previous_at is not null
+        and (
+            attempts.active_from
+            > attempts.previous_at + to_seconds(thresholds.computed_activation_seconds)
+            or (
+                attempts.recipient_try > 1
+                and coalesce(attempts.active_from > attempts.previous_at, true)
+            )
+        )
+),
+
 queue_events as (
     select
         host,
@@ -35,6 +98,7 @@ queue_events as (
         recipient_count,
         delay_seconds,
         is_by_sendmail,
+        false as is_computed,
         source_number,
         line_number,
         lifetime,
@@ -49,11 +113,27 @@ queue_events as (
         queue_id,
         'activation' as event_kind,
         true as is_by_sendmail,
+        false as is_computed,
         source_number,
         line_number,
         lifetime,
         began_at as logged_at
     from sendmail_rounds
+
+    union all by name
+
+    select
+        host,
+        instance,
+        queue_id,
+        'activation' as event_kind,
+        false as is_by_sendmail,
+        true as is_computed,
+        source_number,
+        line_number,
+        lifetime,
+        activated_at as logged_at
+    from computed_rounds
 ),
 
 ordered as (
@@ -84,6 +164,7 @@ select
     recipient_count,
     delay_seconds,
     is_by_sendmail,
+    is_computed,
     event_number,
     source_number,
     line_number,

@@ -43,6 +43,7 @@ select
     coalesce(starts_with(client_address, '127.') or client_address = '::1', false)
         as is_from_loopback,
     is_deferred,
+    is_reactivated,
     is_scan_hop,
     is_scanned,
     scan_began_from,

@@ -2,7 +2,9 @@
 -- A scan that takes mail too young for a queue run (early) and leaves no deferred mail behind is a flush;
 -- `postqueue -i` takes one message. Right after a qmgr start a re-activation of early mail proves nothing.
 -- Where minimal_backoff_time is only assumed, a scan that takes early mail and leaves other mail behind
--- refutes the assumption: whether that instance's scans are flushes is then NULL, not known.
+-- refutes the assumption: whether that instance's scans are flushes is then NULL, not known, and so where the
+-- log contradicts a setting that is told (staging.refuting_scans), or where it may lack lines of mail that
+-- the scan took (maybe_left_count). doubt says which.
 -- qmgr runs the queue when it starts and then every queue_run_delay: a scan in that rhythm that takes no
 -- early mail is a queue run. The rhythm is that of the last start, or of the last scan that left younger
 -- mail.
@@ -89,7 +91,8 @@ rhythms as (
 refuted as (
     select distinct
         host,
-        instance
+        instance,
+        is_backoff_known
     from staging.refuting_scans
 )
 
@@ -100,6 +103,7 @@ select
     scans.reactivated_count,
     scans.early_count,
     scans.left_behind_count,
+    scans.maybe_left_count,
     scans.is_at_qmgr_start,
     queue_runs.host is not null as is_queue_run,
     case
@@ -108,17 +112,26 @@ select
             then
                 case
                     when scans.left_behind_count > 0 or rhythms.is_in_rhythm then false
+                    when scans.maybe_left_count > 0 then null
                     when rhythms.is_in_any_rhythm is false then true
                 end
         when scans.early_count = 0 or scans.left_behind_count > 0 then false
-        when not scans.is_backoff_known and refuted.host is not null then null
+        when scans.maybe_left_count > 0 or refuted.host is not null then null
         else true
     end as is_flush,
+    case
+        when is_flush is not null then null
+        when scans.maybe_left_count > 0 then 'coverage_gap'
+        else 'settings_unknown'
+    end as doubt,
     scans.began_at,
     scans.ended_at
 from staging.scans as scans
 left join refuted
-    on scans.host = refuted.host and scans.instance = refuted.instance
+    on
+        scans.host = refuted.host
+        and scans.instance = refuted.instance
+        and scans.is_backoff_known = refuted.is_backoff_known
 left join queue_runs
     on
         scans.host = queue_runs.host

@@ -40,6 +40,9 @@ gaps as (
     select
         needed.restart_id,
         bool_or(coverage.reason <> 'silence') as has_hiding_gap,
+        min(coverage.reason) filter (
+            where coverage.reason in ('clock_set_back', 'several_hosts')
+        ) as odd_reason,
         min(coverage.gap_from) filter (where coverage.gap_until > needed.down_at) as gap_from
     from needed
     inner join marts.coverage as coverage
@@ -69,6 +72,7 @@ select
     manager_logs.restart_id is not null as has_manager_log,
     coalesce(needed.needed_from >= logs.log_from, false) as is_start_covered,
     coalesce(gaps.has_hiding_gap, false) as has_hiding_gap,
+    gaps.odd_reason,
     gaps.gap_from is null as is_log_end,
     least(gaps.gap_from, logs.log_until) as covered_until
 from needed

@@ -2,7 +2,8 @@
 -- down_at and up_at are those of the system events, within what the maillog shows; without an event down_at
 -- is the first failure, and up_at a minute later, unless the bounds say otherwise. The manager flushes when
 -- it sees that the service was started (Trend Micro KA-0010256): its command tells that the service was
--- up by then. A command near no outage is a restart of its own, of which only that is known.
+-- up by then. A command near no outage is a restart of its own, of which only that is known, unless the
+-- service answered all along.
 -- A flush belongs to a restart in [window_from, window_until).
 with stamped as (
     select
@@ -137,6 +138,8 @@ lone_commands as (
             commands.host = windows.host
             and commands.ordered_before > windows.window_from
             and commands.ordered_at < coalesce(windows.window_until, 'infinity')
+    anti join staging.late_commands as late_commands
+        on commands.host = late_commands.host and commands.ordered_at = late_commands.ordered_at
 ),
 
 restarts as (

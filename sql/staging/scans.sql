@@ -1,5 +1,5 @@
 -- One row per scan of an instance's deferred queue: a burst of re-activations, with what it took and what it
--- left behind.
+-- left behind, for sure or maybe.
 -- Right after a qmgr start (is_at_qmgr_start) mail may become active that was active before.
 with scans as (
     select
@@ -10,6 +10,7 @@ with scans as (
         bool_and(is_by_sendmail) as is_by_sendmail,
         count(*) as reactivated_count,
         count(*) filter (where is_early) as early_count,
+        bool_or(is_computed) as is_computed,
         min(reactivated_at) as began_at,
         max(reactivated_at) as ended_at
     from staging.waits
@@ -22,7 +23,8 @@ left_behind as (
         host,
         instance,
         scan_number,
-        count(*) as left_behind_count
+        count(*) filter (where is_sure) as left_behind_count,
+        count(*) filter (where not is_sure) as maybe_left_count
     from staging.left_behind
     group by host, instance, scan_number
 ),
@@ -30,7 +32,10 @@ left_behind as (
 judged as (
     select
         scans.*,
-        coalesce(left_behind.left_behind_count, 0) as left_behind_count,
+        -- Where lines of the scan itself are lost, so may be those of what else it took.
+        if(scans.is_computed, 0, coalesce(left_behind.left_behind_count, 0)) as left_behind_count,
+        coalesce(left_behind.maybe_left_count, 0)
+        + if(scans.is_computed, coalesce(left_behind.left_behind_count, 0), 0) as maybe_left_count,
         qmgr_starts.started_at,
         coalesce(
             qmgr_starts.started_at >= scans.began_at - to_seconds(thresholds.qmgr_start_seconds),
@@ -59,6 +64,8 @@ select
     reactivated_count,
     early_count,
     left_behind_count,
+    maybe_left_count,
+    is_computed,
     is_at_qmgr_start,
     started_at,
     began_at,

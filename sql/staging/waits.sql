@@ -2,7 +2,8 @@
 -- Postfix retries a message no earlier than minimal_backoff_time after its last deferral
 -- (qmgr_active.c): a shorter wait is early. Where that setting is only assumed, the queue runs may tell it
 -- (staging.backoff_estimates); else an early wait must be shorter still. A wait that would be early by one
--- possible value and due by another proves nothing (is_unsettled).
+-- possible value and due by another proves nothing (is_unsettled). A computed re-activation is as sure as the
+-- rounded parts of a delay are: computed_activation_seconds.
 -- sendmail tries all mail in every queue run, however young: is_early is NULL there.
 with timed as (
     select
@@ -27,7 +28,8 @@ with timed as (
                 estimates.backoff_up_to_seconds,
                 host_history.minimal_backoff_seconds - thresholds.backoff_margin_seconds
             )
-        ) as due_seconds
+        ) as due_seconds,
+        if(waits.is_computed, thresholds.computed_activation_seconds, 0) as blur_seconds
     from staging.deferred_waits as waits
     inner join fleet.host_history as host_history
         on
@@ -50,11 +52,16 @@ select
     earliest_run_seconds,
     is_backoff_known,
     is_by_sendmail,
-    if(is_by_sendmail, null, waited_seconds < earliest_run_seconds) as is_early,
-    coalesce(waited_seconds >= earliest_run_seconds and waited_seconds < due_seconds, false)
-        as is_unsettled,
+    is_computed,
+    if(is_by_sendmail, null, waited_seconds < earliest_run_seconds - blur_seconds) as is_early,
+    coalesce(
+        waited_seconds >= earliest_run_seconds - blur_seconds
+        and waited_seconds < due_seconds + blur_seconds,
+        false
+    ) as is_unsettled,
     deferred_at,
     reactivated_at,
     waited_until,
-    seen_until
+    seen_until,
+    due_by
 from timed

@@ -1,0 +1,129 @@
+-- One row per flush command of the manager that tells of no restart.
+-- Since the outage before, or as far back as a restart may be that it is for, there is no time between two
+-- answers that is long enough for an outage: shortest_outage_seconds, or longest_restart_seconds where mail of
+-- the restart before still waits, for which the command may be. It is an order of the restart before, however
+-- late. Where the clock was set back nobody can tell what a command came after.
+with answers as (
+    select
+        host,
+        began_at,
+        max(logged_before) over (
+            partition by host
+            order by began_at
+            rows unbounded preceding
+        ) as answered_until,
+        lead(began_at) over (
+            partition by host
+            order by began_at
+        ) as next_began_at
+    from staging.scan_attempts
+    where is_answered
+),
+
+-- Time between answers, and what lies before and after all of them.
+silences as (
+    select
+        host,
+        answered_until as silent_from,
+        coalesce(next_began_at, 'infinity') as silent_until,
+        epoch(next_began_at - answered_until) as silent_seconds
+    from answers
+    where next_began_at is null or next_began_at > answered_until
+
+    union all
+
+    select
+        host,
+        cast('-infinity' as timestamptz) as silent_from,
+        min(began_at) as silent_until,
+        null as silent_seconds
+    from answers
+    group by host
+),
+
+commands as (
+    select
+        orders.host,
+        orders.ordered_at,
+        greatest(
+            orders.ordered_at
+            - to_seconds(thresholds.flush_window_seconds + thresholds.longest_restart_seconds),
+            outages.up_at_latest
+        ) as needed_from,
+        thresholds.shortest_outage_seconds,
+        thresholds.longest_restart_seconds
+    from staging.flush_orders as orders
+    cross join config.thresholds as thresholds
+    asof left join (
+        select
+            host,
+            up_at_latest
+        from staging.outages
+        where up_at_latest is not null
+    ) as outages
+        on orders.host = outages.host and orders.ordered_at >= outages.up_at_latest
+    where orders.order_kind = 'commanded'
+),
+
+held_waits as (
+    select
+        waits.host,
+        waits.deferred_at,
+        coalesce(waits.waited_until, waits.due_by) as maybe_until
+    from staging.deferred_waits as waits
+    semi join staging.scan_attempts as failures
+        on
+            waits.host = failures.host
+            and waits.instance = failures.instance
+            and waits.queue_id = failures.queue_id
+            and not failures.is_answered
+),
+
+explained_commands as (
+    select
+        commands.* replace (
+            if(
+                held.ordered_at is null,
+                commands.shortest_outage_seconds,
+                commands.longest_restart_seconds
+            ) as shortest_outage_seconds
+        )
+    from commands
+    left join (
+        select distinct
+            commands.host,
+            commands.ordered_at
+        from commands
+        inner join held_waits
+            on
+                commands.host = held_waits.host
+                and commands.ordered_at > held_waits.deferred_at
+                and commands.ordered_at <= held_waits.maybe_until
+    ) as held
+        on commands.host = held.host and commands.ordered_at = held.ordered_at
+)
+
+select
+    commands.host,
+    commands.ordered_at
+from explained_commands as commands
+semi join answers
+    on commands.host = answers.host
+anti join silences
+    on
+        commands.host = silences.host
+        and commands.ordered_at > silences.silent_from
+        and commands.needed_from < silences.silent_until
+        and coalesce(silences.silent_seconds > commands.shortest_outage_seconds, true)
+
+union
+
+select
+    commands.host,
+    commands.ordered_at
+from commands
+inner join staging.clock_steps as clock_steps
+    on
+        commands.host = clock_steps.host
+        and commands.ordered_at >= clock_steps.told_twice_from
+        and commands.ordered_at < clock_steps.told_twice_until

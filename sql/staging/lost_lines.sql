@@ -1,0 +1,82 @@
+-- One row per span in which a maillog visibly lacks lines about a message.
+-- Postfix ends each activation with a delivery (status=) for every recipient, and tells of a message from its
+-- arrival on. Lines are lost where a message was activated and, with no delivery in between, activated again
+-- (other than by the start of a qmgr, which logs its active mail again) or removed, and where the delay of its
+-- deliveries tells of an arrival more than lost_arrival_seconds before its first line. What else was lost
+-- then, such as a flush, is not known.
+with unanswered_rounds as (
+    select
+        rounds.host,
+        rounds.activated_at as lost_from,
+        coalesce(rounds.removed_at, rounds.reactivated_at) as lost_until
+    from staging.delivery_rounds as rounds
+    asof left join staging.qmgr_starts as qmgr_starts
+        on
+            rounds.host = qmgr_starts.host
+            and rounds.instance = qmgr_starts.instance
+            and coalesce(rounds.removed_at, rounds.reactivated_at) >= qmgr_starts.started_at
+    where
+        rounds.activated_at is not null
+        and rounds.attempt_count = 0
+        and not rounds.is_computed
+        and not coalesce(rounds.is_skipped, false)
+        and not coalesce(rounds.is_expired, false)
+        and not coalesce(rounds.is_by_sendmail, false)
+        and (rounds.taken_out_at is null or rounds.taken_out_at = rounds.removed_at)
+        and (rounds.removed_at is not null or rounds.reactivated_at is not null)
+        and coalesce(qmgr_starts.started_at < rounds.activated_at, true)
+),
+
+unanswered_entries as (
+    select
+        host,
+        arrived_at as lost_from,
+        left_at as lost_until
+    from staging.queue_entries
+    where outcome = 'removed' and size_bytes is not null and not is_deferred and not is_reactivated
+),
+
+logs as (
+    select
+        host,
+        min(first_logged_at) as log_from
+    from ops.line_counts
+    where log_kind = 'maillog'
+    group by host
+),
+
+beheaded_entries as (
+    select
+        facts.host,
+        facts.told_arrival_at as lost_from,
+        facts.first_logged_at as lost_until
+    from staging.entry_facts as facts
+    cross join config.thresholds as thresholds
+    inner join logs
+        on facts.host = logs.host and facts.told_arrival_at > logs.log_from
+    anti join staging.log_instances as sendmails
+        on
+            facts.host = sendmails.host
+            and facts.instance = sendmails.instance
+            and sendmails.is_by_sendmail
+    where
+        facts.first_logged_at
+        > facts.told_arrival_at + to_seconds(thresholds.lost_arrival_seconds)
+)
+
+select distinct
+    host,
+    lost_from,
+    lost_until
+from (
+    select * from unanswered_rounds
+
+    union all
+
+    select * from unanswered_entries
+
+    union all
+
+    select * from beheaded_entries
+) as spans
+where lost_from < lost_until
