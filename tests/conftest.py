@@ -6,16 +6,25 @@ import shutil
 import subprocess
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import duckdb
+import polars as pl
 import pytest
 
 from flows import answer
 from transforms import pipeline
-from transforms.contracts import Checker
-from transforms.ledger import QuarantineRow, SourceRecord
+from transforms.archive import discover
+from transforms.catalog import create_tables, create_views
+from transforms.contracts import Checker, load_contracts
+from transforms.fleet import Fleet, host_history, latest_hosts
+from transforms.ingest import read_sources
+from transforms.ledger import Ledger, QuarantineRow, SourceRecord, paths_by_table
 from transforms.pipeline import Analyzed, Ingested, Job, NoProgress
+from transforms.plan import choose_zones, plan_reads
+from transforms.problems import Problem
+from transforms.trend import LogRules
 
 pytest.register_assert_rewrite("tests.rig.checks")
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
@@ -44,6 +53,38 @@ def run_job(job: Job, checker: Checker) -> Run:
         return Run(job, ingested, analyzed, ledger.findings(), sources)
     finally:
         ledger.close()
+
+
+def create_event_tables(
+    connection: duckdb.DuckDBPyConnection, archive: Path, lake: Path, fleet: Fleet
+) -> list[Problem]:
+    """Read an archive as any is read, and create the tables that the models read, short of the settings.
+
+    Contracts are not checked. Returns what could not be read.
+    """
+    sources = discover(archive, fleet).sources
+    zones = choose_zones(fleet, sources, "UTC")
+    ledger = Ledger("sqlite://")
+    plan = plan_reads(sources, ledger, fleet=fleet, zones=zones, rules=LogRules())
+    reads = read_sources(plan, lake, ledger, run_id="story")
+    ledger.close()
+    in_lake = [
+        contract
+        for contract in load_contracts().values()
+        if contract.table.startswith("events.") or contract.table == "ops.line_counts"
+    ]
+    create_views(connection, lake, contracts=in_lake, files=paths_by_table(reads.files))
+    records = [asdict(new.record) for new in reads.new_sources]
+    history = host_history(fleet, zones)
+    create_tables(
+        connection,
+        {
+            "fleet.host_history": history,
+            "fleet.hosts": latest_hosts(history),
+            "ops.source_files": pl.DataFrame(records, schema=Ledger.schema("source_files")),
+        },
+    )
+    return reads.problems + [problem for new in reads.new_sources for problem in new.problems]
 
 
 def published_rows(lake: Path, *schemas: str) -> dict[str, list[str]]:

@@ -10,7 +10,7 @@ table is run.
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from pathlib import Path
@@ -21,20 +21,16 @@ import polars as pl
 import pytest
 import yaml
 
+from tests.conftest import create_event_tables
 from transforms.analyze import Thresholds, config_tables
-from transforms.archive import discover
-from transforms.catalog import create_tables, create_views
-from transforms.contracts import load_contracts
+from transforms.catalog import create_tables
 from transforms.events import LINE_COUNTS
-from transforms.fleet import HISTORY_SCHEMA, Fleet, host_history, latest_hosts, read_fleet
-from transforms.ingest import read_sources
+from transforms.fleet import HISTORY_SCHEMA, Fleet, latest_hosts, read_fleet
 from transforms.ledger import Ledger
 from transforms.mart_files import HANDED_ON
 from transforms.models import Model, load_models, run_models
-from transforms.plan import choose_zones, plan_reads
 from transforms.problems import Problem
 from transforms.tables import EVENT_TABLES
-from transforms.trend import LogRules
 
 FOLDER = Path(__file__).parent / "sql"
 ALL_MODELS = load_models()
@@ -43,9 +39,6 @@ MODELS = {table: model for model in ALL_MODELS for table in model.tables}
 DAY = date(2026, 11, 24)
 # A log whose name bears no date gets its year from the time of its last change.
 WRITTEN_AT = datetime(2026, 11, 25, tzinfo=UTC).timestamp()
-IN_LAKE = [
-    c for c in load_contracts().values() if c.table.startswith("events.") or c.table == "ops.line_counts"
-]
 HEADERS = {
     "maillog": "Nov 24 {time} {host} {text}",
     "imssmgr": "2026/11/24 {time} GMT+00:00 {text}",
@@ -277,28 +270,7 @@ def tell_stories(connection: duckdb.DuckDBPyConnection, cases: Iterable[Case], f
                 log.write_text("".join(f"{line}\n" for line in lines))
                 os.utime(log, (WRITTEN_AT, WRITTEN_AT))
         hosts += [replace(host, name=f"{case}/{host.name}") for host in read_fleet(case_folder).hosts]
-    fleet = Fleet(tuple(hosts))
-    sources = discover(archive, fleet).sources
-    zones = choose_zones(fleet, sources, "UTC")
-    ledger = Ledger("sqlite://")
-    plan = plan_reads(sources, ledger, fleet=fleet, zones=zones, rules=LogRules())
-    reads = read_sources(plan, lake, ledger, run_id="story")
-    ledger.close()
-    files: dict[str, list[str]] = {}
-    for file in reads.files:
-        files.setdefault(file.table_name, []).append(file.path)
-    records = [asdict(new.record) for new in reads.new_sources]
-    history = host_history(fleet, zones)
-    create_views(connection, lake, contracts=IN_LAKE, files=files)
-    create_tables(
-        connection,
-        {
-            "fleet.host_history": history,
-            "fleet.hosts": latest_hosts(history),
-            "ops.source_files": pl.DataFrame(records, schema=Ledger.schema("source_files")),
-        },
-    )
-    return reads.problems + [problem for new in reads.new_sources for problem in new.problems]
+    return create_event_tables(connection, archive, lake, Fleet(tuple(hosts)))
 
 
 def as_files(logs: Mapping[str, str | None] | str) -> Mapping[str, str | None]:
