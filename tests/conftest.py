@@ -24,6 +24,7 @@ from transforms.ledger import Ledger, QuarantineRow, SourceRecord, paths_by_tabl
 from transforms.pipeline import Analyzed, Ingested, Job, NoProgress
 from transforms.plan import choose_zones, plan_reads
 from transforms.problems import Problem
+from transforms.repeats import show_lines_once
 from transforms.trend import LogRules
 
 pytest.register_assert_rewrite("tests.rig.checks")
@@ -84,6 +85,7 @@ def create_event_tables(
             "ops.source_files": pl.DataFrame(records, schema=Ledger.schema("source_files")),
         },
     )
+    show_lines_once(connection)
     return reads.problems + [problem for new in reads.new_sources for problem in new.problems]
 
 

@@ -50,6 +50,7 @@ HANDED_ON = {
     "staging.backoff_estimates": Rows(),
     "staging.known_runs": Rows("began_at"),
     "staging.log_instances": Rows(),
+    "staging.qmgr_changes": Rows("began_at"),
     "staging.refuting_scans": Rows("began_at"),
     "staging.reinjections": Rows("arrived_at"),
     "staging.run_bounds": Rows("began_at"),
@@ -67,6 +68,14 @@ HANDED_ON_COLUMNS = {
         "instance": "VARCHAR",
         "is_by_sendmail": "BOOLEAN",
         "is_qmgr": "BOOLEAN",
+    },
+    "staging.qmgr_changes": {
+        "host": "VARCHAR",
+        "instance": "VARCHAR",
+        "source_id": "VARCHAR",
+        "line_number": "BIGINT",
+        "previous_at": "TIMESTAMPTZ",
+        "began_at": "TIMESTAMPTZ",
     },
     "staging.refuting_scans": {
         "host": "VARCHAR",

@@ -134,7 +134,8 @@ with_release as (
     select
         described.*,
         waits.is_by_sendmail,
-        waits.scan_number
+        waits.scan_number,
+        waits.reactivated_at
     from described
     asof left join (
         select *
@@ -192,6 +193,7 @@ select
     with_release.arrived_at,
     with_release.first_deferred_at,
     with_release.last_deferred_at,
+    if(with_release.released_at is null, null, with_release.reactivated_at) as reactivated_at,
     with_release.released_at,
     with_release.removed_at
 from with_release

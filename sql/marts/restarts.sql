@@ -32,6 +32,23 @@ held as (
     group by restart_id
 ),
 
+-- Mail that a queue run took before a flush came, or that none came for.
+queue_runs as (
+    select
+        restarts.restart_id,
+        count(*) as queue_run_count
+    from staging.restarts as restarts
+    inner join staging.flush_verdicts as flush_verdicts
+        on restarts.restart_id = flush_verdicts.restart_id
+    inner join held_messages
+        on
+            restarts.restart_id = held_messages.restart_id
+            and held_messages.released_by = 'queue_run'
+            and held_messages.reactivated_at > restarts.up_at
+            and coalesce(held_messages.reactivated_at < flush_verdicts.flush_observed_at, true)
+    group by restarts.restart_id
+),
+
 duplicates as (
     select
         restart_id,
@@ -122,6 +139,7 @@ select
     coalesce(duplicates.possible_duplicate_count, 0) as possible_duplicate_count,
     coalesce(held.pending_count, 0) as pending_count,
     coalesce(held.lost_message_count, 0) as lost_message_count,
+    coalesce(queue_runs.queue_run_count, 0) as queue_run_count,
     coalesce(held.delayed_over_5_min_count, 0) as delayed_over_5_min_count,
     restarts.flush_missed_count,
     restarts.flush_failed_count,
@@ -152,6 +170,8 @@ left join held
     on restarts.restart_id = held.restart_id
 left join staging.unnoticed_restarts as unnoticed_restarts
     on restarts.restart_id = unnoticed_restarts.restart_id
+left join queue_runs
+    on restarts.restart_id = queue_runs.restart_id
 left join duplicates
     on restarts.restart_id = duplicates.restart_id
 left join staging.restart_triggers as restart_triggers

@@ -9,7 +9,8 @@
 -- due_by: Postfix tries a deferred message again in the first queue run after
 -- max(min(age, maximal_backoff_time), minimal_backoff_time) since its last deferral (qmgr_active.c), so at
 -- the latest queue_run_delay after that, and due_margin_seconds for a busy qmgr. What shows no sign of life by
--- then has left the queue unseen. NULL for sendmail, which has no such rule.
+-- then has left the queue unseen. NULL for sendmail, which has no such rule. is_due_known: by settings that are
+-- told, not assumed.
 with waits as (
     select
         rounds.host,
@@ -74,7 +75,10 @@ marked as (
                 + host_history.queue_run_delay_seconds
                 + thresholds.due_margin_seconds
             )
-        ) as due_by
+        ) as due_by,
+        host_history.minimal_backoff_seconds_source in ('fleet_file', 'inventory', 'fleet_defaults')
+        and host_history.queue_run_delay_seconds_source in ('fleet_file', 'inventory', 'fleet_defaults')
+            as is_due_known
     from waits
     cross join config.thresholds as thresholds
     inner join fleet.host_history as host_history
@@ -108,5 +112,6 @@ select
     reactivated_at,
     waited_until,
     seen_until,
-    due_by
+    due_by,
+    is_due_known
 from marked

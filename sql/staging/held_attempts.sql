@@ -88,6 +88,7 @@ attempts as (
             and attempts.source_number = message_events.source_number
             and attempts.line_number = message_events.line_number
             and attempts.recipient is not distinct from message_events.recipient
+            and message_events.event_kind in ('deferral', 'attempt')
     left join failures
         on
             attempts.host = failures.host

@@ -33,7 +33,7 @@ waits as (
         waits.waited_until is not null as is_ended,
         -- A computed end is not exact, nor are those of what became active with it.
         least(
-            waits.due_by,
+            if(waits.is_due_known, waits.due_by, null),
             if(
                 waits.is_computed,
                 waits.waited_until - to_seconds(2 * thresholds.computed_activation_seconds),

@@ -7,6 +7,7 @@
 with unanswered_rounds as (
     select
         rounds.host,
+        rounds.instance,
         rounds.activated_at as lost_from,
         coalesce(rounds.removed_at, rounds.reactivated_at) as lost_until
     from staging.delivery_rounds as rounds
@@ -21,7 +22,6 @@ with unanswered_rounds as (
         and not rounds.is_computed
         and not coalesce(rounds.is_skipped, false)
         and not coalesce(rounds.is_expired, false)
-        and not coalesce(rounds.is_by_sendmail, false)
         and (rounds.taken_out_at is null or rounds.taken_out_at = rounds.removed_at)
         and (rounds.removed_at is not null or rounds.reactivated_at is not null)
         and coalesce(qmgr_starts.started_at < rounds.activated_at, true)
@@ -30,6 +30,7 @@ with unanswered_rounds as (
 unanswered_entries as (
     select
         host,
+        instance,
         arrived_at as lost_from,
         left_at as lost_until
     from staging.queue_entries
@@ -48,26 +49,23 @@ logs as (
 beheaded_entries as (
     select
         facts.host,
+        facts.instance,
         facts.told_arrival_at as lost_from,
         facts.first_logged_at as lost_until
     from staging.entry_facts as facts
     cross join config.thresholds as thresholds
     inner join logs
         on facts.host = logs.host and facts.told_arrival_at > logs.log_from
-    anti join staging.log_instances as sendmails
-        on
-            facts.host = sendmails.host
-            and facts.instance = sendmails.instance
-            and sendmails.is_by_sendmail
     where
         facts.first_logged_at
         > facts.told_arrival_at + to_seconds(thresholds.lost_arrival_seconds)
 )
 
 select distinct
-    host,
-    lost_from,
-    lost_until
+    spans.host,
+    spans.lost_from,
+    -- Stamps of whole seconds are cut.
+    spans.lost_until + to_seconds(1) as lost_until
 from (
     select * from unanswered_rounds
 
@@ -79,4 +77,9 @@ from (
 
     select * from beheaded_entries
 ) as spans
-where lost_from < lost_until
+-- sendmail tells neither.
+anti join staging.log_instances as sendmails
+    on
+        spans.host = sendmails.host
+        and spans.instance = sendmails.instance
+        and sendmails.is_by_sendmail

@@ -1,12 +1,42 @@
--- One row per line that tells that an instance's queue manager was started: with Postfix, by a reload, or
--- because a table of it changed. It then runs the queue, and in a new rhythm from there on.
+-- One row per line that tells that an instance's queue manager was started: with Postfix, by a reload, because
+-- a table of it changed, or, where no such line tells of it, as its process is another.
+-- It then runs the queue, and in a new rhythm from there on: is_phase_known unless the line came later.
+with told_starts as (
+    select
+        host,
+        instance,
+        source_id,
+        line_number,
+        true as is_phase_known,
+        logged_at as started_at
+    from events.service_events
+    where
+        event_kind in ('start', 'reload')
+        or (event_kind = 'table_changed' and program = 'qmgr')
+)
+
 select
     host,
     instance,
     source_id,
     line_number,
-    logged_at as started_at
-from events.service_events
-where
-    event_kind in ('start', 'reload')
-    or (event_kind = 'table_changed' and program = 'qmgr')
+    is_phase_known,
+    started_at
+from told_starts
+
+union all
+
+select
+    changes.host,
+    changes.instance,
+    changes.source_id,
+    changes.line_number,
+    false as is_phase_known,
+    changes.began_at as started_at
+from staging.qmgr_changes as changes
+asof left join told_starts
+    on
+        changes.host = told_starts.host
+        and changes.instance = told_starts.instance
+        and changes.began_at >= told_starts.started_at
+where coalesce(told_starts.started_at < changes.previous_at, true)

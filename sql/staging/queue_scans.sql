@@ -4,7 +4,8 @@
 -- Where minimal_backoff_time is only assumed, a scan that takes early mail and leaves other mail behind
 -- refutes the assumption: whether that instance's scans are flushes is then NULL, not known, and so where the
 -- log contradicts a setting that is told (staging.refuting_scans), or where it may lack lines of mail that
--- the scan took (maybe_left_count). doubt says which.
+-- the scan took (maybe_left_count). Where it is only assumed, a scan that nobody ordered is not known either:
+-- minimal_backoff_time may be shorter than any that is assumed. doubt says which.
 -- qmgr runs the queue when it starts and then every queue_run_delay: a scan in that rhythm that takes no
 -- early mail is a queue run. The rhythm is that of the last start, or of the last scan that left younger
 -- mail.
@@ -33,6 +34,7 @@ with queue_runs as (
     where
         not scans.is_by_sendmail
         and scans.early_count = 0
+        and (scans.is_phase_known or known_runs.began_at > coalesce(scans.started_at, '-infinity'))
         and abs(
             (
                 epoch(scans.began_at - greatest(scans.started_at, known_runs.began_at))
@@ -88,6 +90,35 @@ rhythms as (
     group by scans.host, scans.instance, scans.scan_number
 ),
 
+-- Nobody ordered what the scan took, as far as the orders of its time are known: the manager log covers it, or
+-- an order of the minutes before had its effect.
+unordered as (
+    select
+        scans.host,
+        scans.instance,
+        scans.scan_number
+    from staging.scans as scans
+    cross join config.thresholds as thresholds
+    asof left join staging.flush_orders as flush_orders
+        on scans.host = flush_orders.host and scans.ended_at >= flush_orders.ordered_at
+    asof left join (
+        select *
+        from staging.covered_spans
+        where log_kind = 'manager_log'
+    ) as spans
+        on scans.host = spans.host and scans.began_at >= spans.covered_from
+    where
+        coalesce(
+            flush_orders.ordered_before
+            < scans.began_at - to_seconds(thresholds.order_effect_seconds),
+            true
+        )
+        and (
+            scans.ended_at <= spans.covered_until
+            or flush_orders.ordered_at > scans.began_at - to_seconds(thresholds.flush_window_seconds)
+        )
+),
+
 refuted as (
     select distinct
         host,
@@ -117,6 +148,7 @@ select
                 end
         when scans.early_count = 0 or scans.left_behind_count > 0 then false
         when scans.maybe_left_count > 0 or refuted.host is not null then null
+        when not scans.is_backoff_known and (scans.is_computed or unordered.host is not null) then null
         else true
     end as is_flush,
     case
@@ -127,6 +159,11 @@ select
     scans.began_at,
     scans.ended_at
 from staging.scans as scans
+left join unordered
+    on
+        scans.host = unordered.host
+        and scans.instance = unordered.instance
+        and scans.scan_number = unordered.scan_number
 left join refuted
     on
         scans.host = refuted.host

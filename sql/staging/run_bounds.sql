@@ -13,7 +13,7 @@ with scans as (
         min(reactivated_at) as began_at,
         max(reactivated_at) as ended_at,
         min(waited_seconds) as shortest_taken_seconds,
-        bool_or(is_computed) as is_computed
+        coalesce(bool_or(is_computed), false) as is_computed
     from staging.deferred_waits
     where scan_number is not null and not is_by_sendmail
     group by host, instance, scan_number

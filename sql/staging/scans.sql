@@ -10,7 +10,7 @@ with scans as (
         bool_and(is_by_sendmail) as is_by_sendmail,
         count(*) as reactivated_count,
         count(*) filter (where is_early) as early_count,
-        bool_or(is_computed) as is_computed,
+        coalesce(bool_or(is_computed), false) as is_computed,
         min(reactivated_at) as began_at,
         max(reactivated_at) as ended_at
     from staging.waits
@@ -37,6 +37,7 @@ judged as (
         coalesce(left_behind.maybe_left_count, 0)
         + if(scans.is_computed, coalesce(left_behind.left_behind_count, 0), 0) as maybe_left_count,
         qmgr_starts.started_at,
+        coalesce(qmgr_starts.is_phase_known, false) as is_phase_known,
         coalesce(
             qmgr_starts.started_at >= scans.began_at - to_seconds(thresholds.qmgr_start_seconds),
             false
@@ -67,6 +68,7 @@ select
     maybe_left_count,
     is_computed,
     is_at_qmgr_start,
+    is_phase_known,
     started_at,
     began_at,
     ended_at
