@@ -17,7 +17,7 @@ from tests.losses.__main__ import main
 from tests.losses.compare import Outcome, compare, compare_with_truth
 from tests.losses.kinds import COPY, KINDS, MAILLOG, Log
 from tests.losses.recordings import Line, Source, TrueRestart, read_lines
-from tests.losses.report import Tally, render_failures, render_table, tally
+from tests.losses.report import Tally, render_failures, render_reasons, render_table, tally
 from tests.losses.variants import Told, Variant, Whole, draw_variants
 from transforms.events import split_lines
 from transforms.headers import SYSLOG_HEADERS, read_headers
@@ -328,9 +328,15 @@ def test_a_failure_says_how_to_see_it_again() -> None:
 def test_the_table_counts_restarts_and_what_became_of_them() -> None:
     found = {
         "a": [Outcome("a", "stayed", "", ""), Outcome("a", "invented", "", "")],
-        "b": [Outcome("b", "unknown", "", "")],
+        "b": [Outcome("b", "unknown", "", "", "log_end")],
     }
-    assert tally(found) == Tally(2, Counter({"stayed": 1, "invented": 1, "unknown": 1}))
+    assert tally(found) == Tally(
+        2, Counter({"stayed": 1, "invented": 1, "unknown": 1}), Counter({"log_end": 1})
+    )
+    assert render_reasons({"line": tally(found)}).splitlines()[-2:] == [
+        "| line: one line of a held message | 1 |",
+        "| all | 1 |",
+    ]
     head, _, row, total = render_table({"line": tally(found)}).splitlines()
     counts = dict(zip(head.split(" | ")[1:], row.split(" | ")[1:], strict=True))
     assert [counts[name] for name in ("variants", "restarts", "stayed", "unknown")] == ["2", "2", "1", "1"]
@@ -352,5 +358,5 @@ def test_the_long_form_writes_its_table_with_its_date(tmp_path: Path) -> None:
     arguments = ["--variants", "2", "--kinds", "doubled", "--only", "rig/imsva56", "--write", str(document)]
     assert main(arguments) == 0
     told = document.read_text()
-    assert f"{datetime.now(UTC):%Y-%m-%d}" in told
-    assert "| 4 | 4 | 4 |" in told.splitlines()[-2]
+    assert f"{datetime.now(UTC):%Y-%m-%d}: 2 variants of 2 recorded logs" in told
+    assert "| all | 4 | 4 | 4 | 0 |" in told

@@ -45,6 +45,8 @@ class Outcome:
     result: Result
     expected: str
     found: str
+    reason: str | None = None
+    """The verdict_reason, where the verdict became unknown."""
 
     @property
     def is_failure(self) -> bool:
@@ -65,7 +67,9 @@ def compare(variant: Variant, told: Told) -> list[Outcome]:
             nearby = [other for other in told.restarts if may_be_same(row, other)]
             its = min(nearby, key=lambda other: distance(row, other), default=None)
         result = _compare_rows(variant, row, its) if its else _why_not_found(variant, row, told)
-        outcomes.append(Outcome(str(variant), result, shown(row), shown(its) if its else "no restart"))
+        reason = its["verdict_reason"] if its and result == "unknown" else None
+        found = shown(its) if its else "no restart"
+        outcomes.append(Outcome(str(variant), result, shown(row), found, reason))
     outcomes += [
         Outcome(str(variant), result, "no other restart", shown(row)) for result, row in _added(variant, rest)
     ]
@@ -84,7 +88,9 @@ def compare_with_truth(whole: Whole) -> list[Outcome]:
             result = "stayed"
         elif {verdict, truth} == NOT_FLUSHED:
             result = "reworded"
-        outcomes.append(Outcome(f"{whole.source.name} whole", result, truth or "anything", shown(row)))
+        reason = row["verdict_reason"] if result == "unknown" else None
+        name = f"{whole.source.name} whole"
+        outcomes.append(Outcome(name, result, truth or "anything", shown(row), reason))
     return outcomes
 
 
