@@ -275,6 +275,9 @@ def test_whole_logs_are_held_to_the_truth() -> None:
         for verdict in ("missing", "ineffective", "unknown", "effective")
     }
     assert list(found.values()) == ["stayed", "reworded", "unknown", "turned"]
+    assert [outcome.result for outcome in compare_with_truth(Whole(source, Told()))] == ["vanished"]
+    source = replace(source, truth=(TrueRestart(TEN, None),))
+    assert compare_with_truth(Whole(source, Told())) == []
 
 
 def test_models_that_fail_are_a_failure() -> None:

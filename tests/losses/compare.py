@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from tests.losses.kinds import MAILLOG, Kind
-from tests.losses.recordings import true_verdict
+from tests.losses.recordings import is_near, true_verdict
 from tests.losses.variants import Told, Variant, Whole
 from transforms.analyze import Thresholds
 
@@ -77,7 +77,7 @@ def compare(variant: Variant, told: Told) -> list[Outcome]:
 
 
 def compare_with_truth(whole: Whole) -> list[Outcome]:
-    """Return an outcome for each restart of a whole log of which the truth is known."""
+    """Return an outcome for each restart of a whole log, and for each one made that it lacks."""
     outcomes = []
     for row in whole.told.restarts:
         verdict, truth = row["flush_verdict"], true_verdict(whole.source, row["down_at"])
@@ -91,6 +91,11 @@ def compare_with_truth(whole: Whole) -> list[Outcome]:
         reason = row["verdict_reason"] if result == "unknown" else None
         name = f"{whole.source.name} whole"
         outcomes.append(Outcome(name, result, truth or "anything", shown(row), reason))
+    outcomes += [
+        Outcome(f"{whole.source.name} whole", "vanished", f"{made.down_at:%X} {made.flush_verdict}", "none")
+        for made in whole.source.truth
+        if made.flush_verdict and not any(is_near(made, row["down_at"]) for row in whole.told.restarts)
+    ]
     return outcomes
 
 
