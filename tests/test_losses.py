@@ -5,6 +5,7 @@ The long form, of 20,000 variants: `python -m tests.losses`.
 
 import random
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,12 +17,14 @@ from tests.losses import kinds
 from tests.losses.__main__ import main
 from tests.losses.compare import Outcome, compare, compare_with_truth
 from tests.losses.kinds import COPY, KINDS, MAILLOG, Log
-from tests.losses.recordings import Line, Source, TrueRestart, read_lines
+from tests.losses.recordings import Line, Source, TrueRestart, read_lines, read_sources
 from tests.losses.report import Tally, render_failures, render_reasons, render_table, tally
-from tests.losses.variants import Told, Variant, Whole, draw_variants
+from tests.losses.variants import Told, Variant, Whole, draw_variants, judge_sources, judge_variants
 from transforms.events import split_lines
 from transforms.headers import SYSLOG_HEADERS, read_headers
 
+VARIANT_COUNT = 500
+SEED = 0
 TEN = datetime(2026, 11, 24, 1, tzinfo=UTC)  # 10:00 in the recordings' zone
 
 
@@ -363,3 +366,43 @@ def test_the_long_form_writes_its_table_with_its_date(tmp_path: Path) -> None:
     told = document.read_text()
     assert f"{datetime.now(UTC):%Y-%m-%d}: 2 variants of 2 recorded logs" in told
     assert "| all | 4 | 4 | 4 | 0 |" in told
+
+
+# --- the promise
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> list[Whole]:
+    """Return all recorded logs with what the models say of them."""
+    return judge_sources(read_sources(), tmp_path_factory.mktemp("whole"))
+
+
+@pytest.fixture(scope="module")
+def outcomes(judged: list[Whole], tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Outcome]]:
+    """Return what becomes of the restarts of some variants, by kind."""
+    found: dict[str, list[Outcome]] = {kind: [] for kind in KINDS}
+    variants = draw_variants(judged, VARIANT_COUNT, SEED)
+    assert len(variants) == VARIANT_COUNT
+    for variant, told in judge_variants(variants, tmp_path_factory.mktemp("variants")):
+        found[variant.kind.name] += compare(variant, told)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_no_whole_log_is_judged_against_the_truth(judged: list[Whole]) -> None:
+    refuse_failures(outcome for whole in judged for outcome in compare_with_truth(whole))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_verdict_turns(kind: str, outcomes: dict[str, list[Outcome]]) -> None:
+    assert outcomes[kind]
+    refuse_failures(outcomes[kind])
+
+
+def refuse_failures(outcomes: Iterable[Outcome]) -> None:
+    """Fail where a promise is broken, and say for which variants."""
+    if told := render_failures(outcomes):
+        pytest.fail(told, pytrace=False)
