@@ -5,6 +5,7 @@ The long form, of 20,000 variants: `python -m tests.losses`.
 
 import random
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,12 +17,14 @@ from tests.losses import kinds
 from tests.losses.__main__ import main
 from tests.losses.compare import Outcome, compare, compare_with_truth
 from tests.losses.kinds import COPY, KINDS, MAILLOG, Log
-from tests.losses.recordings import Line, Source, TrueRestart, read_lines
-from tests.losses.report import Tally, render_failures, render_table, tally
-from tests.losses.variants import Told, Variant, Whole, draw_variants
+from tests.losses.recordings import Line, Source, TrueRestart, read_lines, read_sources
+from tests.losses.report import Tally, render_failures, render_reasons, render_table, tally
+from tests.losses.variants import Told, Variant, Whole, draw_variants, judge_sources, judge_variants
 from transforms.events import split_lines
 from transforms.headers import SYSLOG_HEADERS, read_headers
 
+VARIANT_COUNT = 500
+SEED = 0
 TEN = datetime(2026, 11, 24, 1, tzinfo=UTC)  # 10:00 in the recordings' zone
 
 
@@ -275,6 +278,9 @@ def test_whole_logs_are_held_to_the_truth() -> None:
         for verdict in ("missing", "ineffective", "unknown", "effective")
     }
     assert list(found.values()) == ["stayed", "reworded", "unknown", "turned"]
+    assert [outcome.result for outcome in compare_with_truth(Whole(source, Told()))] == ["vanished"]
+    source = replace(source, truth=(TrueRestart(TEN, None),))
+    assert compare_with_truth(Whole(source, Told())) == []
 
 
 def test_models_that_fail_are_a_failure() -> None:
@@ -328,9 +334,15 @@ def test_a_failure_says_how_to_see_it_again() -> None:
 def test_the_table_counts_restarts_and_what_became_of_them() -> None:
     found = {
         "a": [Outcome("a", "stayed", "", ""), Outcome("a", "invented", "", "")],
-        "b": [Outcome("b", "unknown", "", "")],
+        "b": [Outcome("b", "unknown", "", "", "log_end")],
     }
-    assert tally(found) == Tally(2, Counter({"stayed": 1, "invented": 1, "unknown": 1}))
+    assert tally(found) == Tally(
+        2, Counter({"stayed": 1, "invented": 1, "unknown": 1}), Counter({"log_end": 1})
+    )
+    assert render_reasons({"line": tally(found)}).splitlines()[-2:] == [
+        "| line: one line of a held message | 1 |",
+        "| all | 1 |",
+    ]
     head, _, row, total = render_table({"line": tally(found)}).splitlines()
     counts = dict(zip(head.split(" | ")[1:], row.split(" | ")[1:], strict=True))
     assert [counts[name] for name in ("variants", "restarts", "stayed", "unknown")] == ["2", "2", "1", "1"]
@@ -352,5 +364,45 @@ def test_the_long_form_writes_its_table_with_its_date(tmp_path: Path) -> None:
     arguments = ["--variants", "2", "--kinds", "doubled", "--only", "rig/imsva56", "--write", str(document)]
     assert main(arguments) == 0
     told = document.read_text()
-    assert f"{datetime.now(UTC):%Y-%m-%d}" in told
-    assert "| 4 | 4 | 4 |" in told.splitlines()[-2]
+    assert f"{datetime.now(UTC):%Y-%m-%d}: 2 variants of 2 recorded logs" in told
+    assert "| all | 4 | 4 | 4 | 0 |" in told
+
+
+# --- the promise
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> list[Whole]:
+    """Return all recorded logs with what the models say of them."""
+    return judge_sources(read_sources(), tmp_path_factory.mktemp("whole"))
+
+
+@pytest.fixture(scope="module")
+def outcomes(judged: list[Whole], tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Outcome]]:
+    """Return what becomes of the restarts of some variants, by kind."""
+    found: dict[str, list[Outcome]] = {kind: [] for kind in KINDS}
+    variants = draw_variants(judged, VARIANT_COUNT, SEED)
+    assert len(variants) == VARIANT_COUNT
+    for variant, told in judge_variants(variants, tmp_path_factory.mktemp("variants")):
+        found[variant.kind.name] += compare(variant, told)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_no_whole_log_is_judged_against_the_truth(judged: list[Whole]) -> None:
+    refuse_failures(outcome for whole in judged for outcome in compare_with_truth(whole))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_verdict_turns(kind: str, outcomes: dict[str, list[Outcome]]) -> None:
+    assert outcomes[kind]
+    refuse_failures(outcomes[kind])
+
+
+def refuse_failures(outcomes: Iterable[Outcome]) -> None:
+    """Fail where a promise is broken, and say for which variants."""
+    if told := render_failures(outcomes):
+        pytest.fail(told, pytrace=False)

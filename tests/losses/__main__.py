@@ -16,8 +16,16 @@ from pathlib import Path
 from tests.losses.compare import Outcome, compare, compare_with_truth
 from tests.losses.kinds import KINDS
 from tests.losses.recordings import find_source, read_sources
-from tests.losses.report import render_failures, render_table, tally
-from tests.losses.variants import Variant, draw_variants, judge_sources, judge_variants, whole_history
+from tests.losses.report import render_document, render_failures, render_reasons, render_table, tally
+from tests.losses.variants import (
+    Told,
+    Variant,
+    Whole,
+    draw_variants,
+    judge_sources,
+    judge_variants,
+    whole_history,
+)
 from tests.oracle.history import write_archive
 
 COUNT = 20_000
@@ -66,35 +74,30 @@ def run(
             if number % 100 == 0 or number == len(variants):
                 seconds = time.monotonic() - began_at
                 print(f"{number:,} of {len(variants):,} variants, {seconds:.0f} s", file=sys.stderr)
-    failures = [outcome for its in found.values() for outcomes in its.values() for outcome in outcomes]
-    failures = [outcome for outcome in failures if outcome.is_failure]
-    print(render_failures(failures))
-    table = render_table({name: tally(its) for name, its in found.items()})
-    print(table)
+    failures = [
+        outcome
+        for its in found.values()
+        for outcomes in its.values()
+        for outcome in outcomes
+        if outcome.is_failure
+    ]
+    tallies = {name: tally(its) for name, its in found.items()}
+    tables = f"{render_table(tallies)}\n\n{render_reasons(tallies)}"
+    print(f"{render_failures(failures)}\n\n{tables}")
     if document:
-        document.write_text(render_document(table, len(variants), len(sources), seed), encoding="utf-8")
+        command = f"python -m tests.losses --variants {count} --seed {seed}"
+        counted = f"{len(variants):,} variants of {len(sources)} recorded logs"
+        document.write_text(render_document(tables, command, counted, datetime.now(UTC).date()), "utf-8")
     return 1 if failures else 0
-
-
-def render_document(table: str, count: int, source_count: int, seed: int) -> str:
-    """Return the document of a long run."""
-    return "\n\n".join(
-        [
-            f"# Loss\n\nMeasured on {datetime.now(UTC):%Y-%m-%d} with `python -m tests.losses --variants "
-            f"{count} --seed {seed}`: {count:,} variants of {source_count} recorded logs.",
-            table,
-            "",
-        ]
-    )
 
 
 def show(name: str, kind: str, parameters: Sequence[str], folder: Path) -> int:
     """Write the archive of one variant beside the whole log's."""
     source = find_source(name)
-    with tempfile.TemporaryDirectory() as scratch:
-        (whole,) = judge_sources([source], Path(scratch, "losses"))
     values = dict(parameter.split("=", 1) for parameter in parameters)
-    variant = Variant(whole, KINDS[kind], {key: _value(value) for key, value in values.items()})
+    variant = Variant(
+        Whole(source, Told()), KINDS[kind], {key: _value(value) for key, value in values.items()}
+    )
     write_archive([whole_history(source, "whole"), variant.history("variant")], folder)
     print(f"{folder}: hosts whole and variant. Next: maillag run {folder}")
     return 0

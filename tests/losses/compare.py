@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from tests.losses.kinds import MAILLOG, Kind
-from tests.losses.recordings import true_verdict
+from tests.losses.recordings import is_near, true_verdict
 from tests.losses.variants import Told, Variant, Whole
 from transforms.analyze import Thresholds
 
@@ -45,6 +45,8 @@ class Outcome:
     result: Result
     expected: str
     found: str
+    reason: str | None = None
+    """The verdict_reason, where the verdict became unknown."""
 
     @property
     def is_failure(self) -> bool:
@@ -65,7 +67,9 @@ def compare(variant: Variant, told: Told) -> list[Outcome]:
             nearby = [other for other in told.restarts if may_be_same(row, other)]
             its = min(nearby, key=lambda other: distance(row, other), default=None)
         result = _compare_rows(variant, row, its) if its else _why_not_found(variant, row, told)
-        outcomes.append(Outcome(str(variant), result, shown(row), shown(its) if its else "no restart"))
+        reason = its["verdict_reason"] if its and result == "unknown" else None
+        found = shown(its) if its else "no restart"
+        outcomes.append(Outcome(str(variant), result, shown(row), found, reason))
     outcomes += [
         Outcome(str(variant), result, "no other restart", shown(row)) for result, row in _added(variant, rest)
     ]
@@ -73,7 +77,7 @@ def compare(variant: Variant, told: Told) -> list[Outcome]:
 
 
 def compare_with_truth(whole: Whole) -> list[Outcome]:
-    """Return an outcome for each restart of a whole log of which the truth is known."""
+    """Return an outcome for each restart of a whole log, and for each one made that it lacks."""
     outcomes = []
     for row in whole.told.restarts:
         verdict, truth = row["flush_verdict"], true_verdict(whole.source, row["down_at"])
@@ -84,7 +88,14 @@ def compare_with_truth(whole: Whole) -> list[Outcome]:
             result = "stayed"
         elif {verdict, truth} == NOT_FLUSHED:
             result = "reworded"
-        outcomes.append(Outcome(f"{whole.source.name} whole", result, truth or "anything", shown(row)))
+        reason = row["verdict_reason"] if result == "unknown" else None
+        name = f"{whole.source.name} whole"
+        outcomes.append(Outcome(name, result, truth or "anything", shown(row), reason))
+    outcomes += [
+        Outcome(f"{whole.source.name} whole", "vanished", f"{made.down_at:%X} {made.flush_verdict}", "none")
+        for made in whole.source.truth
+        if made.flush_verdict and not any(is_near(made, row["down_at"]) for row in whole.told.restarts)
+    ]
     return outcomes
 
 

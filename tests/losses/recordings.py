@@ -19,6 +19,8 @@ FOLDERS = {"rig": RECORDING, "sample": SAMPLE, "sendmail": ARCHIVES / "sendmail"
 # What the fleet file tells of retries; a source of the same log lacks them.
 RETRY_SETTINGS = ("queue_run_delay_seconds", "minimal_backoff_seconds", "maximal_backoff_seconds")
 UNTOLD = "untold"
+# The first failure, or the order that tells of a restart, comes this long after it at most.
+NEAR_TRUTH = timedelta(seconds=15)
 ZONE = ZoneInfo("Asia/Tokyo")
 STAMP = re.compile(r"^(?P<month>[A-Z][a-z]{2}) +(?P<day>\d+) (?P<time>\d\d:\d\d:\d\d) (?P<host>\S+) ")
 TAG = re.compile(r"(?P<tag>[^\s\[\]:]+)(?:\[(?P<pid>\d+)\])?: (?P<text>.*)")
@@ -169,7 +171,12 @@ def _instant(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
+def is_near(made: TrueRestart, down_at: datetime) -> bool:
+    """Whether a restart that was found may be one that was made."""
+    return abs(made.down_at - down_at) <= NEAR_TRUTH
+
+
 def true_verdict(source: Source, down_at: datetime) -> str | None:
     """Return the verdict that is known to be true of a restart, None where nobody knows."""
-    near = [made for made in source.truth if abs(made.down_at - down_at) <= timedelta(seconds=15)]
+    near = [made for made in source.truth if is_near(made, down_at)]
     return min(near, key=lambda made: abs(made.down_at - down_at)).flush_verdict if near else None

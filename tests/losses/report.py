@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import get_args
 
 from tests.losses.compare import Outcome, Result
@@ -17,6 +18,8 @@ class Tally:
 
     variant_count: int = 0
     results: Counter[Result] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    """Why verdicts became unknown."""
 
     @property
     def restart_count(self) -> int:
@@ -26,24 +29,41 @@ class Tally:
 
 def tally(outcomes: Mapping[str, Sequence[Outcome]]) -> Tally:
     """Count the outcomes of some variants."""
-    return Tally(len(outcomes), Counter(outcome.result for its in outcomes.values() for outcome in its))
+    every = [outcome for its in outcomes.values() for outcome in its]
+    return Tally(
+        variant_count=len(outcomes),
+        results=Counter(outcome.result for outcome in every),
+        reasons=Counter(outcome.reason for outcome in every if outcome.reason),
+    )
 
 
 def render_table(tallies: Mapping[str, Tally]) -> str:
-    """Return a Markdown table, a row per kind and one of them all."""
-    columns = ["kind of loss", "variants", "restarts", *(result.replace("_", " ") for result in RESULTS)]
-    lines = [f"| {' | '.join(columns)} |", "|---|" + "---:|" * (len(columns) - 1)]
-    total: Counter[Result] = Counter()
-    for name, its in tallies.items():
-        total += its.results
-        lines.append(_row(f"{name}: {KINDS[name].meaning}" if name in KINDS else name, its))
-    lines.append(_row("all", Tally(sum(its.variant_count for its in tallies.values()), total)))
-    return "\n".join(lines)
+    """Return a Markdown table of results, a row per kind and one of them all."""
+    rows = {
+        name: [its.variant_count, its.restart_count, *(its.results[result] for result in RESULTS)]
+        for name, its in tallies.items()
+    }
+    columns = ["variants", "restarts", *(result.replace("_", " ") for result in RESULTS)]
+    return _render("kind of loss", columns, rows)
 
 
-def _row(name: str, its: Tally) -> str:
-    counts = [its.variant_count, its.restart_count, *(its.results[result] for result in RESULTS)]
-    return f"| {name} | {' | '.join(f'{count:,}' for count in counts)} |"
+def render_reasons(tallies: Mapping[str, Tally]) -> str:
+    """Return a Markdown table of why verdicts became unknown."""
+    reasons = sorted({reason for its in tallies.values() for reason in its.reasons})
+    rows = {name: [its.reasons[reason] for reason in reasons] for name, its in tallies.items()}
+    return _render("unknown because of", reasons, rows)
+
+
+def _render(first: str, columns: Sequence[str], rows: Mapping[str, Sequence[int]]) -> str:
+    shown = {f"{name}: {KINDS[name].meaning}" if name in KINDS else name: its for name, its in rows.items()}
+    shown["all"] = [sum(counts) for counts in zip(*rows.values(), strict=True)]
+    return "\n".join(
+        [
+            f"| {' | '.join([first, *columns])} |",
+            "|---|" + "---:|" * len(columns),
+            *(f"| {name} | {' | '.join(f'{count:,}' for count in its)} |" for name, its in shown.items()),
+        ]
+    )
 
 
 def render_failures(outcomes: Iterable[Outcome]) -> str:
@@ -53,3 +73,28 @@ def render_failures(outcomes: Iterable[Outcome]) -> str:
         for outcome in outcomes
         if outcome.is_failure
     )
+
+
+def render_document(tables: str, command: str, counted: str, day: date) -> str:
+    """Return the document of a long run, with what its columns mean."""
+    return f"""# Lines that are lost, or come twice
+
+Made by `{command}` on {day}: {counted}, each judged beside its whole log.
+
+| column | a restart of the whole log |
+|---|---|
+| stayed | has the same verdict |
+| unknown | is not judged any more |
+| reworded | is `missing` instead of `ineffective`, or the other way: both are "not flushed" |
+| settled | is judged now and was not before; rightly, as far as the truth is known |
+| in gap | is not found, and marts.coverage has a gap there |
+| outside | is not found, and no line before it or none after it is left |
+| supposed | does not exist: the variant has one that the whole log has not, and does not judge it |
+| turned | has another verdict (breaks the promise, as does all that follows) |
+| vanished | is not found, and nothing says why |
+| invented | does not exist: the variant has one that the whole log has not |
+| recounted | has other messages or delays, though no line is lost |
+| failed | is not there, for the models fail |
+
+{tables}
+"""
