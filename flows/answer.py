@@ -29,12 +29,14 @@ VERDICTS = {
 }
 REASONS = {
     "log_end": "the log ends too early",
-    "coverage_gap": "the log has a gap",
+    "coverage_gap": "the log has a gap, or lacks lines",
     "settings_unknown": "retry settings unknown",
     "too_few_messages": "too few messages to tell",
     "qmgr_restart": "Postfix was restarted",
     "still_down": "still down",
     "no_maillog": "no maillog",
+    "clock_set_back": "the clock was set back",
+    "several_hosts": "lines of several hosts",
     "not_noticed": "the manager did not notice",
     "wrapper_defect": "ordered, but the wrapper is defective",
     "not_ordered": "the manager ordered none",

@@ -34,6 +34,8 @@ class Why:
                 because = f"no held mail waited after the service was up again ({self._up()})"
             case "effective":
                 because = f"{self._flush()} took all mail that waited, and none of it failed again"
+                if earlier := self.restart["queue_run_count"]:
+                    because += f"; queue runs had released {counted(earlier, 'message')} before"
             case "ineffective":
                 because = self._ineffective()
             case "missing":
@@ -94,8 +96,13 @@ class Why:
         early = f"it took mail that had waited {waited}, while a queue run takes none before {limit}"
         if scan["is_flush"]:
             return f"a flush, for {early}, and left no deferred mail behind"
+        if scan["is_flush"] is None and scan["doubt"] == "coverage_gap":
+            may_be_left = counted(scan["maybe_left_count"], "deferred message")
+            return f"not known: {early}, but the log may lack lines about {may_be_left} that it took or left"
         if scan["is_flush"] is None:
-            return f"not known: {early}, but that limit is assumed, and other scans speak against it"
+            is_told = scan["is_backoff_known"]
+            limit_is = "the log contradicts that setting" if is_told else "that limit is only assumed"
+            return f"not known: {early}, but {limit_is}"
         if scan["early_count"]:
             return f"no flush: {early}, but it {left_behind}"
         return (
@@ -121,14 +128,21 @@ class Why:
             case "settings_unknown" if self.explanation.host["mta"] == "sendmail":
                 return "no start of sendmail tells when its queue runs were due"
             case "settings_unknown":
-                return f"{self._backoff()}, and these re-activations may be queue runs or flushes"
+                return (
+                    f"{self._backoff()}, which does not settle whether these re-activations were queue runs or "
+                    "flushes"
+                )
             case "too_few_messages":
                 return (
-                    "what was re-activated was old enough for a queue run, and no deferred mail was left "
-                    "behind: a flush and a queue run look the same"
+                    "what was re-activated was old enough for a queue run, with no deferred mail left behind, "
+                    "or was active before the service is known to be up: a flush and a queue run look the same"
                 )
             case "qmgr_restart":
                 return "Postfix was started or reloaded, and tries its queue then, which proves no flush"
+            case "clock_set_back":
+                return "the host's clock was set back, and its stamps do not tell what came before what"
+            case "several_hosts":
+                return "the folder holds lines of several hosts, whose queues cannot be told apart"
             case "still_down":
                 return "no attempt got a reply after the last failure, so that the service was still down"
             case "no_maillog":
@@ -140,6 +154,11 @@ class Why:
         window = self.explanation.window
         if window["has_hiding_gap"]:
             return "the maillog has a gap in which mail may have waited, or been flushed"
+        if lost := self.explanation.waiting["lost_count"]:
+            return (
+                f"the maillog tells nothing more of {counted(lost, 'message')} that waited, although each was "
+                "due for another attempt: lines are missing"
+            )
         if not window["is_start_covered"]:
             return "the maillog begins too late: mail may have waited of which it does not tell"
         until = self._at(window["covered_until"])

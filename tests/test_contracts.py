@@ -149,6 +149,12 @@ BROKEN_ROWS: Mapping[str, list[dict[str, Any]]] = {
         },
         {"restart_id": "next", "host": "overlap", "down_at": "2026-11-24 01:05+00"},
         {"restart_id": "counts", "held_message_count": 1, "never_tried_count": 2},
+        {
+            "restart_id": "waited",
+            "flush_verdict": "not_needed",
+            "up_at": "2026-11-24 01:00+00",
+            "last_released_at": "2026-11-24 01:10+00",
+        },
         {"restart_id": "delays", "restart_delay_p50_seconds": 20, "restart_delay_p95_seconds": 10},
     ],
     "ops.line_counts": [

@@ -253,6 +253,8 @@ scans as (
         scans.is_queue_run,
         scans.early_count,
         scans.left_behind_count,
+        scans.maybe_left_count,
+        scans.doubt,
         scans.reactivated_count,
         scans.began_at,
         scans.ended_at,
@@ -319,9 +321,11 @@ with waiting as (
         held_waits.instance,
         held_waits.queue_id,
         held_waits.lifetime,
-        bool_or(held_waits.waited_until is null) as is_unended
+        bool_or(held_waits.waited_until is null) as is_unended,
+        bool_or(held_waits.waited_until is null and held_waits.due_by < coverage.covered_until) as is_lost
     from staging.held_waits as held_waits
     inner join staging.restarts as restarts on held_waits.restart_id = restarts.restart_id
+    inner join staging.restart_coverage as coverage on restarts.restart_id = coverage.restart_id
     where
         held_waits.restart_id = $restart_id
         and coalesce(restarts.up_at < held_waits.waited_until, true)
@@ -330,7 +334,8 @@ with waiting as (
 
 select
     count(*) as waiting_count,
-    count(*) filter (where is_unended) as unended_count
+    count(*) filter (where is_unended) as unended_count,
+    count(*) filter (where is_lost) as lost_count
 from waiting
 """
 

@@ -153,8 +153,8 @@ def settle(
 ) -> dict[str, Settled]:
     """Return from when on the marts of hosts are to be made anew; those that it lacks are as a whole.
 
-    `files`: of each host, by table. The connection has marts.coverage as it is now, the tables of the fleet,
-    the ledger and the thresholds.
+    `files`: of each host, by table. The connection has staging.log_gaps as it is now, and the tables of the
+    fleet, the ledger and the thresholds.
     """
     settled = {}
     for one in news:
@@ -190,10 +190,15 @@ def _changed_since(
     instants += _one(
         connection,
         """
+        with log_gaps_before as (
+            -- The others are made of the lines themselves.
+            select * from before.coverage where reason not in ('missing_lines', 'clock_set_back')
+        )
+
         select min(gap_from) from (
-            (select * from marts.coverage where host = $host except select * from before.coverage)
+            (select * from staging.log_gaps where host = $host except select * from log_gaps_before)
             union all
-            (select * from before.coverage except select * from marts.coverage where host = $host)
+            (select * from log_gaps_before except select * from staging.log_gaps where host = $host)
         )
         """,
         {"host": news.host},
@@ -256,6 +261,7 @@ def _settled(
         where
             coalesce(restarts.window_until >= $over_by, true)
             or restarts.up_at is null
+            or restarts.verdict_reason = 'log_end'
             or (
                 restarts.missing_reason is not null
                 and restarts.down_at >= $over_by - to_seconds(thresholds.poll_phase_seconds)

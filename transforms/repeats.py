@@ -80,9 +80,7 @@ def _show_once(connection: duckdb.DuckDBPyConnection, name: str) -> None:
         "select count(*) > 0 from duckdb_views() where schema_name = 'events' and view_name = $name",
         {"name": name},
     ).fetchall()
-    connection.execute(
-        f"alter {'view' if is_view else 'table'} events.{name} rename to {name}_with_repeats"
-    )
+    connection.execute(f"alter {'view' if is_view else 'table'} events.{name} rename to {name}_with_repeats")
     connection.execute(
         f"""
         create view events.{name} as

@@ -92,10 +92,12 @@ def with_kept_rows(table: str, made: str) -> str:
         """
     if rows.instant is None:
         return f"from {made}"
-    before = {"marts.coverage": "frozen_before", "marts.fleet_daily": "days_kept_before"}.get(
-        table, "kept_before"
-    )
-    is_kept = f"coalesce({rows.instant} < hosts.{before}, false)"
+    before = {
+        # What the files and the syslog daemons tell is known of all days, what lines tell of those read.
+        "marts.coverage": "if(reason in ('missing_lines', 'clock_set_back'), kept_before, frozen_before)",
+        "marts.fleet_daily": "hosts.days_kept_before",
+    }.get(table, "hosts.kept_before")
+    is_kept = f"coalesce({rows.instant} < {before}, false)"
     if table == "marts.message_trace":
         is_kept += """ and not exists (
             select 1 from settled.reopened as reopened
@@ -413,11 +415,12 @@ NOT_PROVED = """
 
     union
 
-    select host from (
-        select host, instance from staging.refuting_scans
-        except
-        select host, instance from before.refuting_scans
-    )
+    -- Whether the log contradicts it.
+    select host from (from staging.refuted_settings except from before.refuted_settings)
+
+    union
+
+    select host from (from before.refuted_settings except from staging.refuted_settings)
 
     union
 

@@ -44,8 +44,8 @@ queue_runs as (
         on
             restarts.restart_id = held_messages.restart_id
             and held_messages.released_by = 'queue_run'
-            and held_messages.reactivated_at > restarts.up_at
-            and coalesce(held_messages.reactivated_at < flush_verdicts.flush_observed_at, true)
+            and restarts.up_at < held_messages.reactivated_at
+            and coalesce(flush_verdicts.flush_observed_at > held_messages.reactivated_at, true)
     group by restarts.restart_id
 ),
 

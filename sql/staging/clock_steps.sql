@@ -11,10 +11,11 @@ with attempts as (
         attempts.logged_at,
         coalesce(
             attempts.logged_at
-            < lag(attempts.logged_at) over (
-                partition by attempts.host, attempts.source_id
-                order by attempts.line_number
-            )
+            < lag(attempts.logged_at)
+                over (
+                    partition by attempts.host, attempts.source_id
+                    order by attempts.line_number
+                )
             - to_seconds(thresholds.clock_step_seconds),
             false
         ) as is_set_back

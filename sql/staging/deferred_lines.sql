@@ -1,6 +1,7 @@
 -- One row per event about the messages of queue ids under which mail was deferred, or was active twice, with
 -- the instance whose queue it is about, the place of its file, and the lifetime of the queue id.
--- Mail that was active twice was deferred in between, unless the qmgr was restarted: its deferral may be lost.
+-- Mail that was active twice was deferred in between, unless the qmgr was restarted: its deferral may be
+-- lost.
 -- active_seconds: from the activation to the line, where a delivery tells its parts (before_qmgr_seconds ends
 -- with the activation).
 with deferred_ids as (

@@ -8,9 +8,9 @@
 -- seen_until: from here on a gap of the log may hide what became of the message; NULL if there is none.
 -- due_by: Postfix tries a deferred message again in the first queue run after
 -- max(min(age, maximal_backoff_time), minimal_backoff_time) since its last deferral (qmgr_active.c), so at
--- the latest queue_run_delay after that, and due_margin_seconds for a busy qmgr. What shows no sign of life by
--- then has left the queue unseen. NULL for sendmail, which has no such rule. is_due_known: by settings that are
--- told, not assumed.
+-- the latest queue_run_delay after that, and due_margin_seconds for a busy qmgr. What shows no sign of life
+-- by then has left the queue unseen. NULL for sendmail, which has no such rule. is_due_known: by settings
+-- that are told, not assumed.
 with waits as (
     select
         rounds.host,

@@ -1,8 +1,8 @@
 -- One row per flush command of the manager that tells of no restart.
 -- Since the outage before, or as far back as a restart may be that it is for, there is no time between two
--- answers that is long enough for an outage: shortest_outage_seconds, or longest_restart_seconds where mail of
--- the restart before still waits, for which the command may be. It is an order of the restart before, however
--- late. Where the clock was set back nobody can tell what a command came after.
+-- answers that is long enough for an outage: shortest_outage_seconds, or longest_restart_seconds where mail
+-- of the restart before still waits, for which the command may be. It is an order of the restart before,
+-- however late. Where the clock was set back nobody can tell what a command came after.
 with answers as (
     select
         host,
@@ -114,7 +114,7 @@ anti join silences
         commands.host = silences.host
         and commands.ordered_at > silences.silent_from
         and commands.needed_from < silences.silent_until
-        and coalesce(silences.silent_seconds > commands.shortest_outage_seconds, true)
+        and coalesce(commands.shortest_outage_seconds < silences.silent_seconds, true)
 
 union
 

@@ -10,8 +10,9 @@ select
     logged_at as began_at
 from events.queue_activations
 where pid is not null and ends_with(program, 'qmgr')
-window in_time as (
-    partition by host, instance
-    order by logged_at, source_id, line_number
-)
+window
+    in_time as (
+        partition by host, instance
+        order by logged_at, source_id, line_number
+    )
 qualify pid <> lag(pid) over in_time

@@ -3,7 +3,7 @@
 -- `postqueue -i` takes one message. Right after a qmgr start a re-activation of early mail proves nothing.
 -- Where minimal_backoff_time is only assumed, a scan that takes early mail and leaves other mail behind
 -- refutes the assumption: whether that instance's scans are flushes is then NULL, not known, and so where the
--- log contradicts a setting that is told (staging.refuting_scans), or where it may lack lines of mail that
+-- log contradicts a setting that is told (staging.refuted_settings), or where it may lack lines of mail that
 -- the scan took (maybe_left_count). Where it is only assumed, a scan that nobody ordered is not known either:
 -- minimal_backoff_time may be shorter than any that is assumed. doubt says which.
 -- qmgr runs the queue when it starts and then every queue_run_delay: a scan in that rhythm that takes no
@@ -117,14 +117,6 @@ unordered as (
             scans.ended_at <= spans.covered_until
             or flush_orders.ordered_at > scans.began_at - to_seconds(thresholds.flush_window_seconds)
         )
-),
-
-refuted as (
-    select distinct
-        host,
-        instance,
-        is_backoff_known
-    from staging.refuting_scans
 )
 
 select
@@ -164,7 +156,7 @@ left join unordered
         scans.host = unordered.host
         and scans.instance = unordered.instance
         and scans.scan_number = unordered.scan_number
-left join refuted
+left join staging.refuted_settings as refuted
     on
         scans.host = refuted.host
         and scans.instance = refuted.instance

@@ -1,0 +1,24 @@
+-- One row per host and instance whose scans contradict minimal_backoff_time, as told or as assumed.
+-- Where it is only assumed, any scan does that took early mail and left some behind. Where it is told, an
+-- operator's retry of single messages looks the same: the setting is contradicted only by a scan that would
+-- be a queue run with a shorter minimal_backoff_time, and if all scans of the instance agree with that: none
+-- left mail that had waited for as long.
+with longest_left as (
+    select
+        host,
+        instance,
+        max(longest_left_seconds) as longest_left_seconds
+    from staging.run_bounds
+    group by host, instance
+)
+
+select distinct
+    scans.host,
+    scans.instance,
+    scans.is_backoff_known
+from staging.refuting_scans as scans
+left join longest_left
+    on scans.host = longest_left.host and scans.instance = longest_left.instance
+where
+    not scans.is_backoff_known
+    or longest_left.longest_left_seconds < scans.shortest_taken_seconds
