@@ -1,17 +1,16 @@
 """Every restart of the rig's recorded scenarios is found, judged and bounded as its truth says."""
 
 import json
-from dataclasses import asdict
 
 import pytest
 
 from tests.conftest import RECORDING, Run
 from tests.rig.checks import CHECKS, Check, Found, Truth, read_found
 from tests.rig.results import RESULTS_FILE, render_results
-from tests.rig.scenarios import read_scenarios
+from tests.rig.scenarios import SCENARIOS, Expected, read_scenarios
 
 pytestmark = pytest.mark.slow
-SCENARIOS: list[Truth] = json.loads((RECORDING / "truth.json").read_text())
+PLAYED: list[Truth] = json.loads((RECORDING / "truth.json").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -20,18 +19,22 @@ def found(rig_run: Run) -> dict[str, Found]:
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario["scenario"])
+@pytest.mark.parametrize("scenario", PLAYED, ids=lambda scenario: scenario["scenario"])
 def test_what_is_found_is_what_happened(scenario: Truth, check: Check, found: dict[str, Found]) -> None:
     check(scenario, found[scenario["host"]])
 
 
 def test_recording_is_of_the_scenarios_as_they_stand() -> None:
     recorded = {
-        played["scenario"]: [restart["expected"] for restart in played["restarts"]] for played in SCENARIOS
+        played["scenario"]: [Expected(**restart["expected"]) for restart in played["restarts"]]
+        for played in PLAYED
     }
-    assert recorded == {
-        scenario.name: [asdict(expected) for expected in scenario.expected] for scenario in read_scenarios()
-    }
+    assert recorded == {scenario.name: list(scenario.expected) for scenario in read_scenarios(SCENARIOS)}
+
+
+def test_no_two_scenarios_are_of_one_host() -> None:
+    hosts = [scenario.host for scenario in read_scenarios()]
+    assert sorted(set(hosts)) == sorted(hosts)
 
 
 def test_every_line_is_understood_and_every_promise_kept(rig_run: Run) -> None:
@@ -40,4 +43,4 @@ def test_every_line_is_understood_and_every_promise_kept(rig_run: Run) -> None:
 
 
 def test_table_of_results_is_fresh(found: dict[str, Found]) -> None:
-    assert RESULTS_FILE.read_text("utf-8") == render_results(SCENARIOS, found)
+    assert RESULTS_FILE.read_text("utf-8") == render_results(PLAYED, found)

@@ -81,7 +81,10 @@ def _row(scenario: Truth, found: Found) -> str:
 
 
 def _expected(made: Truth | None) -> str:
-    return (made["expected"]["flush_verdict"] or "(no log shows it)") if made else "-"
+    if not made:
+        return "-"
+    verdict = made["expected"]["flush_verdict"] or "(no log shows it)"
+    return f"{verdict} or unknown" if made["expected"].get("may_be_unknown") else verdict
 
 
 def _verdict(row: answer.Row | None) -> str:
