@@ -129,6 +129,7 @@ class _Stage:
         self.client.end()
         ended_at = time.time()
         for instance in self.instances.values():
+            instance.tell_state()  # of what is logged at a stop, a busy machine loses lines
             instance.stop()
         self.scanner.kill()
         if self.syslog:

@@ -172,6 +172,10 @@ class Instance:
         """Log a line as the wrapper script of the product does."""
         self._run("postlog", "-c", str(self._config), "-t", "postfix/postlog", text)
 
+    def tell_state(self) -> None:
+        """Ask for the state, which is logged: the log reaches up to now, though nobody may send mail."""
+        self._postfix("status")
+
     def stop(self) -> None:
         """Stop; an instance that does not run is left as it is."""
         self._run("postfix", "-c", str(self._config), "stop", is_checked=False)
