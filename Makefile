@@ -45,10 +45,11 @@ docs: $(INSTALLED)
 	@$(BIN)/python -m transforms.dictionary
 	@$(BIN)/python -m tests.rig.results
 
-# Records all scenarios of tests/rig on a real Postfix, in ten minutes; needs root.
+# Records all scenarios of tests/rig on a real Postfix, in twenty minutes; needs root.
 rig: $(INSTALLED)
-	@command -v postfix >/dev/null || { echo "installing postfix"; apt-get -qq update && \
-	  DEBIAN_FRONTEND=noninteractive apt-get -qq install -y postfix >/dev/null; }
+	@dpkg -s postfix rsyslog libfaketime >/dev/null 2>&1 || { echo "installing postfix, rsyslog and libfaketime"; \
+	  apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends \
+	  postfix rsyslog libfaketime >/dev/null; }
 	@$(BIN)/python -m tests.rig --out data/rig
 
 # After a change of dependencies in pyproject.toml.

@@ -30,6 +30,7 @@ from transforms.trend import LogRules
 pytest.register_assert_rewrite("tests.rig.checks")
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
 RECORDING = Path(__file__).parent / "archives" / "rig"
+TROUBLES = Path(__file__).parent / "archives" / "rig-troubles"
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,12 @@ def sample_lake(tmp_path_factory: pytest.TempPathFactory, checker: Checker) -> P
 def rig_run(tmp_path_factory: pytest.TempPathFactory, checker: Checker) -> Run:
     """A run over the recorded scenarios of the rig."""
     return run_job(Job(RECORDING, tmp_path_factory.mktemp("rig") / "lake"), checker)
+
+
+@pytest.fixture(scope="session")
+def troubles_run(tmp_path_factory: pytest.TempPathFactory, checker: Checker) -> Run:
+    """A run over the recorded scenarios of tests/rig/troubles.yaml."""
+    return run_job(Job(TROUBLES, tmp_path_factory.mktemp("rig-troubles") / "lake"), checker)
 
 
 def pytest_unconfigure() -> None:

@@ -22,6 +22,8 @@ class Load:
     """"" is the null sender of a bounce."""
     size_bytes: int = 2000
     instance: str = "postfix"
+    domain: str = "example.net"
+    """Of the recipients."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class Client:
     def _send(self, load: Load) -> None:
         number = next(self._numbers)
         message_id = f"{number:04d}.{self._host}@client.example.com"
-        recipients = tuple(f"recipient{n}@example.net" for n in range(1, load.recipients + 1))
+        recipients = tuple(f"recipient{n}@{load.domain}" for n in range(1, load.recipients + 1))
         content = (
             f"From: <{load.sender or 'mailer-daemon@example.com'}>\r\nTo: <{recipients[0]}>\r\n"
             f"Subject: message {number}\r\nMessage-ID: <{message_id}>\r\n\r\n"

@@ -2,12 +2,15 @@
 
 The truth comes from those who acted: the driver (what was done when), the client (what was sent),
 the scan service (what it got and answered) and the sink (what came out). Nothing is read from
-the logs. Of each message: `sent_at` is when Postfix took it; `scan` has every transaction with the
-scan service, also those that Postfix had given up; `wait_seconds` is from sent_at to the service's
-last answer; `delivered` is what reached the sink. Of each restart: `held` is what it held by queue id,
+the logs. All times are those that the host's clock showed.
+
+Of each message: `sent_at` is when Postfix took it; `scan` has every transaction with the scan service,
+also those that Postfix had given up; `wait_seconds` is from sent_at to the service's last answer;
+`delivered` is what reached the sink. Of each restart: `held` is what it held by queue id,
 [first deferred, released], see held.py.
 """
 
+import os
 import shutil
 import tempfile
 import threading
@@ -16,14 +19,19 @@ from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
+from .clock import HostClock
 from .deferrals import Watcher
 from .held import Held, find_held
 from .load import Client, Sent
 from .manager import Manager
-from .postfix import Instance, collect_maillog
+from .postfix import PROXIED_PORTS, Instance, collect_maillog
+from .proxy import SenderFilter
+from .rsyslog import Rsyslog
 from .scanner import Scanned, ScanService
 from .scenarios import Action, Scenario
 from .smtp import Received, Server
@@ -56,36 +64,58 @@ class _Stage:
         stack.callback(self.sink.server_close)
         threading.Thread(target=self.sink.serve_forever, daemon=True).start()
         stack.callback(self.sink.shutdown)
-        self.instances = {
-            name: Instance(
-                self.directory,
-                host=scenario.host,
-                name=name,
-                scan_port=SCAN_PORT,
-                sink_port=self.sink.port,
-                settings=scenario.settings,
-            )
-            for name in scenario.instances
-        }
+        self.clock = HostClock(self.directory, offset_seconds=_offset(scenario, time.time()))
+        self.environment = _environment(scenario, self.clock)
+        self.syslog = None
+        if scenario.syslog:
+            self.syslog = Rsyslog(self.directory, host=scenario.host, settings=scenario.syslog)
+            stack.callback(self.syslog.stop)
+        self.instances = {name: self._instance(name) for name in scenario.instances}
+        if scenario.is_proxied:
+            self._filter_senders(stack)
         first = self.instances[scenario.instances[0]]
-        self.scanner = ScanService(SCAN_PORT, downstream_port=first.reinjection_port)
+        self.scanner = ScanService(SCAN_PORT, downstream_port=first.ports.reinjection)
         stack.callback(self.scanner.kill)
         for instance in self.instances.values():
             stack.callback(instance.stop)
         self.watcher = Watcher()
         self.product_logs = self.directory / "imss"
         self.product_logs.mkdir()
-        self.manager = Manager(self.product_logs, now=time.time())
+        self.manager = Manager(
+            self.product_logs, now=self.clock.at(time.time()), time_zone=scenario.time_zone
+        )
         self.system_events = SystemEvents(self.product_logs) if scenario.has_system_events else None
         self.client = Client(
-            scenario.host, {name: instance.smtp_port for name, instance in self.instances.items()}
+            scenario.host, {name: instance.ports.smtp for name, instance in self.instances.items()}
         )
         stack.callback(self.client.end)
         self.done: list[Truth] = []
         self.restarts: list[Truth] = []
         self.flushes: list[Truth] = []
 
+    def _instance(self, name: str) -> Instance:
+        # Without a file of its own for the log, Postfix logs to /dev/log.
+        to_syslog = {"maillog_file": ""} if self.syslog else {}
+        return Instance(
+            self.directory,
+            host=self.scenario.host,
+            name=name,
+            scan_port=SCAN_PORT,
+            sink_port=self.sink.port,
+            settings=self.scenario.settings | to_syslog,
+            ports=PROXIED_PORTS if self.scenario.is_proxied else None,
+            environment=self.environment,
+        )
+
+    def _filter_senders(self, stack: ExitStack) -> None:
+        sender_filter = SenderFilter(PROXIED_PORTS.sender_filter, behind=PROXIED_PORTS.behind_filter)
+        stack.callback(sender_filter.server_close)
+        threading.Thread(target=sender_filter.serve_forever, daemon=True).start()
+        stack.callback(sender_filter.shutdown)
+
     def run(self, out: Path) -> Truth:
+        if self.syslog:
+            self.syslog.start(self.environment)
         self.scanner.start()
         for instance in self.instances.values():
             instance.start()
@@ -99,10 +129,14 @@ class _Stage:
         self.client.end()
         ended_at = time.time()
         for instance in self.instances.values():
+            instance.tell_state()  # of what is logged at a stop, a busy machine loses lines
             instance.stop()
         self.scanner.kill()
+        if self.syslog:
+            self.syslog.stop()
         self._write_host(out / self.scenario.host)
-        return self._truth(started_at, ended_at)
+        truth: Truth = self.clock.of(self._truth(started_at, ended_at))
+        return truth
 
     def _take(self, mail: Received) -> str:
         self.delivered.append(mail)
@@ -115,7 +149,7 @@ class _Stage:
             case "stop":
                 self._went_down(self.scanner.kill(), action)
                 if self.system_events:
-                    self.system_events.stopped(time.time())
+                    self.system_events.stopped(self.clock.at(time.time()))
             case "kill":
                 self._went_down(self.scanner.kill(), action)
             case "close":
@@ -134,19 +168,26 @@ class _Stage:
                 at = self.scanner.start()
                 self.restarts[-1]["up_at"] = at
                 if self.system_events:
-                    self.system_events.started(at)
+                    self.system_events.started(self.clock.at(at))
             case "tune":
                 self.scanner.tune(**action.set)
             case "flush":
-                self.manager.flush(at, instances)
+                self.manager.flush(self.clock.at(at), instances)
                 self._flushed(at, action, kind="flush", is_ordered=True)
             case "claim":
-                self.manager.order(at)
+                self.manager.order(self.clock.at(at))
                 self._flushed(at, action, kind="claimed", is_ordered=True)
             case "operator_flush":
                 for instance in instances:
                     instance.flush()
                 self._flushed(at, action, kind="flush", is_ordered=False)
+            case "retry" | "requeue" | "delete" | "hold":
+                self._change_queue(action, instances)
+            case "kill_qmgr":
+                for instance in instances:
+                    instance.kill_queue_manager()
+            case "set_clock":
+                self.clock.set_by(action.set["by_seconds"])
             case "reload_postfix":
                 for instance in instances:
                     instance.reload()
@@ -155,6 +196,17 @@ class _Stage:
                     instance.stop()
                     instance.start()
         self.done.append({"at": at, "do": action.do} | ({"set": action.set} if action.set else {}))
+
+    def _change_queue(self, action: Action, instances: list[Instance]) -> None:
+        for instance in instances:
+            order = dict.fromkeys(deferral.queue_id for deferral in sorted(self.watcher.deferrals))
+            waiting = [queue_id for queue_id in order if (instance.queue / "defer" / queue_id).exists()]
+            chosen = waiting[: action.set.get("count", len(waiting))]
+            if action.do == "retry":
+                instance.retry(chosen, pause_seconds=action.set["pause_seconds"])
+            else:
+                option = {"requeue": "-r", "delete": "-d", "hold": "-h"}[action.do]
+                instance.change_queue(option, chosen if "count" in action.set else ["ALL"])
 
     def _went_down(self, at: float, action: Action) -> None:
         if self.restarts and self.restarts[-1]["up_at"] is None:
@@ -176,20 +228,27 @@ class _Stage:
         folder.mkdir(parents=True)
         maillog = collect_maillog(self.directory, self.instances.values())
         (folder / "maillog").write_bytes(maillog)
-        for log in self.product_logs.iterdir():
+        others = [log for log in [self.directory / "messages"] if log.exists()]
+        for log in [*others, *self.product_logs.iterdir()]:
             shutil.copyfile(log, folder / log.name)
+        written_at = self.clock.at(time.time())
+        for log in folder.iterdir():
+            os.utime(log, (written_at, written_at))  # the year of its lines is told from it
 
     def _truth(self, started_at: float, ended_at: float) -> Truth:
         if len(self.restarts) != len(self.scenario.expected):
             raise ValueError(f"{self.scenario.name}: give one `expected` per restart")
         messages = self._messages()
-        held = find_held(self.restarts, messages, self.watcher.deferrals)
+        held = find_held(self.restarts, _entries(messages), self.watcher.deferrals)
         return {
             "scenario": self.scenario.name,
             "host": self.scenario.host,
             "sentence": self.scenario.sentence,
             "started_at": started_at,
             "ended_at": ended_at,
+            "time_zone": self.scenario.time_zone,
+            "is_log_sound": self.scenario.is_log_sound,
+            "are_settings_told": self.scenario.are_settings_told,
             "settings": self.scenario.settings,
             "instances": list(self.scenario.instances),
             "restarts": [
@@ -220,6 +279,29 @@ class _Stage:
         ]
 
 
+def _offset(scenario: Scenario, now: float) -> float:
+    """How far the host's clock is ahead of real time when the scenario starts."""
+    if not scenario.starts_at:
+        return scenario.ahead_seconds
+    local = datetime.fromisoformat(scenario.starts_at).replace(tzinfo=ZoneInfo(scenario.time_zone))
+    return round(local.timestamp() - now)
+
+
+def _environment(scenario: Scenario, clock: HostClock) -> dict[str, str]:
+    has_own_clock = scenario.starts_at or scenario.ahead_seconds
+    return {"TZ": scenario.time_zone} | (clock.environment() if has_own_clock else {})
+
+
+def _entries(messages: list[Truth]) -> list[Truth]:
+    """Return the messages by queue id: one that was requeued has another, under which it was scanned."""
+    entries = []
+    for message in messages:
+        for queue_id in dict.fromkeys([message["queue_id"], *(scan["queue_id"] for scan in message["scan"])]):
+            scans = [scan for scan in message["scan"] if scan["queue_id"] == queue_id]
+            entries.append(message | {"queue_id": queue_id, "scan": scans})
+    return entries
+
+
 def _by_queue_id(held: Mapping[str, Held]) -> Truth:
     return {
         queue_id: [round(message.first_deferred_at, 2), message.released_at and round(message.released_at, 2)]
@@ -229,6 +311,7 @@ def _by_queue_id(held: Mapping[str, Held]) -> Truth:
 
 def _scan(mail: Scanned) -> Truth:
     return {
+        "queue_id": mail.queue_id,
         "recipient_count": mail.recipient_count,
         "received_at": mail.received_at,
         "passed_on_at": None,

@@ -7,16 +7,28 @@ configuration folder, which is a temporary one, it says /etc/NAME.
 """
 
 import os
+import signal
 import socket
 import subprocess
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 TIME_ZONE = "Asia/Tokyo"
 
+_DIRECT = """\
+127.0.0.1:{ports.smtp} inet n - n - - smtpd
+"""
+# The way of IMSVA: through a sender filter on 10020, before the mail is queued.
+_PROXIED = """\
+127.0.0.1:{ports.smtp} inet n - n - - smtpd -o content_filter=
+ -o smtpd_proxy_filter=127.0.0.1:{ports.sender_filter}
+127.0.0.1:{ports.behind_filter} inet n - n - - smtpd -o smtpd_authorized_xforward_hosts=127.0.0.0/8
+"""
 _MASTER_CF = """\
-127.0.0.1:{smtp_port} inet n - n - - smtpd
-127.0.0.1:{reinjection_port} inet n - n - - smtpd -o content_filter=
+127.0.0.1:{ports.reinjection} inet n - n - - smtpd -o content_filter=
 pickup    unix n - n 60 1 pickup
 cleanup   unix n - n - 0 cleanup
 qmgr      unix n - n 300 1 qmgr
@@ -42,6 +54,19 @@ postlog   unix-dgram n - n - 1 postlogd
 """
 
 
+@dataclass(frozen=True)
+class Ports:
+    """The ports of 127.0.0.1 that an instance listens on; those of a sender filter are 0 without one."""
+
+    smtp: int
+    reinjection: int
+    sender_filter: int = 0
+    behind_filter: int = 0
+
+
+PROXIED_PORTS = Ports(smtp=25, sender_filter=10020, behind_filter=10021, reinjection=10026)
+
+
 class PostfixError(RuntimeError):
     """Postfix did not do as it was told; the message ends with the last lines of its log."""
 
@@ -49,8 +74,9 @@ class PostfixError(RuntimeError):
 class Instance:
     """One Postfix instance with `content_filter = imss:localhost:SCAN_PORT`.
 
-    Its re-injection port takes mail back without the filter; from there all mail goes to
-    `sink_port`. `settings` are main.cf lines and win over the rig's own.
+    With ports of a sender filter, mail passes it before it is queued (smtpd_proxy_filter). The re-injection
+    port takes mail back without the content filter; from there all mail goes to `sink_port`. `settings` are
+    main.cf lines and win over the rig's own. `environment` is what its programs see beside PATH.
     """
 
     def __init__(
@@ -62,10 +88,13 @@ class Instance:
         scan_port: int,
         sink_port: int,
         settings: Mapping[str, str],
+        ports: Ports | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
-        self.smtp_port = free_port()
-        self.reinjection_port = free_port()
+        self.ports = ports or Ports(smtp=free_port(), reinjection=free_port())
+        self._environment = {"TZ": TIME_ZONE} | dict(environment or {})
+        told = " ".join(f"{key}={value}" for key, value in self._environment.items())
         self._config = directory / name
         self._maillog = directory / "maillog"
         self.queue, data = directory / f"{name}-queue", directory / f"{name}-data"
@@ -80,10 +109,8 @@ class Instance:
             "maillog_file": str(self._maillog),
             "maillog_file_prefixes": str(directory),
             "syslog_name": name,
-            "import_environment": (
-                f"TZ={TIME_ZONE} LANG=C MAIL_CONFIG MAIL_LOGTAG POSTLOG_SERVICE POSTLOG_HOSTNAME"
-            ),
-            "export_environment": f"TZ={TIME_ZONE} LANG=C",
+            "import_environment": (f"{told} LANG=C MAIL_CONFIG MAIL_LOGTAG POSTLOG_SERVICE POSTLOG_HOSTNAME"),
+            "export_environment": f"{told} LANG=C",
             "myhostname": f"{host}.example.com",
             "mydestination": "",
             "alias_maps": "",
@@ -104,9 +131,8 @@ class Instance:
         (self._config / "main.cf").write_text(
             "".join(f"{key} = {value}\n" for key, value in self.settings.items())
         )
-        (self._config / "master.cf").write_text(
-            _MASTER_CF.format(smtp_port=self.smtp_port, reinjection_port=self.reinjection_port)
-        )
+        way = _PROXIED if self.ports.sender_filter else _DIRECT
+        (self._config / "master.cf").write_text((way + _MASTER_CF).format(ports=self.ports))
 
     def start(self) -> None:
         """Start, making the queue's folders where they are missing."""
@@ -120,9 +146,35 @@ class Instance:
         """Try all deferred mail now."""
         self._postfix("flush")
 
+    def retry(self, queue_ids: Sequence[str], *, pause_seconds: float) -> None:
+        """Try some mail now, one after another, as an operator's loop of `postqueue -i` does."""
+        for queue_id in queue_ids:
+            self._run("postqueue", "-c", str(self._config), "-i", queue_id)
+            time.sleep(pause_seconds)
+
+    def change_queue(self, option: str, queue_ids: Sequence[str]) -> None:
+        """Requeue (-r), delete (-d) or put on hold (-h) some mail, or "ALL"."""
+        chosen = [word for queue_id in queue_ids for word in (option, queue_id)]
+        self._run("postsuper", "-c", str(self._config), *chosen)
+
+    def kill_queue_manager(self) -> None:
+        """Kill qmgr (SIGKILL); master starts it again when it is asked for."""
+        master = (self.queue / "pid" / "master.pid").read_text().strip()
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):
+                name, _, rest = stat.read_text().partition(" (")[2].rpartition(") ")
+                if name == "qmgr" and rest.split()[1] == master:
+                    os.kill(int(stat.parent.name), signal.SIGKILL)
+                    return
+        raise PostfixError(f"no qmgr under master {master}")
+
     def mark(self, text: str) -> None:
         """Log a line as the wrapper script of the product does."""
         self._run("postlog", "-c", str(self._config), "-t", "postfix/postlog", text)
+
+    def tell_state(self) -> None:
+        """Ask for the state, which is logged: the log reaches up to now, though nobody may send mail."""
+        self._postfix("status")
 
     def stop(self) -> None:
         """Stop; an instance that does not run is left as it is."""
@@ -135,7 +187,7 @@ class Instance:
         # No pipes: the daemons would inherit them, and the caller would wait for their end.
         done = subprocess.run(
             command,
-            env={"PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin", "TZ": TIME_ZONE},
+            env={"PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin", **self._environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -2,7 +2,8 @@
 
 Each scenario is played in network and process namespaces of its own (util-linux `unshare`), so
 that the scan port is always free and nothing outlives it. Where namespaces are not allowed, the
-scenarios are played here, one after another. Needs root and the Debian package postfix.
+scenarios are played here, one after another. Needs root and the Debian package postfix; some scenarios
+need rsyslog or libfaketime too, and fail without.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,9 +28,9 @@ from pathlib import Path
 from .manager import day_of
 from .play import Truth, play
 from .postfix import TIME_ZONE
-from .scenarios import Scenario, read_scenarios
+from .scenarios import TROUBLES, Scenario, read_scenarios
 
-_NAMESPACES = ("unshare", "--net", "--pid", "--fork", "--kill-child")
+_NAMESPACES = ("unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc")
 _FLEET_KEYS = {
     "queue_run_delay": "queue_run_delay_seconds",
     "minimal_backoff_time": "minimal_backoff_seconds",
@@ -40,9 +42,11 @@ _SET_INTERFACE_FLAGS, _IS_UP = 0x8914, 1  # linux/sockios.h SIOCSIFFLAGS, net/if
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; 0 where every scenario was played, else 1, and 2 for wrong use."""
     scenarios = {scenario.name: scenario for scenario in read_scenarios()}
+    troubles = {scenario.name for scenario in read_scenarios(TROUBLES)}
     parser = argparse.ArgumentParser(prog="rig", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("rig-out"), metavar="DIR")
     parser.add_argument("--scenario", nargs="+", choices=scenarios, metavar="NAME")
+    parser.add_argument("--troubles", action="store_true", help="those of troubles.yaml only")
     parser.add_argument("--short", action="store_true", help="the quick selection only")
     parser.add_argument("--jobs", type=int, default=6, help="scenarios at a time (default 6)")
     parser.add_argument("--compact", action="store_true", help="compress, and leave messages out, to be kept")
@@ -54,12 +58,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for scenario in scenarios.values()
         if (options.scenario is None or scenario.name in options.scenario)
         and (scenario.is_short or not options.short)
+        and (scenario.name in troubles or not options.troubles)
     ]
     if options.list:
         print(*(f"{scenario.name:32} {scenario.sentence}" for scenario in chosen), sep="\n")
         return 0
     if options.inside:
         _raise_loopback()
+        _make_own_dev()
         threading.Thread(target=_end_with_parent, daemon=True).start()
         json.dump([play(scenario, options.out) for scenario in chosen], sys.stdout)
         return 0
@@ -79,7 +85,7 @@ def record(scenarios: Sequence[Scenario], out: Path, *, jobs: int, is_compact: b
         played = [truth for truth in players.map(one, longest_first) if truth]
     if is_compact:
         for truth in played:
-            _compress(out / truth["host"], truth["ended_at"])
+            _compress(out / truth["host"], day_of(truth["ended_at"], truth["time_zone"]))
             truth["messages"] = []
     write_fleet(write_truth(played, out / "truth.json"), out / "fleet.toml")
     print(f"{len(played)} of {len(scenarios)} scenarios played, in {out}", file=sys.stderr)
@@ -104,14 +110,18 @@ def write_fleet(truths: Sequence[Truth], path: Path) -> None:
     """Write the retry settings of each host, as maillag reads them."""
     lines = ["# The settings that each Postfix ran with.", "[defaults]", f'time_zone = "{TIME_ZONE}"']
     for truth in truths:
+        time_zone = truth.get("time_zone", TIME_ZONE)
         lines += ["", f'[hosts."{truth["host"]}"]']
+        lines += [f'time_zone = "{time_zone}"'] if time_zone != TIME_ZONE else []
+        if not truth.get("are_settings_told", True):
+            continue
         lines += [f"{key} = {truth['settings'][name].removesuffix('s')}" for name, key in _FLEET_KEYS.items()]
     path.write_text("\n".join([*lines, ""]), "ascii")
 
 
-def _compress(folder: Path, ended_at: float) -> None:
+def _compress(folder: Path, day: str) -> None:
     maillog = folder / "maillog"
-    packed = folder / f"maillog-{day_of(ended_at)}.gz"
+    packed = folder / f"maillog-{day}.gz"
     packed.write_bytes(gzip.compress(maillog.read_bytes(), mtime=0))
     maillog.unlink()
 
@@ -158,6 +168,22 @@ def can_unshare() -> bool:
 def _end_with_parent() -> None:
     sys.stdin.read()
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+
+def _make_own_dev() -> None:
+    """Give this mount namespace a /dev of its own: /dev/log and /dev/shm are nobody else's."""
+    script = """
+    mount -t tmpfs -o mode=755 none "$1"
+    for name in null zero full random urandom tty; do
+      touch "$1/$name"
+      mount --bind "/dev/$name" "$1/$name"
+    done
+    mkdir -m 1777 "$1/shm"
+    ln -s /proc/self/fd "$1/fd"
+    mount --move "$1" /dev
+    """
+    with tempfile.TemporaryDirectory(prefix="rig-dev-") as folder:
+        subprocess.run(["sh", "-ec", script, "sh", folder], check=True)
 
 
 def _raise_loopback() -> None:

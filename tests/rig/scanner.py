@@ -43,6 +43,7 @@ class Scanned:
     """One mail transaction with the service; `received_at` tells those of one message apart."""
 
     message_id: str
+    queue_id: str
     recipient_count: int
     received_at: float
 
@@ -147,7 +148,7 @@ class _Scanner:
 
     def answer(self, mail: Received) -> str:
         behaviour = self.behaviour
-        scanned = Scanned(mail.message_id, len(mail.recipients), mail.at)
+        scanned = Scanned(mail.message_id, mail.queue_id, len(mail.recipients), mail.at)
         self.tell(ScanEvent("received", mail.at, scanned))
         is_slow = behaviour.slow_every and next(self._numbers) % behaviour.slow_every == 0
         time.sleep(behaviour.slow_seconds if is_slow else behaviour.scan_seconds)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 _ADDRESS = re.compile(r"<([^>]*)>")
+_QUEUE_ID = re.compile(rb"^\s.*\bid ([0-9A-Za-z]+)", re.MULTILINE)
 _MESSAGE_ID = re.compile(rb"^message-id:\s*<([^>]*)>", re.IGNORECASE | re.MULTILINE)
 
 
@@ -24,6 +25,12 @@ class Received:
         """The Message-ID without brackets, "" where there is none."""
         found = _MESSAGE_ID.search(self.content)
         return found[1].decode("ascii", "replace") if found else ""
+
+    @property
+    def queue_id(self) -> str:
+        """The queue id in the topmost Received header, "" where there is none."""
+        found = _QUEUE_ID.search(self.content)
+        return found[1].decode("ascii") if found else ""
 
 
 class Server(socketserver.ThreadingTCPServer):
