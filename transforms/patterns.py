@@ -149,23 +149,24 @@ def _listed(pattern: Pattern, finished: pl.DataFrame) -> pl.DataFrame:
 
 def _why_refused(pattern: Pattern, columns: list[str]) -> pl.Expr:
     """Name why a line that has all fields of its pattern proves nothing all the same; NULL if it does not."""
-    why = pl.when(pl.lit(value=False)).then(pl.lit(None, pl.String))
+    why = {}
     if pattern.is_evidence:
-        why = why.when(pl.col("record_bytes") >= CUT_TEXT_BYTES).then(pl.lit("cut"))
+        why["cut"] = pl.col("record_bytes") >= CUT_TEXT_BYTES
     if pattern.is_closed:
-        why = why.when(~pl.col("text").str.ends_with(")")).then(pl.lit("cut"))
+        why["cut"] = why["cut"] | ~pl.col("text").str.contains(r"\)\s*$")
     if pattern.ambiguous:
-        why = why.when(pl.col("text").str.contains(pattern.ambiguous)).then(pl.lit("ambiguous"))
+        why["ambiguous"] = pl.col("text").str.contains(pattern.ambiguous)
     names = {
         name.removesuffix(BARE) if name.endswith(BARE) else name.replace(CLOCK, "_seconds")
         for name in columns
     }
-    for name in sorted(names & BOUNDS.keys()):
-        least, most = BOUNDS[name]
+    if bounded := sorted(names & BOUNDS.keys()):
         # A number that is too long to be one, 400 nines, say, is infinite.
-        number = pl.col(name).cast(pl.Float64, strict=False)
-        why = why.when(~number.is_between(least, most)).then(pl.lit("out_of_range"))
-    return why.otherwise(pl.lit(None, pl.String))
+        why["out_of_range"] = pl.any_horizontal(
+            ~pl.col(name).cast(pl.Float64, strict=False).is_between(*BOUNDS[name]) for name in bounded
+        ).fill_null(value=False)
+    nothing = pl.lit(None, pl.String)
+    return pl.coalesce(*(pl.when(test).then(pl.lit(reason)) for reason, test in why.items()), nothing)
 
 
 def _clock_seconds(name: str) -> pl.Expr:

@@ -99,8 +99,8 @@ POSTFIX_PATTERNS = (
         samples=("message-id=<452e.0003.0000@example.com>",),
     ),
     Pattern(
-        # smtpd/smtpd.c. A login name and what XFORWARD tells may hold commas. Who logs in is no content filter
-        # that tells what it was given by XFORWARD: a queue id behind a login name is a part of that name.
+        # smtpd/smtpd.c. A login name and what XFORWARD tells may hold commas. Only a content filter tells
+        # by XFORWARD which queue id it was given, and none logs in: behind a login name, it is part of that.
         name="client",
         table="clients",
         daemons=("smtpd",),

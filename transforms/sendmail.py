@@ -71,9 +71,7 @@ SENDMAIL_PATTERNS: tuple[Pattern, ...] = (
         table="other_lines",
         is_queued=True,
         starts=("from=",),
-        regex=(
-            rf"^(?P<message>from=.*{_SIZED}-?[0-9]+(?:, pri=-?[0-9]+)?, nrcpts=0(?:, .*)?, relay=.*)$"
-        ),
+        regex=(rf"^(?P<message>from=.*{_SIZED}-?[0-9]+(?:, pri=-?[0-9]+)?, nrcpts=0(?:, .*)?, relay=.*)$"),
         ambiguous=_TWO_SIZES,
         samples=(
             "from=<a@example.com>, size=0, class=0, nrcpts=0, proto=ESMTP, daemon=MTA, relay=[192.0.2.7]",

@@ -11,9 +11,8 @@ import polars as pl
 from transforms.headers import NUMERIC_DATE, OFFSET, TIME, Header
 from transforms.patterns import Pattern
 
-
-# What may stand before the number of a system event: no other number of that form (2 and four digits), so that
-# a number within the event's own words is none.
+# What may stand before the number of a system event: no other number of that form (2 and four digits), so
+# that a number within the event's own words is none.
 _BEFORE_CODE = r"^(?:[^0-9]|\b(?:[0-9]{1,4}|[013-9][0-9]{4}|[0-9]{6,})\b)*?"
 
 

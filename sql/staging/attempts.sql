@@ -55,7 +55,8 @@ untold as (
     select
         *,
         ltrim(rtrim(relay_host, '].'), '[') as relay_name,
-        regexp_matches(relay_host, '^\[(127(\.[0-9]{1,3}){3}|(IPv6:)?(::1|(0:){7}1))\]$') as is_named_by_loopback,
+        regexp_matches(relay_host, '^\[(127(\.[0-9]{1,3}){3}|(IPv6:)?(::1|(0:){7}1))\]$')
+            as is_named_by_loopback,
         coalesce(
             regexp_matches(relay_address, '^(127(\.[0-9]{1,3}){3}|(IPv6:)?(::1|(0:){7}1))$'), false
         ) as is_at_loopback,
@@ -200,7 +201,9 @@ causes as (
                         when regexp_matches(failure, '^Connection refused( by \S+)?$') then 'refused'
                         when regexp_matches(failure, '^(Connection|Operation) timed out( with \S+)?$')
                             then 'timed_out'
-                        when failure = '' or regexp_matches(failure, '^(Connection reset|Broken pipe)( by \S+)?$')
+                        when
+                            failure = ''
+                            or regexp_matches(failure, '^(Connection reset|Broken pipe)( by \S+)?$')
                             then 'session_lost'
                         when status = 'bounced' then 'rejected'
                     end
@@ -249,7 +252,8 @@ told as (
         ) as is_loopback,
         coalesce(
             attempts.reason like 'lost connection with %] while % message may be sent more than once'
-            or attempts.reason like 'conversation with %] timed out while % message may be sent more than once',
+            or attempts.reason
+            like 'conversation with %] timed out while % message may be sent more than once',
             false
         ) as is_possible_duplicate
     from attempts
