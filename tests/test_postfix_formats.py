@@ -197,7 +197,8 @@ def is_clear(line: Line) -> bool:
 def is_ambiguous(line: Line) -> bool:
     """Tell whether a line can be read in more than one way."""
     if line.table == "clients":
-        return re.search(", sasl_(?:username|sender)=.*, orig_queue_id=", line.text) is not None
+        is_login = line.record.get("sasl_username") is not None
+        return is_login and ", orig_queue_id=" in line.text.partition(", sasl_username=")[2]
     if line.table != "delivery_attempts":
         return False
     return len(ADDRESS_END.findall(line.text)) > 1 or line.text.count(">, orig_to=") > 1

@@ -112,7 +112,10 @@ POSTFIX_PATTERNS = (
             r"(?:, sasl_sender=.*?)?(?:, orig_queue_id=(?P<original_queue_id>[^,]*))?"
             r"(?:, orig_client=.*)?$"
         ),
-        ambiguous=r", sasl_(?:username|sender)=.*, orig_queue_id=",
+        ambiguous=(
+            r"^client=[^\[,]+\[[^\]]+\](?::[0-9]+)?(?:, sasl_method=[^,]*)?, sasl_(?:username|sender)=.*"
+            r", orig_queue_id="
+        ),
         fast_lane="fields",
         samples=("client=mail.example.com[192.0.2.7]",),
     ),
