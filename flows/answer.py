@@ -45,6 +45,8 @@ REASONS = {
 IGNORED_SHOWN = 5
 # Hosts that are named where one is not known.
 HOSTS_NAMED = 5
+# Why a line that a pattern knows is no event all the same (docs/hostile-text.md).
+DOUBTFUL = {"ambiguous", "cut", "out_of_range"}
 # What a cell begins with that a spreadsheet takes for a formula.
 FORMULA = ("=", "+", "-", "@", "\t")
 
@@ -136,6 +138,16 @@ FINDINGS = """
 select severity, place, what, remedy, row_count, example_rows
 from ops.quarantine
 order by severity, place, rule
+"""
+UNPARSED_REASONS = """
+select
+    reason,
+    count(*) as line_count,
+    count(distinct host) as host_count,
+    max(logged_at) as last_logged_at
+from events.unparsed_lines
+group by reason
+order by line_count desc, reason
 """
 UNPARSED_SHAPES = r"""
 select
@@ -375,13 +387,20 @@ def _tell_others(console: Console, rows: Sequence[Row], of_count: int | None, wh
 
 def show_counts(console: Console, counts: Row, catalog: Path) -> None:
     """Print what was read, what is missing, and where the tables are."""
+    reasons = ", ".join(f"{row['line_count']:,} {row['reason']}" for row in counts["unparsed_reasons"])
     console.print(
         f"{counted(counts['host_count'], 'host')}, {counted(counts['source_file_count'], 'log file')}, "
-        f"{counted(counts['line_count'], 'line')}: {counts['unparsed_line_count']:,} unparsed, "
+        f"{counted(counts['line_count'], 'line')}: {counts['unparsed_line_count']:,} unparsed"
+        f"{f' ({reasons})' if reasons else ''}, "
         f"{counted(counts['quarantined_file_count'], 'file')} kept out, "
         f"{counts['damaged_file_count']} damaged. New in this run: "
         f"{counted(counts['new_file_count'], 'file')}, {counted(counts['new_line_count'], 'line')}."
     )
+    if DOUBTFUL.intersection(row["reason"] for row in counts["unparsed_reasons"]):
+        console.print(
+            "Lines that can be read in two ways (ambiguous), were cut, or hold an impossible number "
+            "(out_of_range) prove nothing. Look at them with: maillag status"
+        )
     if counts["ignored_file_count"]:
         names = [plain(name) for name in counts["ignored_files"][:IGNORED_SHOWN]]
         more = counts["ignored_file_count"] - len(names)

@@ -92,6 +92,7 @@ def run(
         restarts = answer.fetch(catalog, answer.RESTARTS if as_json else answer.SHOWN_RESTARTS, choice)
         missing = answer.fetch(catalog, answer.MISSING_FLUSHES, choice)
         (counts,) = answer.fetch(catalog, answer.COUNTS)
+        counts["unparsed_reasons"] = answer.fetch(catalog, answer.UNPARSED_REASONS)
         silent = [row["host"] for row in answer.fetch(catalog, answer.SILENT_HOSTS)]
         zones = {row["host"]: row["time_zone"] for row in answer.fetch(catalog, answer.ZONES)}
     counts |= {
@@ -161,6 +162,7 @@ def status(
                 ("hosts", answer.HOSTS),
                 ("runs", answer.LAST_RUNS),
                 ("findings", answer.FINDINGS),
+                ("unparsed_reasons", answer.UNPARSED_REASONS),
                 ("unparsed_shapes", answer.UNPARSED_SHAPES),
             )
         }

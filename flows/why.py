@@ -129,13 +129,14 @@ class Why:
                 return "no start of sendmail tells when its queue runs were due"
             case "settings_unknown":
                 return (
-                    f"{self._backoff()}, which does not settle whether these re-activations were queue runs or "
-                    "flushes"
+                    f"{self._backoff()}, which does not settle whether these re-activations were queue "
+                    "runs or flushes"
                 )
             case "too_few_messages":
                 return (
-                    "what was re-activated was old enough for a queue run, with no deferred mail left behind, "
-                    "or was active before the service is known to be up: a flush and a queue run look the same"
+                    "what was re-activated was old enough for a queue run, with no deferred mail left "
+                    "behind, or became active before the service is known to be up: a flush and a queue run "
+                    "look the same"
                 )
             case "qmgr_restart":
                 return "Postfix was started or reloaded, and tries its queue then, which proves no flush"

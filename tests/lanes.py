@@ -35,6 +35,7 @@ LANE = FastLane()
 BLOCK_LINES = 50_000
 # What may end a field, begin another, or look like either.
 TRAPS = (
+    *(b">, relay=none, delay=", b":70000, ", b"delay=99999999, ", b", nrcpt=99999999"),
     *(b">, ", b">, relay=", b">, orig_to=<", b">, size=", b", nrcpt=1 (queue active)"),
     *(b" (queue active)", b"to=<", b"from=<", b'"', b"\\", b"<", b">", b"[", b"]", b"(", b")", b","),
     *(b", ", b":", b": ", b" ", b"  ", b"conn_use=2, ", b"delay=", b", delays=", b"/", b".", b", dsn="),

@@ -104,6 +104,20 @@ def test_the_last_entry_is_kept_back_until_the_end() -> None:
     assert all(frame.is_empty() for frame in parser.finish().values())
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "17012C803E      99999999999999999999 Tue Nov 24 10:00:00  a@example.com",
+        '{"queue_name": "deferred", "queue_id": "17012C803E", "arrival_time": 1, '
+        '"message_size": 9999999999999, "sender": "", "recipients": []}',
+    ],
+)
+def test_a_size_beyond_all_disks_is_out_of_range(line: str) -> None:
+    frames = parse_blocks(SnapshotParser(NOON, Zone("UTC", "default")), [block_of([line], 1)])
+    assert frames[SNAPSHOTS].is_empty()
+    assert frames[UNPARSED].rows() == [(1, line, "out_of_range")]
+
+
 def block_of(lines: list[str], first_line_number: int) -> pl.DataFrame:
     """Return lines with their numbers."""
     numbers = pl.int_range(first_line_number, first_line_number + len(lines), eager=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from transforms.bounds import CUT_LINE_BYTES
 from transforms.clock import LocalClock, YearWindow
 from transforms.headers import MANAGER_HEADERS, SYSLOG_HEADERS, Header, read_headers
 from transforms.inventory import parse_inventory
@@ -34,8 +35,6 @@ from transforms.zone import Zone
 
 # Line counts are kept per quarter of an hour, so that they add up to local days in every zone.
 COUNT_SPAN = "15m"
-# syslogd cuts a record at 1024 bytes, priority and header included, Postfix its own text at 2000.
-CUT_LINE_BYTES = 1000
 # `postfix-out/relay/smtp` is daemon smtp (program relay/smtp) of the instance postfix-out.
 POSTFIX_TAG = r"^(?P<instance>[^/]+)/(?P<program>(?:[^/]+/)*(?P<daemon>[^/]+))$"
 # `rsyslogd-2177` is rsyslogd with the number of its message.
@@ -165,7 +164,9 @@ class Parser:
         for patterns, lines in _routed(stamped, self.reading):
             rest = lines
             for pattern in worth_trying(patterns, lines):
-                matched, rest = match(pattern, rest)
+                matched, refused, rest = match(pattern, rest)
+                if not refused.is_empty():
+                    found.setdefault(UNPARSED, []).append(refused)
                 if not matched.is_empty():
                     found.setdefault(pattern.table, []).append(matched)
                     also += [
@@ -354,14 +355,20 @@ def _with_headers(headers: tuple[Header, ...], lines: pl.DataFrame) -> pl.DataFr
 
 def _routed(stamped: pl.DataFrame, reading: Reading) -> Iterator[tuple[tuple[Pattern, ...], pl.DataFrame]]:
     """Yield the lines that have a header with the patterns that apply to them."""
-    headed = stamped.filter(pl.col("logged_at").is_not_null())
+    headed = stamped.filter(pl.col("logged_at").is_not_null()).with_columns(record_bytes=_record_bytes())
     if reading.log_kind != "maillog":
         patterns = {
             "manager_log": manager_patterns(reading.rules),
             "system_events": system_event_patterns(reading.rules),
             "message_tracking": TRACKING_PATTERNS,
         }[reading.log_kind]
-        yield patterns, headed.with_columns(queue_id=pl.lit(None, pl.String), daemon=pl.lit(None, pl.String))
+        # Their lines are as long as they like.
+        yield (
+            patterns,
+            headed.with_columns(
+                record_bytes=0, queue_id=pl.lit(None, pl.String), daemon=pl.lit(None, pl.String)
+            ),
+        )
         return
     headed = headed.with_columns(
         pl.coalesce(pl.col("text").str.extract(REPEATED_TEXT), "text").alias("text"),
@@ -393,6 +400,12 @@ def _with_queue_id(lines: pl.DataFrame, queue_id: str) -> pl.DataFrame:
     return (
         lines.with_columns(groups.struct.unnest()).with_columns(text=pl.coalesce("rest", "text")).drop("rest")
     )
+
+
+def _record_bytes() -> pl.Expr:
+    """Return how long a line is, without NULs before it; of the journal's JSON the text alone counts."""
+    line = pl.col("line").str.strip_chars_start("\0")
+    return pl.when(line.str.starts_with("{")).then("text").otherwise(line).str.len_bytes()
 
 
 def _by_line_or(source: pl.Expr, is_told: pl.Expr) -> pl.Expr:

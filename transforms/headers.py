@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 
+from transforms.bounds import BEYOND, MOST_PID, MOST_THREAD_ID
 from transforms.patterns import BARE
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -44,7 +45,7 @@ OFFSET = r"(?P<offset>Z|[+-][0-2][0-9]:?[0-5][0-9])"
 # Solaris puts `[ID 197553 mail.info]` before the text. `last message repeated` and `-- MARK --` are
 # syslogd's own and bear no tag.
 SENDER = (
-    r"(?P<logging_host>\S+) (?:(?P<tag>[^\s\[\]:]+)(?:\[(?P<pid>[0-9]{1,9})\])?: ?"
+    r"(?P<logging_host>\S+) (?:(?P<tag>[^\s\[\]:]+)(?:\[(?P<pid>[0-9]+)\])?: ?"
     r"(?:\[ID [0-9]+ \w+\.\w+\] )?(?P<text>.*)"
     r"|(?P<text_bare>last message repeated [0-9]+ times|-- MARK --))$"
 )
@@ -105,7 +106,7 @@ MANAGER_HEADERS = (
         # Trend Micro KA-0010256 (blank) and KA-0004232 (TAB) differ in the separator.
         name="imssmgr",
         regex=(
-            rf"{TREND_STAMP}\s+\[(?P<pid>[0-9]{{1,9}}):(?P<thread_id>[0-9]+)\]\s+\[(?P<level>\w+)\]\s*"
+            rf"{TREND_STAMP}\s+\[(?P<pid>[0-9]+):(?P<thread_id>[0-9]+)\]\s+\[(?P<level>\w+)\]\s*"
             r"(?:(?P<component>\w+):\s)?(?P<text>.*)$"
         ),
         samples=(
@@ -173,12 +174,19 @@ def _typed(found: pl.DataFrame) -> pl.DataFrame:
         .otherwise(pl.duration(minutes=offset_minutes)),
         logging_host=group("logging_host"),
         tag=group("tag"),
-        pid=group("pid").cast(pl.Int32, strict=False),
+        pid=_number(group("pid"), MOST_PID),
         text=pl.coalesce(group("text"), group("text" + BARE)),
-        thread_id=group("thread_id").cast(pl.Int64, strict=False),
+        thread_id=_number(group("thread_id"), MOST_THREAD_ID),
         level=group("level"),
         component=group("component"),
     ).cast(HEADER_SCHEMA)
+
+
+def _number(digits: pl.Expr, most: int) -> pl.Expr:
+    """Read a number; BEYOND if it is too large, NULL if it is none."""
+    is_number = digits.str.contains(r"^[0-9]+$")
+    number = digits.cast(pl.Int64, strict=False)
+    return pl.when(is_number).then(pl.when(number <= most).then(number).otherwise(BEYOND))
 
 
 def _read_journal(lines: pl.DataFrame) -> pl.DataFrame:
@@ -190,11 +198,19 @@ def _read_journal(lines: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=HEADER_SCHEMA)
 
 
+def _whole(value: Any) -> int:
+    """Read a number of the journal, which writes them as text; raises ValueError for anything else."""
+    text = str(value)
+    if not text.isascii() or not text.isdigit():
+        raise ValueError
+    return int(text)
+
+
 def _journal_header(line: str) -> dict[str, Any]:
     try:
         entry = json.loads(line)
         logged_at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(
-            microseconds=int(entry["__REALTIME_TIMESTAMP"])
+            microseconds=_whole(entry["__REALTIME_TIMESTAMP"])
         )
         text, tag = entry["MESSAGE"], entry.get("SYSLOG_IDENTIFIER") or entry.get("_COMM")
         # The journal writes what is no UTF-8 as a list of bytes.
@@ -209,7 +225,7 @@ def _journal_header(line: str) -> dict[str, Any]:
             "utc_offset": timedelta(),
             "logging_host": str(entry.get("_HOSTNAME") or ""),
             "tag": str(tag or ""),
-            "pid": int(pid) if pid else None,
+            "pid": min(_whole(pid), MOST_PID + 1) if pid else None,
             # What a program writes in several lines is one line here.
             "text": str(text).replace("\n", "\\n"),
         }

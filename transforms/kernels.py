@@ -20,7 +20,7 @@ import numpy as np
 from transforms import layout
 
 CHECK_BOUNDS = bool(os.environ.get("MAILLAG_CHECK_BOUNDS"))
-SOURCES = ("kernels.py", "layout.py", "words.py", "stamps.py", "scanner.py")
+SOURCES = ("kernels.py", "bounds.py", "layout.py", "words.py", "stamps.py", "scanner.py")
 
 
 class Kernel:

@@ -11,6 +11,9 @@ from typing import Literal
 
 import polars as pl
 
+from transforms.bounds import BOUNDS, CUT_TEXT_BYTES
+from transforms.tables import NOISE
+
 BARE = "_bare"
 CLOCK = "_clock"
 STAMP = "_stamp"
@@ -29,6 +32,10 @@ SECONDS = r"[0-9]+(?:\.[0-9]+)?"
 LISTED_ADDRESS = r'<(?:"(?:[^"\\]|\\.)*"|[^">])*>|(?:"(?:[^"\\]|\\.)*"|[^",])+'
 
 
+# What is kept for people to read: it may be cut.
+NOT_EVIDENCE = frozenset({NOISE, "other_lines"})
+
+
 @dataclass(frozen=True)
 class Pattern:
     """One line family. It fills `table` with its named groups and its constants.
@@ -38,6 +45,10 @@ class Pattern:
     regex worth trying (empty: any). `is_queued`: whether a queue id must, may (None) or must not stand before
     the text. `listed`: a group that holds several addresses; each of them gets a row. `fast_lane`: how the
     fast lane (transforms/scanner.py) knows it as well: by a start alone, whatever follows, or by its fields.
+
+    What others can write into a line must not look like its fields (docs/hostile-text.md). `ambiguous`: a
+    regex of texts that can be read in more than one way. `is_closed`: whether a closing parenthesis ends
+    every whole line.
     """
 
     name: str
@@ -51,6 +62,13 @@ class Pattern:
     also: dict[str, str] = field(default_factory=dict)
     listed: str | None = None
     fast_lane: Literal["start", "fields"] | None = None
+    ambiguous: str = ""
+    is_closed: bool = False
+
+    @property
+    def is_evidence(self) -> bool:
+        """Whether restarts, or the ways of messages, are told by it."""
+        return self.table not in NOT_EVIDENCE
 
 
 def worth_trying(patterns: tuple[Pattern, ...], lines: pl.DataFrame) -> list[Pattern]:
@@ -59,18 +77,25 @@ def worth_trying(patterns: tuple[Pattern, ...], lines: pl.DataFrame) -> list[Pat
     return [pattern for pattern, is_any in zip(patterns, may_match, strict=True) if is_any[0]]
 
 
-def match(pattern: Pattern, rest: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Split lines (`daemon`, `queue_id`, `text`) into the pattern's, with its fields, and the others."""
+def match(pattern: Pattern, rest: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Split lines (`daemon`, `queue_id`, `text`, `record_bytes`) into three.
+
+    Those are the pattern's lines with their fields, the pattern's lines that prove nothing, with a `reason`,
+    and the others.
+    """
     may_match = _may_match(pattern)
     tried = rest.filter(may_match)
     if tried.is_empty():
-        return tried, rest
+        return tried, tried, rest
     # An empty group at the end tells a match even where every other group is optional.
     fields = tried["text"].str.extract_groups(pattern.regex + "(?P<is_match>)").struct.unnest()
     is_match = fields["is_match"].is_not_null()
     matched = pl.concat([tried, fields], how="horizontal").filter(is_match)
-    missed = tried.filter(~is_match)
-    return _finished(pattern, matched), pl.concat([rest.filter(~may_match), missed])
+    others = pl.concat([rest.filter(~may_match), tried.filter(~is_match)])
+    judged = _finished(pattern, matched).with_columns(reason_refused=_why_refused(pattern, matched.columns))
+    is_refused = pl.col("reason_refused").is_not_null()
+    refused = judged.filter(is_refused).select(*tried.columns, reason="reason_refused")
+    return _listed(pattern, judged.filter(~is_refused).drop("reason_refused")), refused, others
 
 
 def _may_match(pattern: Pattern) -> pl.Expr:
@@ -86,7 +111,7 @@ def _may_match(pattern: Pattern) -> pl.Expr:
 
 
 def _finished(pattern: Pattern, matched: pl.DataFrame) -> pl.DataFrame:
-    finished = matched.with_columns(
+    return matched.with_columns(
         *(
             pl.coalesce(name.removesuffix(BARE), name).alias(name.removesuffix(BARE))
             for name in matched.columns
@@ -104,6 +129,10 @@ def _finished(pattern: Pattern, matched: pl.DataFrame) -> pl.DataFrame:
         ),
         *(pl.lit(value).alias(name) for name, value in pattern.constants.items()),
     )
+
+
+def _listed(pattern: Pattern, finished: pl.DataFrame) -> pl.DataFrame:
+    """Give each of several addresses a row."""
     if pattern.listed is None:
         return finished
     addresses = pl.col(pattern.listed)
@@ -116,6 +145,28 @@ def _finished(pattern: Pattern, matched: pl.DataFrame) -> pl.DataFrame:
             .otherwise(addresses)
         )
     )
+
+
+def _why_refused(pattern: Pattern, columns: list[str]) -> pl.Expr:
+    """Name why a line that has all fields of its pattern proves nothing all the same; NULL if it does not."""
+    why = {}
+    if pattern.is_evidence:
+        why["cut"] = pl.col("record_bytes") >= CUT_TEXT_BYTES
+    if pattern.is_closed:
+        why["cut"] = why["cut"] | ~pl.col("text").str.contains(r"\)\s*$")
+    if pattern.ambiguous:
+        why["ambiguous"] = pl.col("text").str.contains(pattern.ambiguous)
+    names = {
+        name.removesuffix(BARE) if name.endswith(BARE) else name.replace(CLOCK, "_seconds")
+        for name in columns
+    }
+    if bounded := sorted(names & BOUNDS.keys()):
+        # A number that is too long to be one, 400 nines, say, is infinite.
+        why["out_of_range"] = pl.any_horizontal(
+            ~pl.col(name).cast(pl.Float64, strict=False).is_between(*BOUNDS[name]) for name in bounded
+        ).fill_null(value=False)
+    nothing = pl.lit(None, pl.String)
+    return pl.coalesce(*(pl.when(test).then(pl.lit(reason)) for reason, test in why.items()), nothing)
 
 
 def _clock_seconds(name: str) -> pl.Expr:

@@ -18,7 +18,7 @@ from transforms.trend import LogRules
 from transforms.zone import Zone
 
 # Raised when a source file gives other events or other lake files than before: all are then read again.
-PARSER_VERSION = 3
+PARSER_VERSION = 4
 # What of a file is looked at for the zone and the year that it tells.
 HEAD_BYTES = 64 * 1024
 

@@ -30,6 +30,12 @@ SMTP_COMMANDS = (
 )
 
 
+# Where the addresses of a delivery attempt may end. A second such place is in an address that Postfix before
+# 3.5 logs without quotes, or in a server's reply: nothing tells which of them is Postfix's own.
+_RELAYED = r">, (?:orig_to=[^<,]*, )?relay=[^,]*, (?:conn_use|delay)="
+_ALIASED = r">, orig_to="
+
+
 def _begins(starts: tuple[str, ...], then: str) -> str:
     """Return the regex of a text with one of these beginnings."""
     return f"(?:{'|'.join(map(re.escape, starts))}){then}.*"
@@ -37,9 +43,8 @@ def _begins(starts: tuple[str, ...], then: str) -> str:
 
 POSTFIX_PATTERNS = (
     Pattern(
-        # global/log_adhoc.c. The first end of an address that lets the rest of the line match is taken: the
-        # address, the relay's reply and nothing else are other people's text. A record that syslog cut within
-        # the reply lacks the bracket.
+        # global/log_adhoc.c. The addresses, the relay's reply and nothing else are other people's text. A
+        # record that syslog cut within the reply lacks the bracket.
         name="delivery attempt",
         table="delivery_attempts",
         is_queued=True,
@@ -57,6 +62,8 @@ POSTFIX_PATTERNS = (
             r"(?:dsn=(?P<dsn>[0-9]+\.[0-9]+\.[0-9]+), )?"
             r"status=(?P<status>[A-Za-z-]+) \((?:(?P<reason>.*)\)|(?P<reason_bare>.*))$"
         ),
+        ambiguous=rf"{_RELAYED}.*{_RELAYED}|{_ALIASED}.*{_ALIASED}",
+        is_closed=True,
         fast_lane="fields",
         samples=(
             "to=<b@example.com>, relay=127.0.0.1[127.0.0.1]:10025, delay=0.05, delays=0.01/0/0/0.04, "
@@ -65,7 +72,7 @@ POSTFIX_PATTERNS = (
             "status=deferred (lost connection with localhost[127.0.0.1] while receiving the initial "
             "server greeting)",
             "to=<b@example.com>, orig_to=<a@example.com>, relay=mx.example.com[192.0.2.9]:25, conn_use=2, "
-            "delay=3.6, delays=0.08/0.02/0.85/2.65, tls=dane, dsn=2.1.5, status=sent (250 2.0.0 Ok: queued",
+            "delay=3.6, delays=0.08/0.02/0.85/2.65, tls=dane, dsn=2.1.5, status=sent (250 2.0.0 Ok: queued)",
         ),
     ),
     Pattern(
@@ -92,7 +99,8 @@ POSTFIX_PATTERNS = (
         samples=("message-id=<452e.0003.0000@example.com>",),
     ),
     Pattern(
-        # smtpd/smtpd.c. A login name and what XFORWARD tells may hold commas.
+        # smtpd/smtpd.c. A login name and what XFORWARD tells may hold commas. Only a content filter tells
+        # by XFORWARD which queue id it was given, and none logs in: behind a login name, it is part of that.
         name="client",
         table="clients",
         daemons=("smtpd",),
@@ -103,6 +111,10 @@ POSTFIX_PATTERNS = (
             r"(?:, sasl_method=[^,]*)?(?:, sasl_username=(?P<sasl_username>.*?))?"
             r"(?:, sasl_sender=.*?)?(?:, orig_queue_id=(?P<original_queue_id>[^,]*))?"
             r"(?:, orig_client=.*)?$"
+        ),
+        ambiguous=(
+            r"^client=[^\[,]+\[[^\]]+\](?::[0-9]+)?(?:, sasl_method=[^,]*)?, sasl_(?:username|sender)=.*"
+            r", orig_queue_id="
         ),
         fast_lane="fields",
         samples=("client=mail.example.com[192.0.2.7]",),

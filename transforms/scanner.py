@@ -10,6 +10,14 @@ from string import ascii_letters
 
 import numpy as np
 
+from transforms.bounds import (
+    CUT_TEXT_BYTES,
+    LAST_PORT,
+    MOST_CONNECTION_USES,
+    MOST_DELAY_SECONDS,
+    MOST_RECIPIENTS,
+    MOST_SIZE_BYTES,
+)
 from transforms.clock import QUEUE_ID_DIGITS
 from transforms.layout import (
     ACTIVATION,
@@ -114,6 +122,7 @@ CHARS = _chars(
 SPACE, COMMA, COLON, DOT, SLASH, SMALL_Z = (ord(c) for c in " ,:./z")
 GREATER, QUOTE, OPENING_BRACKET, CLOSING_BRACKET, CLOSING_PARENTHESIS = (ord(c) for c in '>"[])')
 NEXT, CLOSE, ORIG_TO, RELAY = literal(", "), literal(">, "), literal("orig_to=<"), literal("relay=")
+CLOSE_RELAY, CLOSE_ORIG_TO = literal(">, relay="), literal(">, orig_to=")
 TO, FROM, REMOVED, CLIENT_IS = literal("to=<"), literal("from=<"), literal("removed"), literal("client=")
 MESSAGE_ID_IS, NOQUEUE = literal("message-id="), literal("NOQUEUE: ")
 CONN_USE, DELAY, DELAYS = literal("conn_use="), literal("delay="), literal(", delays=")
@@ -191,6 +200,17 @@ def _address_end(block: Bytes, at: int, end: int) -> int:
 
 
 @compiled
+def _has_address_end(block: Bytes, at: int, end: int) -> bool:
+    """Tell whether an address might end in a reason: the general lane has to judge such a line."""
+    at = find(block, at, end, GREATER)
+    while at < end:
+        if is_at(block, at, CLOSE_RELAY) or is_at(block, at, CLOSE_ORIG_TO):
+            return True
+        at = find(block, at + 1, end, GREATER)
+    return False
+
+
+@compiled
 def _read_delivery(
     block: Bytes, at: int, end: int, spans: Int32s, integers: Int64s, decimals: Floats
 ) -> bool:
@@ -226,13 +246,15 @@ def _read_delivery(
         at += 1
         if block[at] == COLON:
             integers[RELAY_PORT], at = read_integer(block, at + 1, 9)
+            if not 1 <= integers[RELAY_PORT] <= LAST_PORT:
+                return False
     if not is_at(block, at, NEXT):
         return False
     at += NEXT.size
     integers[CONNECTION_USES] = -1
     if is_at(block, at, CONN_USE):
         integers[CONNECTION_USES], at = read_integer(block, at + CONN_USE.size, 9)
-        if not is_at(block, at, NEXT):
+        if not is_at(block, at, NEXT) or not 1 <= integers[CONNECTION_USES] <= MOST_CONNECTION_USES:
             return False
         at += NEXT.size
     if not is_at(block, at, DELAY):
@@ -245,7 +267,9 @@ def _read_delivery(
         if part > 1 and block[at] != SLASH:
             return False
         decimals[part], at = read_decimal(block, at + 1)
-    if not is_at(block, at, DSN_IS):
+        if decimals[part] > MOST_DELAY_SECONDS:
+            return False
+    if decimals[0] > MOST_DELAY_SECONDS or not is_at(block, at, DSN_IS):
         return False
     start = at + DSN_IS.size
     at = start - 1
@@ -261,8 +285,9 @@ def _read_delivery(
     if at == start or not is_at(block, at, OPEN):
         return False
     _set_span(spans, STATUS, start, at)
-    _set_span(spans, REASON, at + OPEN.size, end - 1)
-    return block[end - 1] == CLOSING_PARENTHESIS and at + OPEN.size < end
+    start = at + OPEN.size
+    _set_span(spans, REASON, start, end - 1)
+    return block[end - 1] == CLOSING_PARENTHESIS and start < end and not _has_address_end(block, start, end)
 
 
 @compiled
@@ -276,7 +301,8 @@ def _read_activation(block: Bytes, at: int, end: int, spans: Int32s, integers: I
     if not is_at(block, at, NRCPT_IS):
         return False
     integers[RECIPIENT_COUNT], at = read_integer(block, at + NRCPT_IS.size, 18)
-    return is_at(block, at, QUEUE_ACTIVE) and at + QUEUE_ACTIVE.size == end
+    is_in_bounds = integers[SIZE_BYTES] <= MOST_SIZE_BYTES and integers[RECIPIENT_COUNT] <= MOST_RECIPIENTS
+    return is_in_bounds and is_at(block, at, QUEUE_ACTIVE) and at + QUEUE_ACTIVE.size == end
 
 
 @compiled
@@ -435,7 +461,7 @@ def scan(
         if not is_plain:
             end = find(block, end, size, NEWLINE)
         family, tag, pid = LEFT_OVER, -1, -1
-        if is_plain and end - start >= SHORTEST_LINE:
+        if is_plain and SHORTEST_LINE <= end - start < CUT_TEXT_BYTES:
             # Lines of the same second share their stamp, which fills two words but for its last byte.
             head, tail = word_at(block, start), word_at(block, start + WORD_BYTES)
             if head == cached_head and tail == cached_tail:

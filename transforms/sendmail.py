@@ -19,23 +19,32 @@ SUBMISSION_QUEUE = "sm-msp-queue"
 SUBMISSION = {"instance": SUBMISSION_QUEUE}
 
 _CLOCK = r"(?:[0-9]+\+)?[0-9]+:[0-9]{2}:[0-9]{2}"
+# As the client wrote it: what is quoted may hold anything.
+_RECIPIENTS = r'(?P<recipient>(?:[^"()]|"(?:[^"\\]|\\.)*")*?)'
+# A second one of these within a line is somebody's text, or the first one is.
+_TRIED = rf", delay={_CLOCK}, (?:xdelay={_CLOCK}, )?mailer="
+_SIZED = r", size=[0-9]+, class="
 _RELAY = r"relay=(?P<relay_host>[^\s,]+)(?: \[(?P<relay_address>[^\]]*)\])?"
 
 
 def _attempt(ending: str, mailer: str = r"[^,]*") -> str:
     """Return the regex of a `to=` line that ends as given (logdelivery() of deliver.c)."""
     return (
-        r"^to=(?P<recipient>.*?)(?: \[more\])?(?:, ctladdr=.*?)?"
+        rf"^to={_RECIPIENTS}(?: \[more\])?(?:, ctladdr=.*?)?"
         rf", delay=(?P<delay_clock>{_CLOCK})(?:, xdelay=(?P<transmission_clock>{_CLOCK}))?"
-        rf", mailer=(?P<mailer>{mailer}), pri=[0-9]+(?:, {_RELAY})?(?:, quarantine=.*?)?"
+        rf", mailer=(?P<mailer>{mailer}), pri=(?P<priority>[0-9]+)(?:, {_RELAY})?(?:, quarantine=.*?)?"
         rf"(?:, dsn=(?P<dsn>[0-9.]+))?(?:, reply=.*?)?, {ending}$"
     )
 
 
+# An attempt is told twice, or the reply or the reason of a quarantine holds a status of its own.
+_TWO_ATTEMPTS = rf"{_TRIED}.*{_TRIED}|, (?:reply|quarantine)=.*, stat=.*, stat="
+_TWO_SIZES = rf"{_SIZED}.*{_SIZED}"
+
 # The way into the queue; a rejected transaction leaves such a line without recipients.
 _TAKEN_IN = (
     r"^from=(?:<(?P<sender>.*?)>|(?P<sender_bare>.*?)), size=(?P<size_bytes>[0-9]+), class=-?[0-9]+"
-    r"(?:, pri=-?[0-9]+)?, nrcpts=(?P<recipient_count>[0-9]+)(?:, msgid=(?P<message_id>.*?))?"
+    r"(?:, pri=(?P<priority>-?[0-9]+))?, nrcpts=(?P<recipient_count>[0-9]+)(?:, msgid=(?P<message_id>.*?))?"
     r"(?:, bodytype=[^,]*)?(?:, proto=[^,]*)?(?:, daemon=[^,]*)?(?:, tls_verify=[^,]*)?(?:, auth=[^,]*)?"
 )
 _CLIENT = r"(?P<client_host>[^\s,@\[\]#]*) ?(?:\[(?P<client_address>[^\]]*)\])?(?: \(may be forged\))?"
@@ -62,7 +71,8 @@ SENDMAIL_PATTERNS: tuple[Pattern, ...] = (
         table="other_lines",
         is_queued=True,
         starts=("from=",),
-        regex=r"^(?P<message>from=.*, nrcpts=0(?:, .*)?, relay=.*)$",
+        regex=(rf"^(?P<message>from=.*{_SIZED}-?[0-9]+(?:, pri=-?[0-9]+)?, nrcpts=0(?:, .*)?, relay=.*)$"),
+        ambiguous=_TWO_SIZES,
         samples=(
             "from=<a@example.com>, size=0, class=0, nrcpts=0, proto=ESMTP, daemon=MTA, relay=[192.0.2.7]",
         ),
@@ -75,6 +85,7 @@ SENDMAIL_PATTERNS: tuple[Pattern, ...] = (
         is_queued=True,
         starts=("from=",),
         regex=rf"{_TAKEN_IN}, relay={_CLIENT}$",
+        ambiguous=_TWO_SIZES,
         samples=(
             "from=<sender@example.com>, size=2015, class=0, nrcpts=1, msgid=<1@example.com>, proto=ESMTP, "
             "daemon=MTA, relay=localhost [127.0.0.1]",
@@ -88,6 +99,7 @@ SENDMAIL_PATTERNS: tuple[Pattern, ...] = (
         is_queued=True,
         starts=("from=",),
         regex=rf"{_TAKEN_IN}, relay=\S+@\S+$",
+        ambiguous=_TWO_SIZES,
         samples=("from=root, size=78, class=0, nrcpts=1, msgid=<1@example.com>, relay=root@localhost",),
         constants=SUBMISSION,
     ),
@@ -96,7 +108,8 @@ SENDMAIL_PATTERNS: tuple[Pattern, ...] = (
         table="other_lines",
         is_queued=True,
         starts=("to=",),
-        regex=r"^(?P<message>to=.*, stat=queued)$",
+        regex=rf"^(?P<message>to=.*{_TRIED}[^,]*, pri=[0-9]+(?:, {_RELAY})?(?:, dsn=[0-9.]+)?, stat=queued)$",
+        ambiguous=_TWO_ATTEMPTS,
         samples=("to=<a@example.com>, delay=00:00:00, mailer=esmtp, pri=30026, stat=queued",),
         constants={"line_kind": "queued"},
     ),
@@ -109,6 +122,7 @@ SENDMAIL_PATTERNS: tuple[Pattern, ...] = (
             is_queued=True,
             starts=("to=",),
             regex=_attempt(ending, mailer="relay"),
+            ambiguous=_TWO_ATTEMPTS,
             samples=(_SAMPLE.format("relay", sample),),
             constants={"status": status, **SUBMISSION},
             listed="recipient",
@@ -122,6 +136,7 @@ SENDMAIL_PATTERNS: tuple[Pattern, ...] = (
             is_queued=True,
             starts=("to=",),
             regex=_attempt(ending),
+            ambiguous=_TWO_ATTEMPTS,
             samples=(_SAMPLE.format("esmtp", sample),),
             constants={"status": status},
             listed="recipient",

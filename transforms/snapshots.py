@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from transforms.bounds import BOUNDS
 from transforms.clock import LocalClock, YearWindow
 from transforms.headers import MONTHS
 from transforms.patterns import QUEUE_ID
@@ -21,7 +22,7 @@ WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 # postqueue/showq_compat.c: id and marks, size, arrival, sender. Postfix 2.7 (showq.c) has no blank between a
 # mark and a size of eight digits.
 ENTRY = re.compile(
-    rf"(?P<queue_id>{QUEUE_ID})(?:(?P<mark>[*!]?#?) +|(?P<near_mark>[*!]#?))(?P<size_bytes>[0-9]{{1,18}}) +"
+    rf"(?P<queue_id>{QUEUE_ID})(?:(?P<mark>[*!]?#?) +|(?P<near_mark>[*!]#?))(?P<size_bytes>[0-9]+) +"
     rf"(?P<weekday>{'|'.join(WEEKDAYS)}) (?P<month>{'|'.join(MONTHS)}) (?P<day>[ 0-3][0-9]) "
     r"(?P<time>(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]) {1,2}(?P<sender>.*)"
 )
@@ -97,13 +98,19 @@ class SnapshotParser:
         """
         rows: list[Row] = []
         noise: list[tuple[int, str]] = []
-        unparsed: list[tuple[int, str]] = []
+        unparsed: list[tuple[int, str, str]] = []
         for number, line in lines.select("line_number", "line").iter_rows():
             if line.startswith("{"):
                 messages = _parse_object(line)
+                if messages and not _is_size(messages[0]["size_bytes"]):
+                    unparsed.append((number, line, "out_of_range"))
+                    continue
                 rows += [{"line_number": number, **message} for message in messages]
-                unparsed += [] if messages else [(number, line)]
-            elif found := ENTRY.fullmatch(line):
+                unparsed += [] if messages else [(number, line, "no_pattern")]
+            elif (found := ENTRY.fullmatch(line)) and not _is_size(found["size_bytes"]):
+                rows += self._close()
+                unparsed.append((number, line, "out_of_range"))
+            elif found:
                 rows += self._close()
                 self._entry = _Entry(number, line, self._message(found))
             elif self._entry and (found := REASON.fullmatch(line)):
@@ -121,7 +128,7 @@ class SnapshotParser:
             elif WARNING.fullmatch(line):
                 noise.append((number, line))
             else:
-                unparsed.append((number, line))
+                unparsed.append((number, line, "no_pattern"))
         return self._frames(rows, noise, unparsed)
 
     def finish(self) -> dict[str, pl.DataFrame]:
@@ -147,7 +154,7 @@ class SnapshotParser:
         }
 
     def _frames(
-        self, rows: list[Row], noise: list[tuple[int, str]], unparsed: list[tuple[int, str]]
+        self, rows: list[Row], noise: list[tuple[int, str]], unparsed: list[tuple[int, str, str]]
     ) -> dict[str, pl.DataFrame]:
         snapshots = pl.DataFrame(rows, schema=ROWS).sort("line_number", maintain_order=True)
         # The queue is not in the order of time, so that nothing tells the second pass of an hour that the
@@ -159,8 +166,8 @@ class SnapshotParser:
             .with_columns(arrived_at=pl.coalesce("arrived_at", "by_zone"))
             .drop("local_arrival", "by_zone"),
             NOISE: pl.DataFrame(noise, schema=LINES, orient="row").sort("line_number"),
-            UNPARSED: pl.DataFrame(unparsed, schema=LINES, orient="row").with_columns(
-                reason=pl.lit("no_pattern")
+            UNPARSED: pl.DataFrame(
+                unparsed, schema=pl.Schema({**LINES, "reason": pl.String()}), orient="row"
             ),
         }
 
@@ -203,6 +210,12 @@ def _parse_object(line: str) -> list[Row]:
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, OSError, RecursionError):
         return []
     return [{**message, **recipient} for recipient in recipients or [{}]]
+
+
+def _is_size(size_bytes: int | str) -> bool:
+    """Tell whether a message can have this size; thousands of digits are none."""
+    least, most = BOUNDS["size_bytes"]
+    return len(str(size_bytes)) < 20 and least <= int(size_bytes) <= most
 
 
 def _text(value: object) -> str:

@@ -5,6 +5,10 @@
 -- counts and is_hop_inferred is set. sendmail (it has a mailer) logs no port at all: loopback counts, but
 -- for local submissions, which wait for port 25. What it defers without an address in relay= it has not
 -- tried: the host failed earlier in the same queue run.
+-- Loopback is an address, never a name: anybody may name a host 127.example.com. A name without an address
+-- counts if the same host's log has it at a loopback address.
+-- The words of a cause are those of the mail program, from the first to the last one: a server's reply, which
+-- stands behind `said: ` or a reply code, may hold them as well. A port that is none makes no inferred hop.
 -- Nearly all attempts are sent to a port that relay= names: nothing else needs to be asked about them.
 -- is_taken: the next hop took the message, or may have taken it, as its session broke when the message was
 -- sent and the reply did not come. queued_as is the queue id that the reply of a local hop names: Postfix
@@ -51,6 +55,11 @@ untold as (
     select
         *,
         ltrim(rtrim(relay_host, '].'), '[') as relay_name,
+        regexp_matches(relay_host, '^\[(127(\.[0-9]{1,3}){3}|(IPv6:)?(::1|(0:){7}1))\]$')
+            as is_named_by_loopback,
+        coalesce(
+            regexp_matches(relay_address, '^(127(\.[0-9]{1,3}){3}|(IPv6:)?(::1|(0:){7}1))$'), false
+        ) as is_at_loopback,
         starts_with(reason, 'delivery temporarily suspended: ')
         or (mailer is not null and status = 'deferred' and relay_address is null) as is_suspended,
         regexp_replace(coalesce(reason, ''), '^delivery temporarily suspended: ', '') as failure
@@ -58,15 +67,49 @@ untold as (
     where not is_sent_to_port
 ),
 
-parsed as (
+-- smtp_connect.c and smtp_trouble.c of Postfix.
+worded as (
     select
         *,
         regexp_extract(
             failure,
-            '^(connect to|lost connection with|conversation with|host) [^\[ ]*\[([^\]]*)\](?::([0-9]+))?',
-            ['verb', 'address', 'port']
+            '^(connect to|lost connection with|conversation with|host) [^\s\[\]]+\[([^\[\]]*)\](?::([0-9]+))?'
+            || '(: | while | timed out while | said: | refused to talk to me: )(.*)$',
+            ['verb', 'address', 'port', 'link', 'told']
         ) as peer
     from untold
+),
+
+parsed as (
+    select
+        * exclude (peer),
+        case
+            when
+                (
+                    peer['verb'] || peer['link'] in (
+                        'lost connection with while ',
+                        'conversation with timed out while ',
+                        'host said: ',
+                        'host refused to talk to me: '
+                    )
+                    or (
+                        peer['verb'] || peer['link'] = 'connect to: '
+                        and regexp_matches(peer['told'], '^[^\[\]()<>@"]+$')
+                    )
+                )
+                and (peer['port'] = '' or try_cast(peer['port'] as integer) between 1 and 65535)
+                then peer
+        end as peer
+    from worded
+),
+
+-- sendmail's names for loopback.
+loopback_names as (
+    select distinct
+        host,
+        relay_name
+    from untold
+    where mailer is not null and is_at_loopback and relay_name = 'localhost'
 ),
 
 ports as (
@@ -74,6 +117,8 @@ ports as (
         parsed.*,
         parsed.peer['verb'] as verb,
         parsed.peer['address'] as address,
+        parsed.peer['link'] as link,
+        parsed.peer['told'] as told,
         coalesce(parsed.relay_port, try_cast(parsed.peer['port'] as integer)) as port
     from parsed
 
@@ -117,18 +162,27 @@ untold_hops as (
 
 scan_hops as (
     select
-        *,
-        hop_port is null as is_hop_inferred
+        hops.*,
+        hops.hop_port is null as is_hop_inferred
     from hops
+    left join loopback_names
+        on
+            hops.host = loopback_names.host
+            and hops.relay_name = loopback_names.relay_name
     where
-        not is_sent_to_port
+        not hops.is_sent_to_port
         and (
-            hop_port = scan_port
-            or (mailer is null and hop_port is null and (starts_with(address, '127.') or address = '::1'))
+            hops.hop_port = hops.scan_port
             or (
-                mailer is not null
-                and instance <> 'sm-msp-queue'
-                and (starts_with(relay_name, '127.') or relay_name in ('localhost', 'IPv6:::1', '::1'))
+                hops.mailer is null
+                and hops.hop_port is null
+                and regexp_matches(hops.address, '^(127(\.[0-9]{1,3}){3}|::1)$')
+            )
+            or (
+                hops.mailer is not null
+                and hops.instance <> 'sm-msp-queue'
+                and (hops.is_named_by_loopback or loopback_names.relay_name is not null)
+                and (hops.is_at_loopback or hops.relay_address is null)
             )
         )
 ),
@@ -142,21 +196,24 @@ causes as (
             when mailer is not null
                 then
                     case
-                        when failure like 'Connection refused%' then 'refused'
-                        when failure like '%timed out%' then 'timed_out'
-                        when failure = '' or regexp_matches(failure, '^(Connection reset|Broken pipe)')
+                        when regexp_matches(failure, '^421[ -]') then 'turned_away'
+                        when regexp_matches(failure, '^[45][0-9]{2}[ -]') then 'rejected'
+                        when regexp_matches(failure, '^Connection refused( by \S+)?$') then 'refused'
+                        when regexp_matches(failure, '^(Connection|Operation) timed out( with \S+)?$')
+                            then 'timed_out'
+                        when
+                            failure = ''
+                            or regexp_matches(failure, '^(Connection reset|Broken pipe)( by \S+)?$')
                             then 'session_lost'
-                        when failure like '421 %' then 'turned_away'
-                        when status = 'bounced' or regexp_matches(failure, '^[45][0-9]{2} ') then 'rejected'
+                        when status = 'bounced' then 'rejected'
                     end
-            when verb = 'connect to' and failure like '% timed out' then 'timed_out'
+            when verb = 'connect to' and told like '% timed out' then 'timed_out'
             when verb = 'connect to' then 'refused'
-            when verb = 'host' and regexp_matches(failure, '^[^ ]+ [^ ]+ refused to talk to me: ')
-                then 'turned_away'
-            when verb = 'host' then 'rejected'
+            when link = ' refused to talk to me: ' then 'turned_away'
+            when link = ' said: ' then 'rejected'
             when
                 verb = 'lost connection with'
-                and regexp_matches(failure, ' while (receiving the initial server|performing the) ')
+                and regexp_matches(told, '^(receiving the initial server|performing the) ')
                 then 'greeting_lost'
             when verb = 'lost connection with' then 'session_lost'
             when verb = 'conversation with' then 'timed_out'
@@ -185,9 +242,20 @@ told as (
         or (attempts.is_sent_to_port and attempts.relay_port = attempts.scan_port) as is_scan_hop,
         coalesce(scan_lines.is_hop_inferred, false) as is_hop_inferred,
         untold_hops.host is not null as is_hop_untold,
-        coalesce(starts_with(attempts.relay_address, '127.') or attempts.relay_address = '::1', false)
-            as is_loopback,
-        coalesce(attempts.reason like '% message may be sent more than once', false) as is_possible_duplicate
+        coalesce(
+            (
+                starts_with(attempts.relay_address, '127.')
+                and regexp_matches(attempts.relay_address, '^127(\.[0-9]{1,3}){3}$')
+            )
+            or attempts.relay_address = '::1',
+            false
+        ) as is_loopback,
+        coalesce(
+            attempts.reason like 'lost connection with %] while % message may be sent more than once'
+            or attempts.reason
+            like 'conversation with %] timed out while % message may be sent more than once',
+            false
+        ) as is_possible_duplicate
     from attempts
     left join scan_lines
         on

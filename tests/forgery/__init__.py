@@ -1,0 +1,1 @@
+"""Mail that somebody outside sends to make evidence of it."""

@@ -1,0 +1,54 @@
+"""The bounds of every number that a log line holds, and how long a line may be before it counts as cut.
+
+A client can have its own text written into a line, so that a number may be anything. A line with a number
+beyond these bounds is unparsed (`out_of_range`), in both lanes, whatever else it says.
+"""
+
+# A clock set right after a start at the wrong date makes longer delays; no queue keeps mail that long.
+MOST_DELAY_SECONDS = 366 * 86_400
+# Postfix and sendmail hold sizes in 64 bits; no queue has room for a message of more
+# than a terabyte.
+MOST_SIZE_BYTES = 2**40
+MOST_RECIPIENTS = 10_000_000
+MOST_CONNECTION_USES = 1_000_000
+# A port is 16 bits; 0 is none that anybody listens on.
+LAST_PORT = 65_535
+# Linux counts to 2^22, AIX and Solaris further: nine digits are more than any.
+MOST_PID = 999_999_999
+# Threads are numbered by an address in memory.
+MOST_THREAD_ID = 2**63 - 1
+MOST_LOST_LINES = 10**12
+# sendmail adds the size, and a step for each recipient and each try (queue.c).
+MOST_PRIORITY = 10**15
+# The last second of the year 9999.
+LAST_UNIX_SECOND = 253_402_300_799
+
+# The least and the most of each column of events, and of each group of a pattern that is no column.
+BOUNDS: dict[str, tuple[int, int]] = {
+    **dict.fromkeys(
+        (
+            "delay_seconds",
+            "before_qmgr_seconds",
+            "in_qmgr_seconds",
+            "connection_setup_seconds",
+            "transmission_seconds",
+        ),
+        (0, MOST_DELAY_SECONDS),
+    ),
+    "size_bytes": (0, MOST_SIZE_BYTES),
+    "recipient_count": (0, MOST_RECIPIENTS),
+    "connection_use_count": (1, MOST_CONNECTION_USES),
+    "relay_port": (1, LAST_PORT),
+    "pid": (0, MOST_PID),
+    "thread_id": (0, MOST_THREAD_ID),
+    "lost_line_count": (0, MOST_LOST_LINES),
+    "priority": (-MOST_PRIORITY, MOST_PRIORITY),
+}
+# What a number of a header becomes that no column can hold: below all bounds.
+BEYOND = -1
+
+# Postfix cuts what it logs at 2000 bytes (util/msg_syslog.c), wherever that is: such a line may end in
+# anything.
+CUT_TEXT_BYTES = 2000
+# syslogd cuts a record at 1024 bytes, priority and header included.
+CUT_LINE_BYTES = 1000
