@@ -37,6 +37,7 @@ REASONS = {
     "no_maillog": "no maillog",
     "not_noticed": "the manager did not notice",
     "wrapper_defect": "ordered, but the wrapper is defective",
+    "order_without_effect": "ordered, but without effect",
     "not_ordered": "the manager ordered none",
 }
 # Names of ignored files that a run prints.
