@@ -132,14 +132,13 @@ def init(
 
     written = write_settings(archive, may_overwrite=force)
     for problem in written.problems:
-        kind = "note" if problem.is_note else "critical"
-        print(f"{kind}: {layout.plain(problem)}", file=sys.stderr)
+        print(f"{problem.severity}: {layout.plain(problem)}", file=sys.stderr)
     hosts = answer.counted(len(written.hosts), "host")
     print(f"Wrote {' and '.join(file.name for file in written.files)}. The archive has {hosts}.")
     if written.hosts_to_ask:
         print(f"minimal_backoff_seconds is not known of {layout.plain(', '.join(written.hosts_to_ask))}.")
     print(f"Next: maillag run {layout.plain(shlex.quote(str(archive)))}")
-    raise typer.Exit(DONE if all(problem.is_note for problem in written.problems) else BROKEN)
+    raise typer.Exit(_exit_code(written.problems))
 
 
 @app.command()

@@ -4,7 +4,7 @@ import glob
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, time
 from pathlib import Path
 
@@ -83,16 +83,21 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Discovery:
-    """What an archive holds: source files, the other files (ignored, never guessed at), and problems."""
+    """What an archive holds: source files, the other files (ignored, never guessed at), and problems.
+
+    `hosts_without_files` have no log file of their own, but a collector's files may tell of them.
+    """
 
     sources: list[SourceFile]
     ignored: list[str]
     problems: list[Problem]
+    hosts_without_files: list[Host] = field(default_factory=list)
 
 
-def discover(archive: Path, fleet: Fleet) -> Discovery:
+def discover(archive: Path, fleet: Fleet, *, has_collector: bool = False) -> Discovery:
     """List the archive's source files, host by host; the hosts are those of the fleet.
 
+    `has_collector`: lines of these hosts may also be in files of a collector that is not among them.
     Raises MaillagError if the archive is not a folder.
     """
     if not archive.is_dir():
@@ -101,6 +106,7 @@ def discover(archive: Path, fleet: Fleet) -> Discovery:
         )
     found = Discovery([], [], [])
     taken: set[Path] = set()
+    has_collector = has_collector or any(host.is_collector for host in fleet.hosts)
     for host in fleet.hosts:
         sources: list[SourceFile] = []
         for path in host_files(archive, host):
@@ -112,8 +118,12 @@ def discover(archive: Path, fleet: Fleet) -> Discovery:
             if source.name.name_date
         }
         found.sources.extend(_with_liveness(source, newest) for source in sources)
-        if not any(source.log_kind != "inventory" for source in sources):
-            found.problems.append(_no_logs(host))
+        if any(source.log_kind != "inventory" for source in sources):
+            continue
+        if has_collector and not host.is_collector:
+            found.hosts_without_files.append(host)
+        else:
+            found.problems.append(no_logs(host))
     found.ignored.extend(
         path.name
         for path in sorted(archive.iterdir())
@@ -236,7 +246,8 @@ def _damaged(path: str, error: DamagedFileError) -> Problem:
     return Problem(path, f"{error}, so nothing of it was taken", "Copy it again from its host.")
 
 
-def _no_logs(host: Host) -> Problem:
+def no_logs(host: Host) -> Problem:
+    """Say that nothing is known of a host."""
     return Problem(
         host.path or f"{host.name}/",
         "holds no maillog and no log of the product",
