@@ -3,7 +3,7 @@
 import glob
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import date, time
 from pathlib import Path
@@ -37,6 +37,11 @@ LOG_NAMES = {
     ),
 }
 LOG_KINDS = (*LOG_NAMES, "inventory")
+# What is ignored, and yet may be such a log: another rotation, another daemon's name.
+LIKE_A_LOG = re.compile(
+    r"(?i:.*(?:mail[._-]?log|postfix.*log|imssmgr|sysevt|msgtra).*(?<!~)(?<!\.swp)(?<!\.conf))"
+)
+PATHS_NAMED = 3
 # A collector's files may have any name; where there is a date in it, it is that of the rotation.
 DATE_IN_NAME = re.compile(r"(?<![0-9])(20[0-9]{2})-?([01][0-9])-?([0-3][0-9])(?![0-9])")
 
@@ -85,13 +90,14 @@ class SourceFile:
 class Discovery:
     """What an archive holds: source files, the other files (ignored, never guessed at), and problems.
 
-    `hosts_without_files` have no log file of their own, but a collector's files may tell of them.
+    `without_files` has a problem by host for those that have no log file of their own, unless a collector's
+    files tell of them.
     """
 
     sources: list[SourceFile]
     ignored: list[str]
     problems: list[Problem]
-    hosts_without_files: list[Host] = field(default_factory=list)
+    without_files: dict[str, Problem] = field(default_factory=dict)
 
 
 def discover(archive: Path, fleet: Fleet, *, has_collector: bool = False) -> Discovery:
@@ -121,15 +127,31 @@ def discover(archive: Path, fleet: Fleet, *, has_collector: bool = False) -> Dis
         if any(source.log_kind != "inventory" for source in sources):
             continue
         if has_collector and not host.is_collector:
-            found.hosts_without_files.append(host)
+            found.without_files[host.name] = _no_logs(host)
         else:
-            found.problems.append(no_logs(host))
+            found.problems.append(_no_logs(host))
     found.ignored.extend(
         path.name
         for path in sorted(archive.iterdir())
         if path.is_file() and path not in taken and path.name != FLEET_FILE and not path.name.startswith(".")
     )
     return found
+
+
+def passed_over(ignored: Iterable[str]) -> Iterator[Problem]:
+    """Yield a warning for each folder with ignored files whose names speak of logs."""
+    by_folder: dict[str, list[str]] = {}
+    for path in ignored:
+        if LIKE_A_LOG.fullmatch(path.rpartition("/")[2]):
+            by_folder.setdefault(path.partition("/")[0], []).append(path)
+    for folder, paths in by_folder.items():
+        yield Problem(
+            f"{folder}/",
+            f"files are ignored though their names are like those of logs: {_some(paths)}",
+            "Rename them as docs/logs.md says, such as maillog-20261124 or maillog.1, and run again.",
+            rule="files whose names are like those of logs are read",
+            is_warning=True,
+        )
 
 
 def host_files(archive: Path, host: Host) -> Iterator[Path]:
@@ -246,8 +268,12 @@ def _damaged(path: str, error: DamagedFileError) -> Problem:
     return Problem(path, f"{error}, so nothing of it was taken", "Copy it again from its host.")
 
 
-def no_logs(host: Host) -> Problem:
-    """Say that nothing is known of a host."""
+def _some(paths: list[str]) -> str:
+    more = len(paths) - PATHS_NAMED
+    return ", ".join(paths[:PATHS_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _no_logs(host: Host) -> Problem:
     return Problem(
         host.path or f"{host.name}/",
         "holds no maillog and no log of the product",

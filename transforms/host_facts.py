@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 import polars as pl
 
-from transforms.archive import Discovery, discover
+from transforms.archive import Discovery, discover, passed_over
 from transforms.fleet import Fleet, history_rows, inventory_problems, product_problems, read_fleet
 from transforms.host_settings import PRODUCTS, HostSettings
 from transforms.ingest import read_inventory, read_sources
@@ -71,6 +71,7 @@ def find_fleet(archive: Path) -> FoundFleet:
     ]
     problems += [
         *discovery.problems,
+        *passed_over(discovery.ignored),
         *inventory_problems(fleet, inventory),
         *product_problems(history, imsva_paths),
         *found_zones.problems,

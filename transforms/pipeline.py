@@ -17,14 +17,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from transforms.advice import load_advice
 from transforms.analyze import Built, Thresholds, build_marts
-from transforms.archive import Discovery, discover, no_logs
+from transforms.archive import Discovery, discover, passed_over
 from transforms.catalog import CATALOG_NAME, create_tables, create_views, host_of_file, publish
 from transforms.compact import compacted
 from transforms.contracts import Checker, Contract, Finding, load_contracts
 from transforms.expire import MARGIN, YOUNGEST, changed_rows, events_since
 from transforms.fleet import (
     Fleet,
-    Host,
     host_history,
     inventory_problems,
     latest_hosts,
@@ -49,6 +48,7 @@ from transforms.models import Model, load_models
 from transforms.news import BASIS, Basis, news_since, read_basis, write_basis
 from transforms.plan import PARSER_VERSION, find_zones, plan_reads
 from transforms.problems import MaillagError, Problem
+from transforms.silences import silent_hosts, witnesses_apart
 from transforms.trend import LogRules
 from transforms.zone import Zone
 
@@ -265,11 +265,13 @@ def ingest(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: Pr
     problems = [
         *fleet.problems,
         *discovery.problems,
-        *map(no_logs, _hosts_without_logs(fleet, discovery, ledger)),
+        *passed_over(discovery.ignored),
+        *_hosts_without_logs(fleet, discovery, ledger),
         *reads.problems,
         *inventory_problems(fleet, inventory, imss_ini_keys=job.imss_ini_keys),
         *product_problems(history.iter_rows(named=True), imsva_paths),
         *found_zones.problems,
+        *silent_hosts(fleet, ledger.lake_files(), ledger.source_records().values(), ledger.frozen_days()),
     ]
     ledger.replace_findings("archive", _findings(problems, "archive", run_id))
     _write_tables(
@@ -331,7 +333,15 @@ def analyze(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: P
             progress=lambda model, share: progress.advance(share),
         )
         broken = _check_marts(job.lake, files, built, contracts, run_id, checker)
-        ledger.replace_findings("marts", _contract_findings(broken, [], run_id))
+        apart = witnesses_apart(
+            job.lake,
+            contracts["marts.restarts"],
+            built.files_after(files).get("marts.restarts", []),
+            dict(latest_hosts(now.host_history).select("host", "time_zone").iter_rows()),
+        )
+        ledger.replace_findings(
+            "marts", [*_contract_findings(broken, [], run_id), *_findings(apart, "marts", run_id)]
+        )
         if not any(finding.severity == "critical" for finding in broken):
             old_basis = [path for table in BASIS for path in files.get(table, ())]
             ledger.replace_marts(
@@ -501,14 +511,14 @@ def _name_of(inputs: Mapping[str, Any]) -> str:
     return hashlib.blake2b(json.dumps(inputs, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
-def _hosts_without_logs(fleet: Fleet, discovery: Discovery, ledger: Ledger) -> list[Host]:
-    """Return the hosts that have neither a log file of their own nor a line in a collector's."""
+def _hosts_without_logs(fleet: Fleet, discovery: Discovery, ledger: Ledger) -> list[Problem]:
+    """Return a problem for each host that has neither a log file of its own nor a line in a collector's."""
     collectors = {host.name for host in fleet.hosts if host.is_collector}
     records = ledger.source_records().values()
     # A collector has a source of its own in each of its files.
     paths = {record.path for record in records if record.host in collectors}
     told = {record.host for record in records if record.path in paths}
-    return [host for host in discovery.hosts_without_files if host.name not in told]
+    return [problem for host, problem in discovery.without_files.items() if host not in told]
 
 
 def _zones_read_by(ledger: Ledger, hosts: Collection[str]) -> dict[str, Zone]:
