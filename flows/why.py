@@ -206,7 +206,7 @@ class Why:
 
     def _defect(self) -> str:
         if self.restart["build_verdict"] == "known_defective":
-            return f"the wrapper script of {self._build()} is known to be defective"
+            return f"{self._build()} is known to be defective"
         return "the MD5 of the wrapper script is that of the defective one"
 
     def _no_defect(self) -> str:
