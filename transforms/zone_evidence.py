@@ -3,6 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import available_timezones
@@ -124,20 +125,17 @@ def read_heads(sources: Iterable[SourceFile]) -> dict[str, bytes]:
     bundles = defaultdict(list)
     for source in sources:
         if source.member is None:
-            try:
-                with source.absolute_path.open("rb") as plain:
-                    heads[source.path] = next(read_pieces(plain), b"")[:HEAD_BYTES]
-            except (OSError, DamagedFileError):
-                continue
+            with suppress(OSError, DamagedFileError), source.absolute_path.open("rb") as plain:
+                heads[source.path] = next(read_pieces(plain), b"")[:HEAD_BYTES]
         else:
             bundles[source.absolute_path].append(source)
     for path, members in bundles.items():
         paths = {source.member: source.path for source in members if source.member}
-        try:
+        with suppress(OSError, DamagedFileError):
             for name, stream in open_members(path, paths.keys()):
-                heads[paths[name]] = next(read_pieces(stream), b"")[:HEAD_BYTES]
-        except (OSError, DamagedFileError):
-            continue
+                # A member may be encrypted, or damaged.
+                with suppress(OSError, DamagedFileError):
+                    heads[paths[name]] = next(read_pieces(stream), b"")[:HEAD_BYTES]
     return heads
 
 
