@@ -174,7 +174,7 @@ def _missing_reason(restart: Restart, verdict: Verdict, settings: Settings, told
     if verdict.flush_order == "ordered":
         if verdict.flush_observed_at is not None:
             return "unknown"
-        is_wrapper = settings["product"] != "imsva" and (
+        is_wrapper = settings.get("product") != "imsva" and (
             judge_build(settings) == "known_defective" or settings.get("wrapper_md5") == DEFECTIVE_WRAPPER
         )
         return "wrapper_defect" if is_wrapper else "order_without_effect"
