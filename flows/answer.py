@@ -18,6 +18,7 @@ from flows.layout import Column, plain, show_table
 from transforms.advice import load_advice
 from transforms.catalog import CATALOG_NAME
 from transforms.problems import MaillagError
+from transforms.silences import HAS_MAIL_LINES
 from transforms.zone import Zone
 
 VERDICTS = {
@@ -39,6 +40,7 @@ REASONS = {
     "several_hosts": "lines of several hosts",
     "not_noticed": "the manager did not notice",
     "wrapper_defect": "ordered, but the wrapper is defective",
+    "order_without_effect": "ordered, but without effect",
     "not_ordered": "the manager ordered none",
 }
 # Names of ignored files that a run prints.
@@ -77,6 +79,7 @@ order by chosen.down_at, chosen.host
 """
 EVERYTHING: dict[str, Any] = {"hosts": [], "since": None, "until": None, "newest": None}
 RESTARTS = _CHOSEN.format(table="restarts")
+UNKNOWN_RESTARTS = f"select * from ({RESTARTS}) where flush_verdict = 'unknown'"
 MISSING_FLUSHES = _CHOSEN.format(table="missing_flushes")
 # What people are shown of a restart: reading all columns of a year takes four times as long.
 _RESTART_COLUMNS = (
@@ -110,6 +113,24 @@ select host
 from fleet.hosts
 anti join ops.source_files as source_files using (host)
 order by host
+"""
+# Chosen hosts that could have shown a restart (system events alone tell one), or could not.
+SIGHTED = f"""
+select
+    hosts.host,
+    count(source_files.source_id) > 0
+    and (
+        count(source_files.source_id) filter (where source_files.log_kind = 'system_events') > 0
+        or count(findings.place) = 0
+    ) as is_sighted
+from fleet.hosts as hosts
+left join ops.source_files as source_files
+    on hosts.host = source_files.host and source_files.log_kind <> 'inventory'
+left join ops.quarantine as findings
+    on hosts.host = findings.place and findings.rule = '{HAS_MAIL_LINES.replace("'", "''")}'
+where len($hosts) = 0 or list_contains($hosts, hosts.host)
+group by hosts.host
+order by hosts.host
 """
 HOSTS = """
 select
@@ -311,11 +332,24 @@ def show_rows(console: Console, columns: Sequence[str], rows: Sequence[Values]) 
 
 
 def show_restarts(
-    console: Console, rows: Sequence[Row], zones: dict[str, str], *, of_count: int | None = None
+    console: Console,
+    rows: Sequence[Row],
+    zones: dict[str, str],
+    *,
+    of_count: int | None = None,
+    sighted: Sequence[Row] = (),
 ) -> None:
-    """Print restarts, each with the mail it held and the verdict on its flush; say if they are not all."""
+    """Print restarts, each with the mail it held and the verdict on its flush; say if they are not all.
+
+    `sighted` are the rows of SIGHTED: of hosts that could have shown no restart, that none was found means
+    nothing.
+    """
+    blind = [row["host"] for row in sighted if not row["is_sighted"]]
     if not rows:
-        console.print("No restart of the scan service was found.")
+        _tell_none(console, [row["host"] for row in sighted if row["is_sighted"]], blind)
+    if blind:
+        console.print(Text(f"Nothing can be said of {_named(blind)}: no line of their mail was read."))
+    if not rows:
         return
     cells = [
         (
@@ -347,10 +381,39 @@ def show_restarts(
     _tell_others(console, rows, of_count, "More, or all: maillag restarts [--since DAY]")
 
 
-def show_missing_flushes(console: Console, rows: Sequence[Row], *, of_count: int | None = None) -> None:
-    """Print the restarts that lacked a flush, what it cost and what to do; say if they are not all."""
+def _tell_none(console: Console, seen: Sequence[str], blind: Sequence[str]) -> None:
+    if not blind:
+        console.print("No restart of the scan service was found.")
+    elif seen:
+        console.print(Text(f"No restart of the scan service was found on {_named(seen)}."))
+
+
+def _named(hosts: Sequence[str]) -> str:
+    more = len(hosts) - HOSTS_NAMED
+    return plain(", ".join(hosts[:HOSTS_NAMED])) + (f" and {more} more" if more > 0 else "")
+
+
+def show_missing_flushes(
+    console: Console,
+    rows: Sequence[Row],
+    *,
+    of_count: int | None = None,
+    unknown_count: int = 0,
+    sighted: Sequence[Row] = (),
+) -> None:
+    """Print the restarts that lacked a flush, what it cost and what to do; say if they are not all.
+
+    `unknown_count` restarts have no verdict: there a flush may be missing, too. `sighted` are the rows of
+    SIGHTED.
+    """
     if not rows:
-        console.print("No flush is missing.")
+        if unknown_count:
+            restarts = counted(unknown_count, "restart")
+            console.print(f"No flush is known to be missing. The verdict on {restarts} is unknown.")
+        elif all(row["is_sighted"] for row in sighted):
+            console.print("No flush is missing.")
+        else:
+            console.print("No flush is known to be missing.")
         return
     titles = {advice.code: advice.title for advice in load_advice()}
     cells = [

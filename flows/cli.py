@@ -87,6 +87,8 @@ def run(
         choice = _choice(host, since, until)
         restart_count = answer.count_rows(catalog, answer.RESTARTS, choice)
         missing_count = answer.count_rows(catalog, answer.MISSING_FLUSHES, choice)
+        unknown_count = answer.count_rows(catalog, answer.UNKNOWN_RESTARTS, choice)
+        sighted = answer.fetch(catalog, answer.SIGHTED, {"hosts": choice["hosts"]})
         if not as_json and since is None:
             choice["newest"] = NEWEST_SHOWN
         restarts = answer.fetch(catalog, answer.RESTARTS if as_json else answer.SHOWN_RESTARTS, choice)
@@ -114,9 +116,11 @@ def run(
         )
     else:
         console = layout.output_console()
-        answer.show_restarts(console, restarts, zones, of_count=restart_count)
+        answer.show_restarts(console, restarts, zones, of_count=restart_count, sighted=sighted)
         console.print()
-        answer.show_missing_flushes(console, missing, of_count=missing_count)
+        answer.show_missing_flushes(
+            console, missing, of_count=missing_count, unknown_count=unknown_count, sighted=sighted
+        )
         console.print()
         answer.show_counts(console, counts, analyzed.catalog)
     raise typer.Exit(_exit_code(findings))
@@ -133,14 +137,13 @@ def init(
 
     written = write_settings(archive, may_overwrite=force)
     for problem in written.problems:
-        kind = "note" if problem.is_note else "critical"
-        print(f"{kind}: {layout.plain(problem)}", file=sys.stderr)
+        print(f"{problem.severity}: {layout.plain(problem)}", file=sys.stderr)
     hosts = answer.counted(len(written.hosts), "host")
     print(f"Wrote {' and '.join(file.name for file in written.files)}. The archive has {hosts}.")
     if written.hosts_to_ask:
         print(f"minimal_backoff_seconds is not known of {layout.plain(', '.join(written.hosts_to_ask))}.")
     print(f"Next: maillag run {layout.plain(shlex.quote(str(archive)))}")
-    raise typer.Exit(DONE if all(problem.is_note for problem in written.problems) else BROKEN)
+    raise typer.Exit(_exit_code(written.problems))
 
 
 @app.command()
@@ -235,6 +238,7 @@ def restarts(
         answer.check_hosts(catalog, host or ())
         sql = answer.RESTARTS if as_json or as_csv else answer.SHOWN_RESTARTS
         rows = answer.fetch(catalog, sql, _choice(host, since, until))
+        sighted = answer.fetch(catalog, answer.SIGHTED, {"hosts": list(host or ())})
         zones = {row["host"]: row["time_zone"] for row in answer.fetch(catalog, answer.ZONES)}
         columns = answer.columns_of(catalog, "marts.restarts")
     if as_json:
@@ -242,7 +246,7 @@ def restarts(
     elif as_csv:
         answer.write_csv(columns, [row.values() for row in rows])
     else:
-        answer.show_restarts(layout.output_console(), rows, zones)
+        answer.show_restarts(layout.output_console(), rows, zones, sighted=sighted)
 
 
 @app.command()

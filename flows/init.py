@@ -14,7 +14,7 @@ from flows.settings import DEFAULT_FILE, Settings
 from transforms.analyze import Thresholds
 from transforms.fleet import FLEET_FILE
 from transforms.host_facts import FoundFleet, HostFacts, find_fleet
-from transforms.host_settings import POSTFIX_DEFAULTS, PRODUCTS, SETTING_NAMES, product_defaults
+from transforms.host_settings import PRODUCTS, SETTING_NAMES
 from transforms.inventory_settings import IMSVA_POSTFIX, POSTFIX_TIMES
 from transforms.problems import MaillagError, Problem
 from transforms.trend import LogRules
@@ -30,10 +30,10 @@ FLEET_HEAD = """\
 #
 # A key that begins with # is not in force. Where it names a file of the archive, maillag finds the value by
 # itself, and that of a newer file once it comes; without the #, the key comes before all files.
-# What is assumed makes verdicts weaker, minimal_backoff_seconds and queue_run_delay_seconds most of all: ask
-# the host as said, correct the value and remove the #, or save the answer in its folder (postconf-n.txt).
+# What is not known makes verdicts weaker, minimal_backoff_seconds and queue_run_delay_seconds most of all.
+# Ask the host as said and write what it answers, or save what `postconf -n` prints there as postconf-n.txt in
+# its folder.
 """
-ASSUMED_ZONE = "UTC"
 # What a host is to be asked for what the archive does not tell.
 QUESTIONS = {
     "version": "/opt/trend/imss/script/S99IMSS version",
@@ -45,7 +45,7 @@ QUESTIONS = {
 
 @dataclass(frozen=True)
 class Written:
-    """The files that were written, the hosts found, and those whose minimal_backoff_seconds is assumed."""
+    """The files that were written, the hosts found, and those whose minimal_backoff_seconds nobody told."""
 
     files: list[Path]
     hosts: list[str]
@@ -68,7 +68,11 @@ def write_settings(archive: Path, *, may_overwrite: bool) -> Written:
     if not (archive / FLEET_FILE).exists():
         chosen["fleet_file"] = folder / FLEET_FILE
         texts[FLEET_FILE] = fleet_text(found)
-        hosts_to_ask = [facts.host for facts in found.hosts if facts.settings.minimal_backoff_seconds is None]
+        hosts_to_ask = [
+            facts.host
+            for facts in found.hosts
+            if facts.settings.minimal_backoff_seconds is None and facts.silent.minimal_backoff_seconds is None
+        ]
     texts[str(DEFAULT_FILE)] = settings_text(chosen)
     if not may_overwrite and (there := [name for name in texts if (folder / name).exists()]):
         raise MaillagError(
@@ -158,21 +162,19 @@ def _comment(text: str) -> str:
 
 def _host_lines(facts: HostFacts) -> Iterator[str]:
     yield f"[hosts.{toml_value(facts.host)}]"
-    product = facts.settings.product
-    assumed = POSTFIX_DEFAULTS.overlaid(product_defaults(product, facts.settings.build))
-    is_imsva = (product or facts.product_in_name) == "imsva"
+    hinted, by = facts.product_hint or (None, "")
+    is_imsva = (facts.settings.product or hinted) == "imsva"
     for name in SETTING_NAMES:
         told, question = getattr(facts.settings, name), QUESTIONS.get(name)
-        default = ASSUMED_ZONE if name == "time_zone" else getattr(assumed, name)
+        silent = getattr(facts.silent, name)
         if question and is_imsva:
             question = question.replace("postconf", f"postconf -c {IMSVA_POSTFIX}etc/postfix")
         if told is not None:
             yield f"#{name} = {toml_value(told)}  # {plain(facts.places[name])}"
-        elif name == "product" and facts.product_in_name:
-            yield f"#{name} = {toml_value(facts.product_in_name)}  # by the folder's name, no proof"
         elif name == "product":
-            yield f"# {name} is not known: {' or '.join(map(toml_value, PRODUCTS))}."
-        elif question and default is not None:
-            yield f"#{name} = {toml_value(default)}  # assumed; ask the host: {question}"
+            hint = f" ({plain(by)} speaks of {hinted}, which is no proof)" if hinted else ""
+            yield f"# {name} is not known{hint}: write {' or '.join(map(toml_value, PRODUCTS))}."
+        elif silent is not None:
+            yield f"# {name} is not in {plain(facts.places[name])}: Postfix's default holds."
         elif question:
             yield f"# {name} is not known; ask the host: {question}"

@@ -9,11 +9,17 @@ from transforms.explain import Explanation, Row
 SOURCES = {
     "fleet_file": "the host's entry in the fleet file",
     "inventory": "an inventory file",
+    "file_path": "a path that only IMSVA has",
+    "guess": "a guess by the version",
     "fleet_defaults": "the defaults of the fleet file",
     "postfix_default": "assumed: the default of Postfix",
     "sendmail_default": "assumed: the default of sendmail",
     "product_default": "assumed: the product's default",
     "manager_log": "the offset that the manager log writes",
+    "system_events": "the offset that the system events bear",
+    "message_tracking": "the offset that the message tracking log bears",
+    "maillog": "the offset that lines of the maillog bear",
+    "fleet": "assumed: the zone of all other hosts",
     "default": "assumed: the default",
 }
 
@@ -67,12 +73,14 @@ class Why:
             case "not_ordered", _:
                 return f"{self._order()}, and the manager orders one only if it noticed the restart"
             case "wrapper_defect", _:
-                return f"{self._order()}, and {self._build()} is known to be defective"
-            case "unknown", "ordered":
+                return f"{self._order()}, and {self._defect()}"
+            case "order_without_effect", _:
                 return (
-                    f"{self._order()}, and {self._build()} is not known to be defective "
-                    f"(build verdict: {self.restart['build_verdict']})"
+                    f"{self._order()}, and no flush was seen, though {self._no_defect()}: "
+                    "KA-0010256 does not describe this"
                 )
+            case "unknown", "ordered":
+                return f"{self._order()} and seen, and the log does not tell why it left mail waiting"
             case "unknown", _:
                 return f"{self._order()}, so that the manager may have ordered one or not"
         return None
@@ -215,6 +223,18 @@ class Why:
     def _build(self) -> str:
         host = self.explanation.host
         return f"the build ({'not known' if host['build'] is None else product_in_words(host)})"
+
+    def _defect(self) -> str:
+        if self.restart["build_verdict"] == "known_defective":
+            return f"{self._build()} is known to be defective"
+        return "the MD5 of the wrapper script is that of the defective one"
+
+    def _no_defect(self) -> str:
+        verdict = self.restart["build_verdict"].replace("_", " ")
+        if self.restart["build_verdict"] == "known_defective":
+            # Of IMSVA, whose manager may fail to order a flush.
+            return f"what is defective in {self._build()} is that none is ordered"
+        return f"the wrapper script is not known to be defective (flush of {self._build()}: {verdict})"
 
     def _backoff(self) -> str:
         host, window = self.explanation.host, self.explanation.window

@@ -28,11 +28,13 @@ EVERYTHING = {
     "current_flushed_count": 1,
     "current_missing_count": 2,
     "current_not_noticed_count": 1,
+    "current_order_without_effect_count": 1,
     "current_overlong_count": 1,
     "missing_wait_count": 2,
     "missing_wait_max_seconds": 1561,
     "is_intermittent": False,
     "is_lifetime_assumed": True,
+    "is_product_guessed": True,
     "is_retry_assumed": True,
     "is_retry_short": False,
     "build_advice": [

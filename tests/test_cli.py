@@ -379,4 +379,27 @@ def test_a_run_with_a_bad_file_ends_with_1_and_says_so(maillag: Maillag, tmp_pat
     done = maillag("run", "archive", "--lake", "lake")
     assert done.returncode == 1
     assert "critical: gw1/maillog: is no maillog" in done.stderr
-    assert "No restart of the scan service was found." in done.stdout
+    assert "No restart" not in done.stdout
+    assert "Nothing can be said of gw1: no line of their mail was read." in done.stdout
+
+
+def test_no_restart_is_said_only_of_hosts_that_could_have_shown_one(maillag: Maillag, tmp_path: Path) -> None:
+    lines = {
+        "quiet": "Nov 24 10:00:00 quiet postfix/qmgr[1]: A00001: removed\n",
+        "blind": "Nov 24 10:00:00 blind systemd[1]: Started Session 1 of user root.\n",
+    }
+    for host, line in lines.items():
+        (tmp_path / "archive" / host).mkdir(parents=True)
+        (tmp_path / "archive" / host / "maillog-20261124").write_text(line)
+    fleet = "[defaults]\ntime_zone = 'UTC'\n[hosts]\nquiet = {}\nblind = {}\n"
+    (tmp_path / "archive" / "fleet.toml").write_text(fleet)
+    done = maillag("run", "archive", "--lake", "lake")
+    assert done.returncode == 0
+    assert done.stderr.startswith("warning: blind: has no line of its mail program that tells of mail")
+    assert "No restart of the scan service was found on quiet." in done.stdout
+    assert "Nothing can be said of blind: no line of their mail was read." in done.stdout
+    assert "No flush is known to be missing." in done.stdout
+    status = maillag("status", "--lake", "lake", "--json")
+    (finding,) = json.loads(status.stdout)["findings"]
+    assert (finding["severity"], finding["place"]) == ("warning", "blind")
+    assert status.returncode == 0

@@ -80,6 +80,7 @@ BROKEN_ROWS: Mapping[str, list[dict[str, Any]]] = {
     "marts.fleet_daily": [
         {"host": "twice", "date": "2026-11-24", "coverage_share": 1.5, "restart_count": 0},
         {"host": "twice", "date": "2026-11-24", "restart_count": 1, "restarts_with_held_mail_count": 2},
+        {"host": "judged", "restart_count": 1, "judged_restart_count": 1, "unknown_restart_count": 1},
     ],
     "marts.fleet_changes": [
         {"host": "twice", "changed_at": "2026-11-24 01:00+00", "changes": []},

@@ -11,9 +11,11 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import duckdb
 import pytest
@@ -29,6 +31,7 @@ from transforms.catalog import CATALOG_NAME, attach_published, published_files
 from transforms.contracts import Checker
 from transforms.explain import Explanation, Line, explain_restart, find_restart
 from transforms.pipeline import Job
+from transforms.plan import ZONE_IS_KNOWN
 from transforms.problems import MaillagError
 from transforms.quotes import Place, read_quotes
 
@@ -110,7 +113,8 @@ def told(tmp_path_factory: pytest.TempPathFactory, checker: Checker) -> Told:
         member.size = len(content)
         bundle.addfile(member, io.BytesIO(content))
     run = run_job(Job(archive, folder / "lake"), checker)
-    assert run.findings == []
+    # Nobody told the hosts' zones.
+    assert {finding.rule for finding in run.findings} == {ZONE_IS_KNOWN}
     return Told(archive, folder / "lake")
 
 
@@ -558,3 +562,69 @@ def test_the_files_of_the_catalog_are_those_of_the_lake(told: Told) -> None:
     assert all(file.is_file() for file in files)
     folders = {part for file in files for part in file.parts if part.startswith("host=")}
     assert folders == {"host=bundled", "host=collected", "host=hostile", "host=refuted"}
+
+
+NO_EFFECT = "no flush was seen, though"
+NOT_DESCRIBED = "KA-0010256 does not describe this"
+SEEN_AT = datetime(2026, 11, 24, 10, 0, 50, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("missing_reason", "product", "build_verdict", "flush_observed_at", "says"),
+    [
+        (
+            "wrapper_defect",
+            "imss",
+            "known_defective",
+            None,
+            "the build (IMSS 9.1 b1335) is known to be defective",
+        ),
+        (
+            "wrapper_defect",
+            "imss",
+            "fixed",
+            None,
+            "the MD5 of the wrapper script is that of the defective one",
+        ),
+        (
+            "order_without_effect",
+            "imsva",
+            "known_defective",
+            None,
+            f"{NO_EFFECT} what is defective in the build (IMSVA 9.1 b1335) is that none is ordered: "
+            f"{NOT_DESCRIBED}",
+        ),
+        (
+            "order_without_effect",
+            "imss",
+            "unspecified",
+            None,
+            f"{NO_EFFECT} the wrapper script is not known to be defective "
+            f"(flush of the build (IMSS 9.1 b1335): unspecified): {NOT_DESCRIBED}",
+        ),
+        (
+            "unknown",
+            "imsva",
+            "known_defective",
+            SEEN_AT,
+            "seen, and the log does not tell why it left mail waiting",
+        ),
+    ],
+)
+def test_the_reason_of_an_order_without_effect_is_never_the_build_of_another_product(
+    missing_reason: str, product: str, build_verdict: str, flush_observed_at: datetime | None, says: str
+) -> None:
+    explanation = SimpleNamespace(
+        host={"time_zone": "UTC", "product": product, "version": "9.1", "build": 1335},
+        restart={
+            "missing_reason": missing_reason,
+            "flush_order": "ordered",
+            "build_verdict": build_verdict,
+            "down_at": datetime(2026, 11, 24, 10, tzinfo=UTC),
+            "flush_commanded_at": datetime(2026, 11, 24, 10, 0, 44, tzinfo=UTC),
+            "flush_observed_at": flush_observed_at,
+        },
+    )
+    ordered = "a flush was ordered at 10:00:44 (by the manager)"
+    reason = Why(cast(Explanation, explanation)).missing_reason()
+    assert reason in (f"{ordered}, and {says}", f"{ordered} and {says}")

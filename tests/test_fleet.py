@@ -13,8 +13,8 @@ from transforms.fleet import (
     host_of_line,
     latest_hosts,
     read_fleet,
+    told_zone,
     with_found_hosts,
-    zone_of,
 )
 from transforms.host_settings import SETTING_NAMES
 from transforms.problems import MaillagError
@@ -329,23 +329,18 @@ def test_nothing_found_changes_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "manager_zone", "expected"),
+    ("text", "expected"),
     [
-        ("[hosts.gw]\ntime_zone = 'Asia/Tokyo'\n", "GMT+02:00", Zone("Asia/Tokyo", "fleet_file")),
-        (
-            "[defaults]\ntime_zone = 'Asia/Tokyo'\n[hosts.gw]\n",
-            None,
-            Zone("Asia/Tokyo", "fleet_file"),
-        ),
-        ("[hosts.gw]\n", "GMT+09:00", Zone("GMT+09:00", "manager_log")),
-        ("[hosts.gw]\n", None, Zone("Europe/Berlin", "default")),
+        ("[hosts.gw]\ntime_zone = 'Asia/Tokyo'\n", Zone("Asia/Tokyo", "fleet_file")),
+        ("[defaults]\ntime_zone = 'Asia/Tokyo'\n[hosts.gw]\n", Zone("Asia/Tokyo", "fleet_file")),
+        ("[hosts.gw]\n", None),
     ],
 )
-def test_zone_is_that_of_the_fleet_file_else_of_the_manager_log_else_the_default(
-    text: str, manager_zone: str | None, expected: Zone, tmp_path: Path
+def test_fleet_file_gives_a_zone_to_a_host_or_to_all(
+    text: str, expected: Zone | None, tmp_path: Path
 ) -> None:
     (host,) = fleet_of(tmp_path, text).hosts
-    assert zone_of(host, manager_zone, "Europe/Berlin") == expected
+    assert told_zone(host) == expected
 
 
 def test_zone_of_a_host_is_a_setting_with_a_source(tmp_path: Path) -> None:
@@ -362,7 +357,7 @@ def fleet_of(archive: Path, text: str) -> Fleet:
 
 def zones(fleet: Fleet) -> dict[str, Zone]:
     """Return the zones of a fleet's hosts where no log tells any."""
-    return {host.name: zone_of(host, None, "UTC") for host in fleet.hosts}
+    return {host.name: told_zone(host) or Zone("UTC", "default") for host in fleet.hosts}
 
 
 def history(fleet: Fleet) -> list[dict[str, Any]]:

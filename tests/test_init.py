@@ -16,6 +16,7 @@ from flows.settings import Settings, load_settings
 from tests.conftest import SAMPLE, published_rows, run_job
 from transforms.contracts import Checker
 from transforms.fleet import read_fleet
+from transforms.host_settings import HostSettings
 from transforms.pipeline import Job
 from transforms.problems import MaillagError
 
@@ -77,18 +78,22 @@ def test_each_host_has_a_table_with_what_is_told_and_where(archive: Path) -> Non
     imss12 = lines[lines.index('[hosts."imss12"]') :]
     assert imss12[:8] == [
         '[hosts."imss12"]',
-        '#product = "imss"  # imss12/S99IMSS-version-20261101.txt:1',
+        "# product is not known (the folder's name speaks of imss, which is no proof): "
+        'write "imss" or "imsva".',
         '#version = "9.1"  # imss12/S99IMSS-version-20261101.txt:1',
         "#build = 1335  # imss12/S99IMSS-version-20261101.txt:1",
         "# wrapper_md5 is not known; ask the host: md5sum /opt/trend/imss/script/postfix",
         '#time_zone = "GMT+09:00"  # its manager log',
-        "#queue_run_delay_seconds = 300  # assumed; ask the host: postconf queue_run_delay",
+        "# queue_run_delay_seconds is not in imss12/postconf-n-20261124.txt: Postfix's default holds.",
         "#minimal_backoff_seconds = 120  # imss12/postconf-n-20261124.txt:2",
     ]
     imsva11 = lines[lines.index('[hosts."imsva11"]') :]
-    assert imsva11[1] == '#product = "imsva"  # by the folder\'s name, no proof'
+    assert imsva11[1] == (
+        "# product is not known (the folder's name speaks of imsva, which is no proof): "
+        'write "imss" or "imsva".'
+    )
     assert (
-        "#minimal_backoff_seconds = 300  # assumed; ask the host: "
+        "# minimal_backoff_seconds is not known; ask the host: "
         "postconf -c /opt/trend/imss/postfix/etc/postfix minimal_backoff_time"
     ) in imsva11
     assert written.hosts_to_ask == ["imsva11"]
@@ -100,7 +105,8 @@ def test_every_key_of_the_fleet_file_can_be_put_in_force(archive: Path) -> None:
     file.write_text(in_force(file), encoding="utf-8")
     imss12, imsva11 = read_fleet(archive, file).hosts
     assert (imss12.settings.build, imss12.settings.minimal_backoff_seconds) == (1335, 120)
-    assert (imsva11.settings.product, imsva11.settings.maximal_backoff_seconds) == ("imsva", 4000)
+    # What nobody told is no key that could be put in force.
+    assert imsva11.settings == HostSettings(time_zone="GMT+09:00")
 
 
 def test_hosts_and_files_of_any_name_are_quoted(archive: Path) -> None:

@@ -20,6 +20,8 @@ from tests.oracle.generate import generate, generate_wild
 from tests.oracle.history import History, read_archive
 from tests.oracle.removal import changes_without_witness, cuts_of
 from transforms.contracts import Checker
+from transforms.plan import ZONE_IS_KNOWN
+from transforms.silences import HAS_MAIL_LINES
 
 HOST_COUNT = int(os.environ.get("MAILLAG_HISTORIES", "80"))
 FIRST_SEED = int(os.environ.get("MAILLAG_SEED", "0"))
@@ -50,7 +52,9 @@ def test_oracle_and_models_agree(draw: Generator, tmp_path: Path, checker: Check
         # What happens on a host breaks no promise. Lines without sense may break one of a mart that the
         # oracle does not judge: a message that is removed before it arrives, say.
         findings = run.findings if draw is generate else [f for f in run.findings if f.place in KEYS]
-        assert findings == []
+        # Nobody told the hosts' zones, and some hosts log too little to show anything.
+        unsaid = {ZONE_IS_KNOWN, HAS_MAIL_LINES}
+        assert [finding for finding in findings if finding.rule not in unsaid] == []
 
 
 def test_oracle_and_models_agree_on_the_recording(tmp_path: Path, checker: Checker) -> None:

@@ -3,8 +3,8 @@
 import glob
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from datetime import date, time
 from pathlib import Path
 
@@ -37,6 +37,11 @@ LOG_NAMES = {
     ),
 }
 LOG_KINDS = (*LOG_NAMES, "inventory")
+# What is ignored, and yet may be such a log: another rotation, another daemon's name.
+LIKE_A_LOG = re.compile(
+    r"(?i:.*(?:mail[._-]?log|postfix.*log|imssmgr|sysevt|msgtra).*(?<!~)(?<!\.swp)(?<!\.conf))"
+)
+PATHS_NAMED = 3
 # A collector's files may have any name; where there is a date in it, it is that of the rotation.
 DATE_IN_NAME = re.compile(r"(?<![0-9])(20[0-9]{2})-?([01][0-9])-?([0-3][0-9])(?![0-9])")
 
@@ -83,16 +88,22 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Discovery:
-    """What an archive holds: source files, the other files (ignored, never guessed at), and problems."""
+    """What an archive holds: source files, the other files (ignored, never guessed at), and problems.
+
+    `without_files` has a problem by host for those that have no log file of their own, unless a collector's
+    files tell of them.
+    """
 
     sources: list[SourceFile]
     ignored: list[str]
     problems: list[Problem]
+    without_files: dict[str, Problem] = field(default_factory=dict)
 
 
-def discover(archive: Path, fleet: Fleet) -> Discovery:
+def discover(archive: Path, fleet: Fleet, *, has_collector: bool = False) -> Discovery:
     """List the archive's source files, host by host; the hosts are those of the fleet.
 
+    `has_collector`: lines of these hosts may also be in files of a collector that is not among them.
     Raises MaillagError if the archive is not a folder.
     """
     if not archive.is_dir():
@@ -101,6 +112,7 @@ def discover(archive: Path, fleet: Fleet) -> Discovery:
         )
     found = Discovery([], [], [])
     taken: set[Path] = set()
+    has_collector = has_collector or any(host.is_collector for host in fleet.hosts)
     for host in fleet.hosts:
         sources: list[SourceFile] = []
         for path in host_files(archive, host):
@@ -112,7 +124,11 @@ def discover(archive: Path, fleet: Fleet) -> Discovery:
             if source.name.name_date
         }
         found.sources.extend(_with_liveness(source, newest) for source in sources)
-        if not any(source.log_kind != "inventory" for source in sources):
+        if any(source.log_kind != "inventory" for source in sources):
+            continue
+        if has_collector and not host.is_collector:
+            found.without_files[host.name] = _no_logs(host)
+        else:
             found.problems.append(_no_logs(host))
     found.ignored.extend(
         path.name
@@ -120,6 +136,22 @@ def discover(archive: Path, fleet: Fleet) -> Discovery:
         if path.is_file() and path not in taken and path.name != FLEET_FILE and not path.name.startswith(".")
     )
     return found
+
+
+def passed_over(ignored: Iterable[str]) -> Iterator[Problem]:
+    """Yield a warning for each folder with ignored files whose names speak of logs."""
+    by_folder: dict[str, list[str]] = {}
+    for path in ignored:
+        if LIKE_A_LOG.fullmatch(path.rpartition("/")[2]):
+            by_folder.setdefault(path.partition("/")[0], []).append(path)
+    for folder, paths in by_folder.items():
+        yield Problem(
+            f"{folder}/",
+            f"files are ignored though their names are like those of logs: {_some(paths)}",
+            "Rename them as docs/logs.md says, such as maillog-20261124 or maillog.1, and run again.",
+            rule="files whose names are like those of logs are read",
+            is_warning=True,
+        )
 
 
 def host_files(archive: Path, host: Host) -> Iterator[Path]:
@@ -234,6 +266,11 @@ def _unreadable(path: str, error: OSError) -> Problem:
 
 def _damaged(path: str, error: DamagedFileError) -> Problem:
     return Problem(path, f"{error}, so nothing of it was taken", "Copy it again from its host.")
+
+
+def _some(paths: list[str]) -> str:
+    more = len(paths) - PATHS_NAMED
+    return ", ".join(paths[:PATHS_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _no_logs(host: Host) -> Problem:

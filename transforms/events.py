@@ -324,13 +324,18 @@ def describe_tag(tag: str) -> Tag:
 
 
 def headers_of(reading: Reading) -> tuple[Header, ...]:
+    """Return the forms of header that the lines of a file may have."""
+    return headers_of_kind(reading.log_kind, reading.rules)
+
+
+def headers_of_kind(log_kind: str, rules: LogRules) -> tuple[Header, ...]:
     """Return the forms of header that a kind of log may have."""
     return {
         "maillog": SYSLOG_HEADERS,
         "manager_log": MANAGER_HEADERS,
-        "system_events": system_event_headers(reading.rules),
+        "system_events": system_event_headers(rules),
         "message_tracking": TRACKING_HEADERS,
-    }[reading.log_kind]
+    }[log_kind]
 
 
 def is_postfix_tag() -> pl.Expr:
@@ -481,12 +486,3 @@ def merge_line_counts(counts: list[pl.DataFrame]) -> pl.DataFrame:
         .select(pl.col(name).cast(dtype) for name, dtype in LINE_COUNTS.items())
         .sort("first_logged_at", "table_name")
     )
-
-
-def find_manager_zone(block: bytes) -> str | None:
-    """Return the zone of a manager log's first line that has one, such as `GMT+09:00`."""
-    offsets = read_headers(MANAGER_HEADERS, split_lines(block, 1))["utc_offset"].drop_nulls()
-    if offsets.is_empty():
-        return None
-    minutes = int(offsets[0].total_seconds() // 60)
-    return f"GMT{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"

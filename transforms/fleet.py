@@ -29,6 +29,9 @@ from transforms.problems import MaillagError, Problem
 from transforms.zone import Zone
 
 FLEET_FILE = "fleet.toml"
+# Where a product is from that nobody told: no build verdict rests on it.
+GUESS = "guess"
+PRODUCT_IS_KNOWN = "the host's product is known"
 HOST_FROM = ("folder", "line")
 # Keys of a host's table beside its settings.
 HOST_KEYS = ("path", "host_from", "aliases", "changes")
@@ -144,13 +147,10 @@ def latest_hosts(history: pl.DataFrame) -> pl.DataFrame:
     return history.filter(pl.col("valid_until").is_null()).drop("valid_from", "valid_until")
 
 
-def zone_of(host: Host, manager_zone: str | None, default_zone: str) -> Zone:
-    """Choose a host's zone: the fleet file's, else the one its manager log writes, else the default."""
-    if name := host.settings.time_zone or host.defaults.time_zone:
-        return Zone(name, "fleet_file")
-    if manager_zone:
-        return Zone(manager_zone, "manager_log")
-    return Zone(default_zone, "default")
+def told_zone(host: Host) -> Zone | None:
+    """Return the zone that the fleet file gives a host, in its entry or for all."""
+    name = host.settings.time_zone or host.defaults.time_zone
+    return Zone(name, "fleet_file") if name else None
 
 
 def host_history(
@@ -159,23 +159,42 @@ def host_history(
     inventory: pl.DataFrame | None = None,
     *,
     imss_ini_keys: Mapping[str, str] = NOTHING,
+    imsva_paths: Mapping[str, str] = NOTHING,
 ) -> pl.DataFrame:
     """One row per gateway and span of unchanged settings, in the columns of fleet.host_history.
 
     `<setting>_source` says which of these was the first to know the setting: `fleet_file` (the host's entry
-    and its changes), `inventory`, `fleet_defaults`, `product_default`, `postfix_default`; in place of the
-    last two `sendmail_default` on a host with that MTA, of which Postfix's files tell nothing. A product
-    that inventory only guesses comes after the fleet's defaults. For the zone it is what found it. NULL
-    beside an unknown value.
+    and its changes), `inventory`, `file_path` (`imsva_paths`: a path that only IMSVA has, by host),
+    `fleet_defaults`, `guess` (of the product, by its version), `product_default`, `postfix_default`; in place
+    of the last two `sendmail_default` on a host with that MTA, of which Postfix's files tell nothing. A
+    guessed product has no defaults. For the zone it is what found it. NULL beside an unknown value.
 
     The spans of a host follow each other and differ; the first has no start and the last no end. A change
     takes effect at midnight of its day in the host's zone, inventory at its `logged_at`; the earliest also
     counts for the time before it. `inventory` has the columns host, tool, setting, value, logged_at, path
     and line_number; `imss_ini_keys` is that of inventory_settings.
     """
-    told = _told(fleet, inventory, imss_ini_keys)
-    rows = [row for host in fleet.gateways for row in _host_spans(host, zones[host.name], told[host.name])]
+    rows = history_rows(fleet, zones, inventory, imss_ini_keys=imss_ini_keys, imsva_paths=imsva_paths)
     return pl.DataFrame(rows, schema=HISTORY_SCHEMA)
+
+
+def history_rows(
+    fleet: Fleet,
+    zones: Mapping[str, Zone],
+    inventory: pl.DataFrame | None = None,
+    *,
+    imss_ini_keys: Mapping[str, str] = NOTHING,
+    imsva_paths: Mapping[str, str] = NOTHING,
+) -> list[dict[str, Any]]:
+    """Return the rows of host_history, also of hosts whose names are not UTF-8."""
+    told = _told(fleet, inventory, imss_ini_keys)
+    return [
+        row
+        for host in fleet.gateways
+        for row in _host_spans(
+            host, zones[host.name], told[host.name], is_imsva_by_path=host.name in imsva_paths
+        )
+    ]
 
 
 def inventory_problems(
@@ -193,6 +212,29 @@ def inventory_problems(
     return tuple(dict.fromkeys(found))
 
 
+def product_problems(
+    history: Iterable[Mapping[str, Any]], imsva_paths: Mapping[str, str]
+) -> tuple[Problem, ...]:
+    """Return a warning for each host whose product is guessed, or told otherwise than a path shows."""
+    found = []
+    for row in history:
+        if row["valid_until"] is not None:
+            continue
+        host, path = row["host"], imsva_paths.get(row["host"])
+        if row["product_source"] == GUESS:
+            what = (
+                f"its product is a guess ({row['product']}), for what `S99IMSS version` prints does not tell "
+                "IMSS from IMSVA: its build verdict is unknown"
+            )
+        elif path and row["product"] != "imsva":
+            what = f"its product is {row['product']} by the {row['product_source']}, but IMSVA by {path}"
+        else:
+            continue
+        remedy = f"Write product = {' or '.join(map(json.dumps, PRODUCTS))} into its entry of the fleet file."
+        found.append(Problem(host, what, remedy, rule=PRODUCT_IS_KNOWN, is_warning=True))
+    return tuple(found)
+
+
 Told = list[tuple[datetime | None, InventorySettings]]
 
 
@@ -207,7 +249,8 @@ def _told(fleet: Fleet, inventory: pl.DataFrame | None, imss_ini_keys: Mapping[s
     return told
 
 
-def _host_spans(host: Host, zone: Zone, told: Told) -> Iterator[dict[str, Any]]:
+def _host_spans(host: Host, zone: Zone, told: Told, *, is_imsva_by_path: bool) -> Iterator[dict[str, Any]]:
+    by_path = HostSettings(product="imsva") if is_imsva_by_path else HostSettings()
     changes = [(zone.midnight(day), settings) for day, settings in host.changes]
     later = {start for start, _ in (*changes, *told) if start is not None}
     span: dict[str, Any] | None = None
@@ -219,7 +262,7 @@ def _host_spans(host: Host, zone: Zone, told: Told) -> Iterator[dict[str, Any]]:
         *_, by_inventory = (
             said for said_at, said in told if said_at is None or (start is not None and said_at <= start)
         )
-        resolved = {"host": host.name, **_resolved(settings, by_inventory, host.defaults, zone)}
+        resolved = {"host": host.name, **_resolved(settings, by_inventory, by_path, host.defaults, zone)}
         if span and resolved.items() <= span.items():
             continue
         if span:
@@ -248,23 +291,34 @@ HISTORY_SCHEMA = pl.Schema(
 
 
 def _resolved(
-    settings: HostSettings, told: InventorySettings, defaults: HostSettings, zone: Zone
+    settings: HostSettings,
+    told: InventorySettings,
+    by_path: HostSettings,
+    defaults: HostSettings,
+    zone: Zone,
 ) -> dict[str, Any]:
     """Return every setting with its source: the first layer that knows it."""
     layers = [
         ("fleet_file", settings),
         ("inventory", told.settings),
+        ("file_path", by_path),
+        ("postfix_default", told.silent),
         ("fleet_defaults", defaults),
-        ("inventory", told.guesses),
+        (GUESS, told.guesses),
     ]
     if _first(layers, "mta")[1] == "sendmail":
         not_postfix = replace(told.settings, **dict.fromkeys(POSTFIX_SETTINGS))
         layers[1] = ("inventory", not_postfix)
+        layers = [(source, layer) for source, layer in layers if layer is not told.silent]
         layers += [("sendmail_default", SENDMAIL_DEFAULTS)]
     else:
-        product, build = _first(layers, "product")[1], _first(layers, "build")[1]
+        product_source, product = _first(layers, "product")
+        is_told = product_source != GUESS
         layers += [
-            ("product_default", product_defaults(product, build)),
+            (
+                "product_default",
+                product_defaults(product if is_told else None, _first(layers, "build")[1]),
+            ),
             ("postfix_default", POSTFIX_DEFAULTS),
         ]
     values: dict[str, Any] = {}

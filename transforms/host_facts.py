@@ -7,29 +7,34 @@ from tempfile import TemporaryDirectory
 
 import polars as pl
 
-from transforms.archive import Discovery, discover
-from transforms.fleet import Fleet, inventory_problems, read_fleet
+from transforms.archive import Discovery, discover, passed_over
+from transforms.fleet import Fleet, history_rows, inventory_problems, product_problems, read_fleet
 from transforms.host_settings import PRODUCTS, HostSettings
 from transforms.ingest import read_inventory, read_sources
-from transforms.inventory_settings import InventorySettings, inventory_spans
+from transforms.inventory_settings import IMSVA_PATH, InventorySettings, inventory_spans
 from transforms.ledger import Ledger
-from transforms.plan import choose_zones, plan_reads
+from transforms.plan import find_zones, plan_reads
 from transforms.problems import MaillagError, Problem
 from transforms.trend import LogRules
 from transforms.zone import Zone
+from transforms.zone_evidence import KINDS
+
+ASSUMED_ZONE = "UTC"
 
 
 @dataclass(frozen=True)
 class HostFacts:
     """What the archive tells of a host now, and the place where each setting stands.
 
-    `product_in_name` is the product that the folder's name begins with, which proves nothing.
+    `silent` are Postfix's defaults of what a main.cf does not name. `product_hint` is a product without
+    proof, and what speaks of it: the folder's name or the version.
     """
 
     host: str
     settings: HostSettings
+    silent: HostSettings
     places: Mapping[str, str]
-    product_in_name: str | None
+    product_hint: tuple[str, str] | None
 
 
 @dataclass(frozen=True)
@@ -51,24 +56,48 @@ def find_fleet(archive: Path) -> FoundFleet:
         raise MaillagError(
             f"{archive}: holds no folder. Copy each host's logs into a folder of its own there."
         )
-    zones = choose_zones(fleet, discovery.sources, "UTC")
+    found_zones = find_zones(fleet, discovery.sources, ASSUMED_ZONE)
+    zones = found_zones.zones
     inventory, problems = _read_inventory(discovery, fleet, zones)
+    imsva_paths = {source.host: source.path for source in discovery.sources if IMSVA_PATH.search(source.path)}
+    history = history_rows(fleet, zones, inventory, imsva_paths=imsva_paths)
     told = {
         str(host): inventory_spans(rows)[-1][1]
         for (host,), rows in inventory.partition_by("host", as_dict=True).items()
     }
-    hosts = [_facts(host.name, told.get(host.name, InventorySettings()), zones) for host in fleet.hosts]
-    return FoundFleet(hosts, [*discovery.problems, *problems, *inventory_problems(fleet, inventory)])
+    hosts = [
+        _facts(host.name, told.get(host.name, InventorySettings()), zones, imsva_paths)
+        for host in fleet.hosts
+    ]
+    problems += [
+        *discovery.problems,
+        *passed_over(discovery.ignored),
+        *inventory_problems(fleet, inventory),
+        *product_problems(history, imsva_paths),
+        *found_zones.problems,
+    ]
+    return FoundFleet(hosts, problems)
 
 
-def _facts(host: str, told: InventorySettings, zones: Mapping[str, Zone]) -> HostFacts:
-    settings, places = told.guesses.overlaid(told.settings), dict(told.places)
-    if zones[host].source == "manager_log":
-        settings = replace(settings, time_zone=zones[host].name)
-        places["time_zone"] = "its manager log"
+def _facts(
+    host: str, told: InventorySettings, zones: Mapping[str, Zone], imsva_paths: Mapping[str, str]
+) -> HostFacts:
+    settings, places = told.settings, dict(told.places)
+    if settings.product is None and host in imsva_paths:
+        settings = replace(settings, product="imsva")
+        places["product"] = imsva_paths[host]
+    zone = zones[host]
+    if zone.source in KINDS:
+        settings = replace(settings, time_zone=zone.name)
+        places["time_zone"] = f"its {zone.source.replace('_', ' ')}"
     # IMSVA begins as IMSS does not.
     in_name = next((product for product in PRODUCTS if host.lower().startswith(product)), None)
-    return HostFacts(host, settings, places, in_name)
+    hint = None
+    if told.guesses.product:
+        hint = told.guesses.product, places["product"]
+    if in_name:
+        hint = in_name, "the folder's name"
+    return HostFacts(host, settings, told.silent, places, hint)
 
 
 def _read_inventory(

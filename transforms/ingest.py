@@ -36,9 +36,10 @@ from transforms.kernels import is_compiled
 from transforms.lake import EventWriter, discard, without_sources
 from transforms.ledger import LakeFile, Ledger, SeenFile, SourceRecord
 from transforms.lines import DamagedFileError, open_members, read_blocks
-from transforms.plan import HEAD_BYTES, Plan, seen_file
+from transforms.plan import Plan, seen_file
 from transforms.problems import Problem
 from transforms.tables import EVENT_TABLES, NOISE, UNPARSED
+from transforms.zone_evidence import HEAD_BYTES
 
 if TYPE_CHECKING:
     from transforms.fast_lane import FastLane, LeftOver, LineCount, Scanned
@@ -442,7 +443,7 @@ class _Reader:
             return
         for host, its in _by_host(lines, self.plan.names, file.host):
             zone = self.plan.zones.get(host, reading.zone)
-            if zone.source == "default":
+            if zone.is_assumed:
                 zone = reading.zone
             yield replace(reading, host=host, zone=zone), its, "\n".join([*its["line"], ""]).encode()
 

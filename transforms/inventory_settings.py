@@ -10,7 +10,14 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from transforms.host_settings import LARGEST_INTEGER, MTAS, PRODUCTS, SETTING_TYPES, HostSettings
+from transforms.host_settings import (
+    LARGEST_INTEGER,
+    MTAS,
+    POSTFIX_DEFAULTS,
+    PRODUCTS,
+    SETTING_TYPES,
+    HostSettings,
+)
 from transforms.problems import MaillagError, Problem
 
 
@@ -34,11 +41,13 @@ class InventorySettings:
     """What a host's inventory says at one time, and what was wrong with it by the setting it leaves open.
 
     `places` are file and line of each setting and guess.
+    `silent` are Postfix's defaults of what a whole main.cf does not name, with its path in `places`.
     `guesses` are weaker than anything that the fleet file says. No source tells what `S99IMSS version`
-    prints on IMSVA, so that the word Linux in it proves an IMSS only where nobody says otherwise.
+    prints on IMSVA, so that the word Linux in it proves nothing.
     """
 
     settings: HostSettings = field(default_factory=HostSettings)
+    silent: HostSettings = field(default_factory=HostSettings)
     guesses: HostSettings = field(default_factory=HostSettings)
     problems: Mapping[str, Problem] = field(default_factory=dict)
     places: Mapping[str, str] = field(default_factory=dict)
@@ -55,9 +64,12 @@ POSTFIX_TIMES = {
 }
 UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 MAIN_CF_TOOLS = ("postconf", "main.cf")
+# The whole of what differs from Postfix's defaults; other output of postconf may be an excerpt.
+WHOLE_POSTCONF = re.compile(r"(?:.*/)?postconf[-_ ]+n(?![A-Za-z0-9])[^/]*")
 # IMSVA's own Postfix lies here (Trend Micro KA-0004354); IMSS uses that of the operating system.
 IMSVA_POSTFIX = "/opt/trend/imss/postfix/"
-POSTFIX_DIRECTORIES = ("config_directory", "command_directory", "daemon_directory")
+# A support bundle of IMSVA (`CDT-.../IMSVA/LogFile/Event3/`), and a copy of its file system.
+IMSVA_PATH = re.compile(rf"/CDT-[^/]*/IMSVA/|![^!]*\bIMSVA/|/IMSVA/LogFile/|[/!]{IMSVA_POSTFIX[1:]}")
 QMGR_OPTION = re.compile(r"qmgr/(?:unix|fifo)/\w+")
 WRAPPER = re.compile(r"md5 (?:.*/)?script/postfix")
 BUILD = re.compile(r"Build_\w+_(?P<number>[0-9]{1,20})")
@@ -71,8 +83,9 @@ LONGEST_VALUE = 1000
 def inventory_settings(rows: pl.DataFrame, imss_ini_keys: Mapping[str, str] = NOTHING) -> InventorySettings:
     """Interpret the rows (`tool`, `setting`, `value`, `path`, `line_number`) known at one instant.
 
-    The last row of a setting counts. A parameter that is not listed stays unknown: an excerpt cannot be
-    told from a whole file. What imss.ini's keys mean is not disclosed, so `imss_ini_keys` says which of
+    The last row of a setting counts. A parameter that main.cf or `postconf -n` does not list has Postfix's
+    default; one that other output of postconf lacks stays unknown, for that may be an excerpt. What
+    imss.ini's keys mean is not disclosed, so `imss_ini_keys` says which of
     them (`[section] key`) hold which setting. A value that cannot be understood is a problem, and leaves
     its setting open. Raises MaillagError for a key that is mapped to no setting.
     """
@@ -158,12 +171,18 @@ def _interpret(entries: list[Entry], imss_ini_keys: Mapping[str, str]) -> Invent
             values.pop(name, None)
             places.pop(name, None)
             problems[name] = _not_understood(name, entry, error)
+    silent: dict[str, Any] = {}
+    for name, entry, default in _silent_defaults(entries, parameters):
+        if name not in values and name not in problems:
+            silent[name] = default
+            places[name] = entry.path
     builds = [entry for entry in entries if (entry.tool, entry.setting) == ("version", "build")]
     guesses = HostSettings()
     if builds and builds[-1].value.startswith("Build_Linux_"):
         guesses = HostSettings(product="imss")
-        places.setdefault("product", builds[-1].place)
-    return InventorySettings(HostSettings(**values), guesses, problems, places)
+        if "product" not in values:
+            places["product"] = builds[-1].place
+    return InventorySettings(HostSettings(**values), HostSettings(**silent), guesses, problems, places)
 
 
 def _candidates(
@@ -179,10 +198,11 @@ def _candidates(
     for parameter, (name, unit) in POSTFIX_TIMES.items():
         if entry := qmgr.get(parameter, parameters.get(parameter)):
             yield name, entry, partial(_time, entry.value, parameters, unit)
-    for directory in POSTFIX_DIRECTORIES:
-        entry = parameters.get(directory)
-        if entry and entry.value.startswith(IMSVA_POSTFIX):
+    for entry in entries:
+        in_value = entry.tool in (*MAIN_CF_TOOLS, "master.cf") and IMSVA_POSTFIX in entry.value
+        if in_value or (entry.tool == "md5sum" and IMSVA_POSTFIX in entry.setting):
             yield "product", entry, lambda: "imsva"
+            break
     if filters := [*_filters(entries, parameters)]:
         yield "scan_port", filters[-1], partial(_only_port, filters, parameters)
     for entry in entries:
@@ -194,6 +214,24 @@ def _candidates(
             yield "wrapper_md5", entry, entry.value.lower
         elif entry.tool == "imss.ini" and (mapped := imss_ini_keys.get(entry.setting)):
             yield mapped, entry, partial(_mapped, mapped, entry.value)
+
+
+def _silent_defaults(
+    entries: list[Entry], parameters: Mapping[str, Entry]
+) -> Iterator[tuple[str, Entry, int]]:
+    """Yield the retry settings that a whole main.cf does not name, with Postfix's own defaults."""
+    whole = next((entry for entry in parameters.values() if is_whole_main_cf(entry)), None)
+    named = {entry.setting.rpartition("/")[2] for entry in entries if QMGR_OPTION.fullmatch(entry.setting)}
+    for parameter, (name, _) in POSTFIX_TIMES.items():
+        if whole and parameter not in parameters.keys() | named:
+            yield name, whole, getattr(POSTFIX_DEFAULTS, name)
+
+
+def is_whole_main_cf(entry: Entry) -> bool:
+    """Tell whether a row is of a file that lists all that differs from Postfix's defaults."""
+    return entry.tool == "main.cf" or bool(
+        entry.tool == "postconf" and WHOLE_POSTCONF.fullmatch(entry.path.rpartition("!")[2])
+    )
 
 
 def _filters(entries: list[Entry], parameters: Mapping[str, Entry]) -> Iterator[Entry]:

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from transforms.advice import load_advice
 from transforms.analyze import Built, Thresholds, build_marts
-from transforms.archive import discover
+from transforms.archive import Discovery, discover, passed_over
 from transforms.catalog import CATALOG_NAME, create_tables, create_views, host_of_file, publish
 from transforms.compact import compacted
 from transforms.contracts import Checker, Contract, Finding, load_contracts
@@ -27,10 +27,12 @@ from transforms.fleet import (
     host_history,
     inventory_problems,
     latest_hosts,
+    product_problems,
     read_fleet,
     with_found_hosts,
 )
 from transforms.ingest import NewSource, Reads, read_inventory, read_sources
+from transforms.inventory_settings import IMSVA_PATH
 from transforms.lake import discard, hold_lake, remove_unlisted, without_sources, write_parquet
 from transforms.ledger import (
     FrozenDays,
@@ -44,8 +46,9 @@ from transforms.ledger import (
 from transforms.mart_files import MARTS
 from transforms.models import Model, load_models
 from transforms.news import BASIS, Basis, news_since, read_basis, write_basis
-from transforms.plan import PARSER_VERSION, choose_zones, plan_reads
+from transforms.plan import PARSER_VERSION, find_zones, plan_reads
 from transforms.problems import MaillagError, Problem
+from transforms.silences import silent_hosts, witnesses_apart
 from transforms.trend import LogRules
 from transforms.zone import Zone
 
@@ -204,12 +207,19 @@ def ingest(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: Pr
         fleet,
         hosts=tuple(host for host in fleet.hosts if not job.hosts or host.name in job.hosts),
     )
-    discovery = discover(job.archive, chosen)
+    discovery = discover(job.archive, chosen, has_collector=any(host.is_collector for host in fleet.hosts))
     if not discovery.sources and not job.hosts and ledger.seen_files():
         raise MaillagError(
             f"{job.archive}: holds no log file, although some were read there before. See if it is mounted."
         )
-    zones = choose_zones(fleet, discovery.sources, job.default_time_zone)
+    found_zones = find_zones(
+        fleet,
+        discovery.sources,
+        job.default_time_zone,
+        rules=job.log_rules,
+        known=_zones_read_by(ledger, {host.name for host in chosen.hosts}),
+    )
+    zones = found_zones.zones
     plan = plan_reads(
         discovery.sources,
         ledger,
@@ -250,14 +260,20 @@ def ingest(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: Pr
     inventory = read_inventory(
         job.lake, ledger.lake_files().get("events.inventory", []), ledger.source_records().values()
     )
+    imsva_paths = _imsva_paths(ledger.source_records().values())
+    history = host_history(fleet, zones, inventory, imss_ini_keys=job.imss_ini_keys, imsva_paths=imsva_paths)
     problems = [
         *fleet.problems,
         *discovery.problems,
+        *passed_over(discovery.ignored),
+        *_hosts_without_logs(fleet, discovery, ledger),
         *reads.problems,
         *inventory_problems(fleet, inventory, imss_ini_keys=job.imss_ini_keys),
+        *product_problems(history.iter_rows(named=True), imsva_paths),
+        *found_zones.problems,
+        *silent_hosts(fleet, ledger.lake_files(), ledger.source_records().values(), ledger.frozen_days()),
     ]
     ledger.replace_findings("archive", _findings(problems, "archive", run_id))
-    history = host_history(fleet, zones, inventory, imss_ini_keys=job.imss_ini_keys)
     _write_tables(
         job.lake,
         ledger,
@@ -317,7 +333,15 @@ def analyze(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: P
             progress=lambda model, share: progress.advance(share),
         )
         broken = _check_marts(job.lake, files, built, contracts, run_id, checker)
-        ledger.replace_findings("marts", _contract_findings(broken, [], run_id))
+        apart = witnesses_apart(
+            job.lake,
+            contracts["marts.restarts"],
+            built.files_after(files).get("marts.restarts", []),
+            dict(latest_hosts(now.host_history).select("host", "time_zone").iter_rows()),
+        )
+        ledger.replace_findings(
+            "marts", [*_contract_findings(broken, [], run_id), *_findings(apart, "marts", run_id)]
+        )
         if not any(finding.severity == "critical" for finding in broken):
             old_basis = [path for table in BASIS for path in files.get(table, ())]
             ledger.replace_marts(
@@ -487,6 +511,30 @@ def _name_of(inputs: Mapping[str, Any]) -> str:
     return hashlib.blake2b(json.dumps(inputs, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
+def _hosts_without_logs(fleet: Fleet, discovery: Discovery, ledger: Ledger) -> list[Problem]:
+    """Return a problem for each host that has neither a log file of its own nor a line in a collector's."""
+    collectors = {host.name for host in fleet.hosts if host.is_collector}
+    records = ledger.source_records().values()
+    # A collector has a source of its own in each of its files.
+    paths = {record.path for record in records if record.host in collectors}
+    told = {record.host for record in records if record.path in paths}
+    return [problem for host, problem in discovery.without_files.items() if host not in told]
+
+
+def _zones_read_by(ledger: Ledger, hosts: Collection[str]) -> dict[str, Zone]:
+    """Return the zones by which the files of other hosts were last read: this run does not look at these."""
+    return {
+        record.host: Zone(record.time_zone, record.zone_source)
+        for record in sorted(ledger.source_records().values(), key=lambda record: record.run_id)
+        if record.host not in hosts
+    }
+
+
+def _imsva_paths(records: Iterable[SourceRecord]) -> dict[str, str]:
+    """Return a path of each host that only IMSVA has."""
+    return {record.host: record.path for record in records if IMSVA_PATH.search(record.path)}
+
+
 def _with_hosts_in_lines(
     fleet: Fleet, zones: Mapping[str, Zone], ledger: Ledger
 ) -> tuple[Fleet, dict[str, Zone]]:
@@ -496,11 +544,18 @@ def _with_hosts_in_lines(
     records = ledger.source_records().values()
     # A collector has a source of its own in each of its files.
     collector_of = {record.path: record.host for record in records if record.host in collectors}
+    with_files = {record.host for record in records if record.path not in collector_of}
     found = {}
     found_zones = {}
     for record in records:
-        if record.host not in known and record.path in collector_of:
+        if record.path not in collector_of:
+            continue
+        if record.host not in known:
             found[record.host] = collector_of[record.path]
+        is_open = record.host not in known or (
+            record.host not in with_files and zones[record.host].is_assumed
+        )
+        if is_open and record.host not in collectors:
             found_zones[record.host] = Zone(record.time_zone, record.zone_source)
     return with_found_hosts(fleet, found), {**zones, **found_zones}
 
@@ -569,8 +624,8 @@ def _findings(problems: Iterable[Problem], stage: str, run_id: str) -> list[Quar
         QuarantineRow(
             place=problem.where,
             stage=stage,
-            rule="the file can be read",
-            severity="critical",
+            rule=problem.rule,
+            severity=problem.severity,
             what=problem.what,
             remedy=problem.remedy,
             row_count=None,

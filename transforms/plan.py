@@ -10,17 +10,23 @@ from typing import Any
 
 from transforms.archive import SourceFile
 from transforms.clock import YearWindow, date_in
-from transforms.events import Reading, find_manager_zone
-from transforms.fleet import Fleet, host_of_line, zone_of
+from transforms.events import Reading
+from transforms.fleet import Fleet, host_of_line, told_zone
 from transforms.ledger import Ledger, SeenFile
-from transforms.lines import DamagedFileError, open_members, read_pieces
+from transforms.problems import Problem
 from transforms.trend import LogRules
 from transforms.zone import Zone
+from transforms.zone_evidence import (
+    contradiction,
+    infer_zone,
+    read_heads,
+    shared_zone,
+    told_offsets,
+)
 
 # Raised when a source file gives other events or other lake files than before: all are then read again.
 PARSER_VERSION = 4
-# What of a file is looked at for the zone and the year that it tells.
-HEAD_BYTES = 64 * 1024
+ZONE_IS_KNOWN = "the host's time zone is known"
 
 
 @dataclass(frozen=True)
@@ -36,20 +42,63 @@ class Plan:
     zones: Mapping[str, Zone] = field(default_factory=dict)
 
 
-def choose_zones(fleet: Fleet, sources: Iterable[SourceFile], default_time_zone: str) -> dict[str, Zone]:
-    """Return every host's zone; where the fleet file has none, its newest manager logs are asked."""
-    manager_logs = defaultdict(list)
-    for source in sorted(sources, key=lambda source: source.path, reverse=True):
-        if source.log_kind == "manager_log":
-            manager_logs[source.host].append(source)
-    zones = {}
+@dataclass(frozen=True)
+class FoundZones:
+    """Every host's zone, and a warning for each that is assumed or that not all files agree with."""
+
+    zones: dict[str, Zone]
+    problems: tuple[Problem, ...]
+
+
+def find_zones(
+    fleet: Fleet,
+    sources: Sequence[SourceFile],
+    default_time_zone: str,
+    *,
+    rules: LogRules | None = None,
+    known: Mapping[str, Zone] | None = None,
+) -> FoundZones:
+    """Return every host's zone.
+
+    It is the fleet file's, else the one that offsets in the host's files tell, else the one zone of all other
+    hosts, else the default. `known` has the zones of hosts whose files are not among the sources. A host
+    whose lines stand in the only collector's files, and that has no other, shares the collector's zone.
+    """
+    told = told_offsets(sources, rules or LogRules())
+    named = [zone.name for host in fleet.hosts if (zone := told_zone(host))]
+    zones: dict[str, Zone] = {}
+    doubts: dict[str, str] = {}
     for host in fleet.hosts:
-        zone = zone_of(host, None, default_time_zone)
-        if zone.source == "default":
-            names = (_manager_zone(source) for source in manager_logs[host.name])
-            zone = zone_of(host, next(filter(None, names), None), default_time_zone)
-        zones[host.name] = zone
-    return zones
+        of_host = told.get(host.name, [])
+        if zone := told_zone(host):
+            zones[host.name] = zone
+            # A syslog daemon may well write another zone's time, with its offset.
+            if one := contradiction(zone, (one for one in of_host if one.log_kind != "maillog")):
+                doubts[host.name] = f"the fleet file says {zone.name}, but its files tell {one}"
+        elif found := infer_zone(of_host, [*named, default_time_zone]):
+            zones[host.name] = found.zone
+            if found.doubt:
+                doubts[host.name] = found.doubt
+        elif known and host.name in known and not known[host.name].is_assumed:
+            zones[host.name] = known[host.name]
+    with_files = {source.host for source in sources}
+    shared = shared_zone(zones.values(), {_modified_at(source).date().replace(day=1) for source in sources})
+    collectors = [host.name for host in fleet.hosts if host.is_collector]
+    for host in fleet.hosts:
+        if host.name in zones:
+            continue
+        zones[host.name] = Zone(shared, "fleet") if shared else Zone(default_time_zone, "default")
+        if host.name in with_files:
+            doubts[host.name] = _assumed(zones[host.name])
+    for host in fleet.hosts:
+        if len(collectors) == 1 and host.name not in with_files and zones[host.name].is_assumed:
+            zones[host.name] = zones[collectors[0]]
+    return FoundZones(zones, tuple(_zone_in_doubt(host, doubt) for host, doubt in doubts.items()))
+
+
+def choose_zones(fleet: Fleet, sources: Sequence[SourceFile], default_time_zone: str) -> dict[str, Zone]:
+    """Return every host's zone, whatever it rests on."""
+    return find_zones(fleet, sources, default_time_zone).zones
 
 
 def plan_reads(
@@ -170,19 +219,23 @@ def _modified_at(source: SourceFile) -> datetime:
     return datetime.fromtimestamp(source.modified_at_ns / 1e9, UTC)
 
 
-def _manager_zone(source: SourceFile) -> str | None:
-    """Return the zone that a manager log writes."""
-    return find_manager_zone(_head(source))
-
-
 def _head(source: SourceFile) -> bytes:
     """Return the first bytes of a file; one that cannot be read is reported later."""
-    try:
-        if source.member is None:
-            with source.absolute_path.open("rb") as plain:
-                return next(read_pieces(plain), b"")[:HEAD_BYTES]
-        for _, stream in open_members(source.absolute_path, {source.member}):
-            return next(read_pieces(stream), b"")[:HEAD_BYTES]
-    except (OSError, DamagedFileError):
-        pass
-    return b""
+    return read_heads([source]).get(source.path, b"")
+
+
+def _assumed(zone: Zone) -> str:
+    if zone.source == "fleet":
+        return f"no file of it tells its time zone: {zone.name} is assumed, as on all other hosts"
+    return f"no file of it tells its time zone, nor do other hosts: {zone.name} is assumed"
+
+
+def _zone_in_doubt(host: str, doubt: str) -> Problem:
+    return Problem(
+        host,
+        doubt,
+        "Write its time_zone into the fleet file, such as 'Asia/Tokyo'; `timedatectl` on the host tells it. "
+        "Lines without an offset are then read again.",
+        rule=ZONE_IS_KNOWN,
+        is_warning=True,
+    )

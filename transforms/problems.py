@@ -12,13 +12,21 @@ class Problem:
     """Something wrong with one input, met while the rest of the run went on.
 
     `where` is a path relative to the archive (with `:line` where a line is meant), a host or a table.
-    `is_note` marks what the user may want to improve, but what cost no data.
+    `is_note` marks what the user may want to improve, but what cost no data; `is_warning` what answers rest
+    on though nobody told it. `rule` is what should be true of the input.
     """
 
     where: str
     what: str
     remedy: str
     is_note: bool = False
+    is_warning: bool = False
+    rule: str = "the file can be read"
+
+    @property
+    def severity(self) -> str:
+        """How it is printed: note, warning or critical."""
+        return "note" if self.is_note else "warning" if self.is_warning else "critical"
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what}. {self.remedy}"

@@ -12,11 +12,17 @@ FARTHEST_OFFSET = timedelta(hours=14)
 class Zone:
     """The zone of a host's local stamps: an IANA name, or an offset as in `GMT+09:00`.
 
-    `source` is fleet_file, manager_log or default.
+    `source` is fleet_file; the kind of the host's log that bears an offset (manager_log, system_events,
+    message_tracking, maillog); fleet (the one zone of all other hosts) or default. The last two are assumed.
     """
 
     name: str
     source: str
+
+    @property
+    def is_assumed(self) -> bool:
+        """Whether nothing of the host itself tells it."""
+        return self.source in ("fleet", "default")
 
     @property
     def offset(self) -> timedelta | None:

@@ -97,7 +97,9 @@ restarts as (
         count(*) as restart_count,
         count(*) filter (where restarts.held_message_count > 0) as restarts_with_held_mail_count,
         count(*) filter (where restarts.flush_verdict in ('missing', 'ineffective'))
-            as missing_flush_count
+            as missing_flush_count,
+        count(*) filter (where restarts.flush_verdict <> 'unknown') as judged_restart_count,
+        count(*) filter (where restarts.flush_verdict = 'unknown') as unknown_restart_count
     from days
     inner join marts.restarts as restarts
         on
@@ -135,6 +137,8 @@ select
     build_verdicts.build_verdict,
     coalesce(restarts.restart_count, 0) as restart_count,
     coalesce(restarts.restarts_with_held_mail_count, 0) as restarts_with_held_mail_count,
+    coalesce(restarts.judged_restart_count, 0) as judged_restart_count,
+    coalesce(restarts.unknown_restart_count, 0) as unknown_restart_count,
     coalesce(restarts.missing_flush_count, 0) as missing_flush_count,
     coalesce(held.held_message_count, 0) as held_message_count,
     coalesce(messages.received_count, 0) as received_count,

@@ -47,6 +47,7 @@ select
     evidence.missing_flush_count,
     evidence.not_noticed_count,
     evidence.wrapper_defect_count,
+    evidence.order_without_effect_count,
     evidence.overlong_count,
     evidence.held_message_count,
     evidence.lost_message_count,

@@ -1,7 +1,8 @@
 -- One row per restart after which waiting mail was not flushed, with what a flush would have saved.
 -- Avoidable is the delay beyond the later of expected_flush_at and the message's first deferral. advice is
 -- the first step for the build at that time, else shorter retries, where they are not short already. No
--- wrapper script helps a restart that the manager did not notice.
+-- wrapper script helps a restart that the manager did not notice, nor one whose order had no effect though
+-- the script is sound.
 with avoidable as (
     select
         restarts.restart_id,
@@ -42,6 +43,10 @@ select
     restarts.build_verdict,
     case
         when build_verdicts.mta = 'sendmail' then build_verdicts.advice[1]
+        when restarts.missing_reason = 'order_without_effect' then 'check_order'
+        -- Its md5 tells on a build of which nothing else is known.
+        when restarts.missing_reason = 'wrapper_defect' and len(build_verdicts.advice) = 0
+            then 'edit_wrapper'
         when restarts.missing_reason = 'not_noticed' and not build_verdicts.is_intermittent
             then 'flush_after_restart'
         when len(build_verdicts.advice) > 0 then build_verdicts.advice[1]

@@ -68,8 +68,16 @@ restarts as (
         flush_verdicts.flush_commanded_at,
         flush_verdicts.flush_marked_at,
         flush_verdicts.flush_observed_at,
+        build_verdicts.product,
+        build_verdicts.build,
         build_verdicts.build_verdict,
-        build_verdicts.is_intermittent,
+        build_verdicts.time_zone,
+        -- What KA-0010256 says of the wrapper script is about IMSS; on IMSVA the polls are at fault.
+        coalesce(
+            build_verdicts.is_md5_defective
+            or (build_verdicts.build_verdict = 'known_defective' and not build_verdicts.is_intermittent),
+            false
+        ) as is_wrapper_defective,
         thresholds.close_bounds_seconds,
         thresholds.longest_restart_seconds,
         -- A restart that only the manager's command or the service's start tells of has no known length.
@@ -111,19 +119,17 @@ select
     restarts.flush_order,
     case
         when restarts.flush_verdict not in ('missing', 'ineffective') then null
-        -- What KA-0010256 says of the wrapper script is about IMSS; on IMSVA the polls are at fault.
-        when
-            restarts.flush_order = 'ordered'
-            and restarts.flush_observed_at is null
-            and restarts.build_verdict = 'known_defective'
-            and not restarts.is_intermittent
-            then 'wrapper_defect'
+        when restarts.flush_order = 'ordered' and restarts.flush_observed_at is null
+            then if(restarts.is_wrapper_defective, 'wrapper_defect', 'order_without_effect')
         when restarts.flush_order = 'not_ordered' and unnoticed_restarts.restart_id is not null
             then 'not_noticed'
         when restarts.flush_order = 'not_ordered' then 'not_ordered'
         else 'unknown'
     end as missing_reason,
+    restarts.product,
+    restarts.build,
     restarts.build_verdict,
+    restarts.time_zone,
     case
         when len(restarts.evidence) > 1 then 'certain'
         when restarts.failure_count > 1 or restarts.evidence = ['system_event'] then 'likely'

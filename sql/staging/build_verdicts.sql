@@ -2,38 +2,63 @@
 -- document says to do about it (an empty list where there is nothing to do).
 -- A host whose version is not given is taken for a 9.1, the only one that the rules speak of. The product
 -- flushes no other queue than Postfix's: with sendmail all that helps is to run the queue more often.
+-- A product that is only guessed tells nothing of its build. is_md5_defective: whether the wrapper script, of
+-- whatever build, is known for the defective one; IMSVA's problem is another.
 -- is_retry_short: whether the retry settings are known and as short already as advice would make them.
-with verdicts as (
+with hosts as (
     select
-        host_history.host,
-        host_history.mta,
-        host_history.wrapper_md5,
+        host_history.*,
+        if(host_history.product_source = 'guess', null, host_history.product) as told_product
+    from fleet.host_history as host_history
+),
+
+defective_wrappers as (
+    select distinct wrapper_md5
+    from staging.build_rules
+    where wrapper_md5 is not null
+),
+
+verdicts as (
+    select
+        hosts.host,
+        hosts.mta,
+        hosts.product,
+        hosts.build,
+        hosts.time_zone,
+        hosts.wrapper_md5,
         case
-            when host_history.product is null or host_history.build is null then 'unknown'
+            when hosts.told_product is null or hosts.build is null then 'unknown'
             when build_rules.build_verdict is null then 'unspecified'
-            when lower(host_history.wrapper_md5) <> build_rules.wrapper_md5 then 'fixed'
+            when lower(hosts.wrapper_md5) <> build_rules.wrapper_md5 then 'fixed'
             else build_rules.build_verdict
         end as build_verdict,
         build_rules.wrapper_md5 as defective_md5,
         build_rules.advice,
         build_rules.is_intermittent,
-        host_history.queue_run_delay_seconds <= thresholds.advised_retry_seconds
-        and host_history.minimal_backoff_seconds <= thresholds.advised_retry_seconds as is_retry_short,
-        host_history.valid_from,
-        host_history.valid_until
-    from fleet.host_history as host_history
+        defective_wrappers.wrapper_md5 is not null
+        and coalesce(hosts.told_product <> 'imsva', true) as is_md5_defective,
+        hosts.queue_run_delay_seconds <= thresholds.advised_retry_seconds
+        and hosts.minimal_backoff_seconds <= thresholds.advised_retry_seconds as is_retry_short,
+        hosts.valid_from,
+        hosts.valid_until
+    from hosts
     cross join config.thresholds as thresholds
     left join staging.build_rules as build_rules
         on
-            host_history.product = build_rules.product
-            and coalesce(host_history.version, build_rules.version) = build_rules.version
-            and host_history.build >= build_rules.build_from
-            and host_history.build < coalesce(build_rules.build_before, host_history.build + 1)
+            hosts.told_product = build_rules.product
+            and coalesce(hosts.version, build_rules.version) = build_rules.version
+            and hosts.build >= build_rules.build_from
+            and hosts.build < coalesce(build_rules.build_before, hosts.build + 1)
+    left join defective_wrappers
+        on lower(hosts.wrapper_md5) = defective_wrappers.wrapper_md5
 )
 
 select
     host,
     mta,
+    product,
+    build,
+    time_zone,
     build_verdict,
     case
         when mta = 'sendmail' then ['shorten_queue_interval']
@@ -43,6 +68,7 @@ select
         else advice
     end as advice,
     coalesce(is_intermittent, false) as is_intermittent,
+    is_md5_defective,
     coalesce(is_retry_short, false) as is_retry_short,
     valid_from,
     valid_until

@@ -12,6 +12,7 @@ with conditions as (
         build_verdict = 'fixed' and current_missing_count > 0 as is_missing_unexpected,
         build_verdict = 'known_defective' or current_missing_count > 0 as is_flush_in_doubt,
         current_not_noticed_count > 0 and not is_intermittent as is_not_noticed,
+        current_order_without_effect_count > 0 as is_order_without_effect,
         coalesce(bounce_queue_lifetime_seconds = 0, lost_bounce_count > 0) as is_bounce_at_risk,
         coalesce(lost_bounce_count > 0, false) as is_bounce_lost,
         current_overlong_count > 0 as is_overlong,
@@ -31,6 +32,7 @@ given as (
             || if(is_build_unknown and not is_sendmail, ['find_build'], [])
             || if(is_defect_found and not is_sendmail, ['apply_latest_patch'], [])
             || if(is_missing_unexpected and not is_sendmail, ['check_flush'], [])
+            || if(is_order_without_effect and not is_sendmail, ['check_order'], [])
             || if(is_not_noticed and not is_sendmail, ['flush_after_restart'], [])
             || if(
                 is_flush_in_doubt and not is_retry_short and not is_sendmail, ['shorten_retry'], []
@@ -44,6 +46,7 @@ named_figures as (
         host,
         if(product = 'imsva', '', null) as on_imsva,
         if(product = 'imsva', null, '') as elsewhere,
+        if(is_product_guessed, '', null) as if_product_guessed,
         if(is_lifetime_assumed, '', null) as if_lifetime_assumed,
         if(is_retry_assumed, '', null) as if_retry_assumed,
         build,
@@ -62,6 +65,7 @@ named_figures as (
         current_missing_count,
         current_missing_count + current_flushed_count as current_judged_count,
         current_not_noticed_count,
+        current_order_without_effect_count,
         current_overlong_count
     from staging.host_evidence
 ),

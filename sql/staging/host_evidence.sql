@@ -37,12 +37,15 @@ counts as (
         count(*) filter (where is_missing) as missing_flush_count,
         count(*) filter (where missing_reason = 'not_noticed') as not_noticed_count,
         count(*) filter (where missing_reason = 'wrapper_defect') as wrapper_defect_count,
+        count(*) filter (where missing_reason = 'order_without_effect') as order_without_effect_count,
         count(*) filter (where is_overlong) as overlong_count,
         count(*) filter (where is_current) as current_restart_count,
         count(*) filter (where is_current and is_flushed) as current_flushed_count,
         count(*) filter (where is_current and is_missing) as current_missing_count,
         count(*) filter (where is_current and missing_reason = 'not_noticed')
             as current_not_noticed_count,
+        count(*) filter (where is_current and missing_reason = 'order_without_effect')
+            as current_order_without_effect_count,
         count(*) filter (where is_current and is_overlong) as current_overlong_count,
         count(*) filter (where is_current and is_under_retry and is_missing) as missing_wait_count,
         max(restart_delay_max_seconds) filter (where is_current and is_under_retry and is_missing)
@@ -116,6 +119,7 @@ select
     coalesce(counts.missing_flush_count, 0) as missing_flush_count,
     coalesce(counts.not_noticed_count, 0) as not_noticed_count,
     coalesce(counts.wrapper_defect_count, 0) as wrapper_defect_count,
+    coalesce(counts.order_without_effect_count, 0) as order_without_effect_count,
     coalesce(counts.overlong_count, 0) as overlong_count,
     coalesce(held.held_message_count, 0) as held_message_count,
     coalesce(held.lost_message_count, 0) as lost_message_count,
@@ -124,6 +128,7 @@ select
     coalesce(counts.current_flushed_count, 0) as current_flushed_count,
     coalesce(counts.current_missing_count, 0) as current_missing_count,
     coalesce(counts.current_not_noticed_count, 0) as current_not_noticed_count,
+    coalesce(counts.current_order_without_effect_count, 0) as current_order_without_effect_count,
     coalesce(counts.current_overlong_count, 0) as current_overlong_count,
     coalesce(counts.missing_wait_count, 0) as missing_wait_count,
     counts.missing_wait_max_seconds,
@@ -132,6 +137,7 @@ select
     held.restart_delay_max_seconds,
     hosts.is_intermittent,
     hosts.is_retry_short,
+    coalesce(hosts.product_source = 'guess', false) as is_product_guessed,
     coalesce(ends_with(hosts.bounce_queue_lifetime_seconds_source, '_default'), true)
         as is_lifetime_assumed,
     coalesce(ends_with(hosts.queue_run_delay_seconds_source, '_default'), true)

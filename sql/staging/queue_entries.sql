@@ -17,7 +17,7 @@ select
     queue_id,
     lifetime,
     message_id,
-    coalesce(client_sender, sender) as sender,
+    coalesce(sender, client_sender) as sender,
     client_host,
     client_address,
     original_queue_id,

@@ -172,12 +172,12 @@ def _missing_reason(restart: Restart, verdict: Verdict, settings: Settings, told
     if verdict.flush_verdict not in ("missing", "ineffective"):
         return None
     if verdict.flush_order == "ordered":
-        is_wrapper = (
-            judge_build(settings) == "known_defective"
-            and settings["product"] == "imss"
-            and verdict.flush_observed_at is None
+        if verdict.flush_observed_at is not None:
+            return "unknown"
+        is_wrapper = settings.get("product") != "imsva" and (
+            judge_build(settings) == "known_defective" or settings.get("wrapper_md5") == DEFECTIVE_WRAPPER
         )
-        return "wrapper_defect" if is_wrapper else "unknown"
+        return "wrapper_defect" if is_wrapper else "order_without_effect"
     if verdict.flush_order == "unknown":
         return "unknown"
     return "not_noticed" if is_not_noticed(restart, told.orders) else "not_ordered"

@@ -1,0 +1,139 @@
+"""What was read to warnings: which hosts could have shown no restart, and whose zone cannot be right."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+
+import duckdb
+
+from transforms.catalog import create_views, host_of_file
+from transforms.contracts import Contract
+from transforms.fleet import Fleet
+from transforms.ledger import SourceRecord
+from transforms.problems import Problem
+
+HAS_MAIL_LINES = "the log has lines of the host's mail program"
+WITNESSES_AGREE = "the witnesses of an outage agree about its time"
+# Every mail leaves a line in one of these.
+MAIL_TABLES = (
+    "events.clients",
+    "events.delivery_attempts",
+    "events.message_ids",
+    "events.other_lines",
+    "events.queue_activations",
+    "events.queue_removals",
+)
+ZONE_STEP_SECONDS = 1800
+# The manager looks once a minute, and a restart takes up to one.
+WITNESS_MARGIN_SECONDS = 120
+# By chance two outages are whole half hours apart, but not so often by the same.
+FEWEST_APART = 3
+
+# Outages that the maillog alone tells, beside those that it does not tell, of the same host.
+APART = f"""
+with alone as (
+    select
+        host,
+        restart_id,
+        down_at,
+        evidence = ['maillog'] as is_by_maillog
+    from marts.restarts
+    where evidence = ['maillog'] or not list_contains(evidence, 'maillog')
+),
+
+pairs as (
+    select
+        by_maillog.host,
+        by_maillog.restart_id,
+        others.restart_id as other_id,
+        epoch(by_maillog.down_at) - epoch(others.down_at) as apart_seconds,
+        cast(round(apart_seconds / {ZONE_STEP_SECONDS}) as bigint) as half_hours
+    from alone as by_maillog
+    inner join alone as others
+        on
+            by_maillog.host = others.host
+            and by_maillog.is_by_maillog
+            and not others.is_by_maillog
+            and others.down_at between by_maillog.down_at - interval 15 hours
+            and by_maillog.down_at + interval 15 hours
+    where
+        half_hours <> 0
+        and abs(apart_seconds - half_hours * {ZONE_STEP_SECONDS}) <= {WITNESS_MARGIN_SECONDS}
+),
+
+counts as (
+    select
+        host,
+        least(count(*) filter (where is_by_maillog), count(*) filter (where not is_by_maillog)) as pair_count
+    from alone
+    group by host
+)
+
+select
+    pairs.host,
+    pairs.half_hours,
+    least(count(distinct pairs.restart_id), count(distinct pairs.other_id)) as apart_count
+from pairs
+inner join counts on pairs.host = counts.host
+group by pairs.host, pairs.half_hours, counts.pair_count
+having apart_count >= {FEWEST_APART} and 2 * apart_count >= counts.pair_count
+qualify row_number() over (partition by pairs.host order by apart_count desc, abs(pairs.half_hours)) = 1
+order by pairs.host
+"""
+
+
+def silent_hosts(
+    fleet: Fleet,
+    files: Mapping[str, Iterable[str]],
+    records: Iterable[SourceRecord],
+    expired_hosts: Collection[str],
+) -> list[Problem]:
+    """Return a warning for each host of which lines were read, but none that tells of mail.
+
+    `files` are the lake's files of events by table. A host whose old events expired has told of mail.
+    """
+    line_counts = Counter[str]()
+    for record in records:
+        if record.log_kind != "inventory":
+            line_counts[record.host] += record.line_count
+    tell_of_mail = {host_of_file(path) for table in MAIL_TABLES for path in files.get(table, ())}
+    return [
+        Problem(
+            host.name,
+            f"has no line of its mail program that tells of mail, in {line_counts[host.name]:,} lines read: "
+            "no restart can be seen in them",
+            "See where its mail program logs (rsyslog's rule for mail.*, `postconf maillog_file`), and add "
+            "these files under their own names, such as maillog.",
+            rule=HAS_MAIL_LINES,
+            is_warning=True,
+        )
+        for host in fleet.gateways
+        if host.name in line_counts and host.name not in tell_of_mail and host.name not in expired_hosts
+    ]
+
+
+def witnesses_apart(
+    lake: Path, restarts: Contract, files: Iterable[str], zones: Mapping[str, str]
+) -> list[Problem]:
+    """Return a warning for each host whose maillog tells outages whole half hours from its other witnesses.
+
+    `files` are those of marts.restarts, `zones` the names of the hosts' zones.
+    """
+    with duckdb.connect() as connection:
+        create_views(connection, lake, contracts=[restarts], files={restarts.table: list(files)})
+        rows = connection.execute(APART).fetchall()
+    return [
+        Problem(
+            host,
+            f"{count} outages of its maillog are {_hours(half_hours)} h from those that its other logs tell: "
+            f"its zone, {zones.get(host, 'unknown')}, looks wrong by {_hours(half_hours)} h",
+            "Correct its time_zone in the fleet file; its lines are then read again.",
+            rule=WITNESSES_AGREE,
+            is_warning=True,
+        )
+        for host, half_hours, count in rows
+    ]
+
+
+def _hours(half_hours: int) -> str:
+    return f"{half_hours / 2:+g}"
