@@ -22,6 +22,7 @@ from flows.answer import (
     fetch,
     fetch_select,
     open_catalog,
+    show_counts,
     show_restarts,
     show_rows,
     verdict_in_words,
@@ -192,3 +193,31 @@ def test_the_newest_restarts_are_shown_the_newest_last_and_that_there_are_more(s
     console = terminal(200)
     show_restarts(console, every, zones, of_count=count)
     assert "newest" not in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_counts_name_the_reasons_of_unparsed_lines_and_say_what_those_prove() -> None:
+    counts = {
+        "host_count": 1,
+        "source_file_count": 2,
+        "line_count": 1_808,
+        "unparsed_line_count": 3,
+        "quarantined_file_count": 0,
+        "damaged_file_count": 0,
+        "new_file_count": 2,
+        "new_line_count": 1_808,
+        "ignored_file_count": 0,
+        "hosts_without_logs": [],
+        "unparsed_reasons": [
+            {"reason": "ambiguous", "line_count": 2},
+            {"reason": "no_pattern", "line_count": 1},
+        ],
+    }
+    console = terminal(400)
+    show_counts(console, counts, Path("lake/maillag.duckdb"))
+    text = "\n".join(printed(console))
+    assert "1,808 lines: 3 unparsed (2 ambiguous, 1 no_pattern), 0 files kept out" in text
+    assert "prove nothing. Look at them with: maillag status" in text
+    counts["unparsed_reasons"] = [{"reason": "no_pattern", "line_count": 3}]
+    console = terminal(400)
+    show_counts(console, counts, Path("lake/maillag.duckdb"))
+    assert "prove nothing" not in "\n".join(printed(console))

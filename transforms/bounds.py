@@ -20,8 +20,6 @@ MOST_THREAD_ID = 2**63 - 1
 MOST_LOST_LINES = 10**12
 # sendmail adds the size, and a step for each recipient and each try (queue.c).
 MOST_PRIORITY = 10**15
-# The last second of the year 9999.
-LAST_UNIX_SECOND = 253_402_300_799
 
 # The least and the most of each column of events, and of each group of a pattern that is no column.
 BOUNDS: dict[str, tuple[int, int]] = {
