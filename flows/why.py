@@ -165,8 +165,8 @@ class Why:
             return "the maillog has a gap in which mail may have waited, or been flushed"
         if lost := self.explanation.waiting["lost_count"]:
             return (
-                f"the maillog tells nothing more of {counted(lost, 'message')} that waited, although each was "
-                "due for another attempt: lines are missing"
+                f"the maillog tells nothing more of {counted(lost, 'message')} that waited and should have "
+                "been tried again: lines are missing"
             )
         if not window["is_start_covered"]:
             return "the maillog begins too late: mail may have waited of which it does not tell"

@@ -3,11 +3,13 @@
 -- arrival on. Lines are lost where a message was activated and, with no delivery in between, activated again
 -- (other than by the start of a qmgr, which logs its active mail again) or removed, and where the delay of its
 -- deliveries tells of an arrival more than lost_arrival_seconds before its first line. What else was lost
--- then, such as a flush, is not known.
+-- then, such as a flush, is not known. A line that is there but proves nothing (events.unparsed_lines) is not
+-- lost: what a sender wrote into it must not put a verdict in doubt.
 with unanswered_rounds as (
     select
         rounds.host,
         rounds.instance,
+        rounds.queue_id,
         rounds.activated_at as lost_from,
         coalesce(rounds.removed_at, rounds.reactivated_at) as lost_until
     from staging.delivery_rounds as rounds
@@ -31,6 +33,7 @@ unanswered_entries as (
     select
         host,
         instance,
+        queue_id,
         arrived_at as lost_from,
         left_at as lost_until
     from staging.queue_entries
@@ -46,10 +49,19 @@ logs as (
     group by host
 ),
 
+unread_lines as (
+    select distinct
+        host,
+        regexp_extract(line, ': ([0-9A-Za-z]{6,}): ', 1) as queue_id
+    from events.unparsed_lines
+    where reason <> 'no_header'
+),
+
 beheaded_entries as (
     select
         facts.host,
         facts.instance,
+        facts.queue_id,
         facts.told_arrival_at as lost_from,
         facts.first_logged_at as lost_until
     from staging.entry_facts as facts
@@ -77,6 +89,8 @@ from (
 
     select * from beheaded_entries
 ) as spans
+anti join unread_lines
+    on spans.host = unread_lines.host and spans.queue_id = unread_lines.queue_id
 -- sendmail tells neither.
 anti join staging.log_instances as sendmails
     on

@@ -1,5 +1,5 @@
--- One row per line that tells that an instance's queue manager was started: with Postfix, by a reload, because
--- a table of it changed, or, where no such line tells of it, as its process is another.
+-- One row per line that tells that an instance's queue manager was started: with Postfix, by a reload,
+-- because a table of it changed, or, where no such line tells of it, because its process is another.
 -- It then runs the queue, and in a new rhythm from there on: is_phase_known unless the line came later.
 with told_starts as (
     select
