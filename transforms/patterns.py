@@ -11,6 +11,9 @@ from typing import Literal
 
 import polars as pl
 
+from transforms.programs import POSTFIX_PROGRAMS
+
+UNTOLD = "program_prefix"
 BARE = "_bare"
 CLOCK = "_clock"
 STAMP = "_stamp"
@@ -36,8 +39,11 @@ class Pattern:
     `also`: further tables that the same line fills, each with the column that must be known for it.
     `daemons`: last parts of the tag that write it (empty: any). `starts`: literal beginnings that make the
     regex worth trying (empty: any). `is_queued`: whether a queue id must, may (None) or must not stand before
-    the text. `listed`: a group that holds several addresses; each of them gets a row. `fast_lane`: how the
-    fast lane (transforms/scanner.py) knows it as well: by a start alone, whatever follows, or by its fields.
+    the text. `listed`: a group that holds several addresses; each of them gets a row. `requeued`: a group
+    that names a message that left the queue under this id; it gets a row of queue_removals. `told_by`:
+    programs that write it, each with what in the text tells it, for lines whose tag does not; without, they
+    are `daemons`. `fast_lane`: how the fast lane (transforms/scanner.py) knows it as well: by a start alone,
+    whatever follows, or by its fields.
     """
 
     name: str
@@ -50,18 +56,30 @@ class Pattern:
     constants: dict[str, str] = field(default_factory=dict)
     also: dict[str, str] = field(default_factory=dict)
     listed: str | None = None
+    requeued: str | None = None
+    told_by: tuple[tuple[str, str], ...] = ()
     fast_lane: Literal["start", "fields"] | None = None
 
 
 def worth_trying(patterns: tuple[Pattern, ...], lines: pl.DataFrame) -> list[Pattern]:
     """Return the patterns that any of the lines may match: few lines are of few kinds."""
-    may_match = lines.select(_may_match(pattern).any().alias(str(at)) for at, pattern in enumerate(patterns))
+    if lines.is_empty():
+        return []
+    is_untold = UNTOLD in lines.columns
+    may_match = lines.select(
+        _may_match(pattern, is_untold=is_untold).any().alias(str(at)) for at, pattern in enumerate(patterns)
+    )
     return [pattern for pattern, is_any in zip(patterns, may_match, strict=True) if is_any[0]]
 
 
 def match(pattern: Pattern, rest: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Split lines (`daemon`, `queue_id`, `text`) into the pattern's, with its fields, and the others."""
-    may_match = _may_match(pattern)
+    """Split lines (`daemon`, `queue_id`, `text`) into the pattern's, with its fields, and the others.
+
+    Lines whose program is not known (`program_prefix`: what is left of its name) are of a program that writes
+    what the pattern says.
+    """
+    is_untold = UNTOLD in rest.columns
+    may_match = _may_match(pattern, is_untold=is_untold)
     tried = rest.filter(may_match)
     if tried.is_empty():
         return tried, rest
@@ -70,13 +88,31 @@ def match(pattern: Pattern, rest: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFr
     is_match = fields["is_match"].is_not_null()
     matched = pl.concat([tried, fields], how="horizontal").filter(is_match)
     missed = tried.filter(~is_match)
+    if is_untold:
+        matched = matched.with_columns(program=_told_program(pattern))
     return _finished(pattern, matched), pl.concat([rest.filter(~may_match), missed])
 
 
-def _may_match(pattern: Pattern) -> pl.Expr:
+def _told_program(pattern: Pattern) -> pl.Expr:
+    """Return the first program that the text tells and that begins as the line's; else that name if whole."""
+    prefix = pl.col(UNTOLD)
+    told_by = pattern.told_by or tuple((name, "") for name in pattern.daemons)
+    named = (
+        pl.when(pl.lit(name).str.starts_with(prefix) & pl.col("text").str.contains(text)).then(pl.lit(name))
+        for name, text in told_by
+    )
+    whole = pl.when(prefix.is_in(POSTFIX_PROGRAMS)).then(prefix)
+    return pl.coalesce(*named, whole)
+
+
+def _may_match(pattern: Pattern, *, is_untold: bool) -> pl.Expr:
     """Tell cheaply which lines are worth the pattern's regex."""
     may_match = pl.lit(True)
-    if pattern.daemons:
+    if pattern.daemons and is_untold:
+        may_match &= pl.any_horizontal(
+            pl.lit(name).str.starts_with(pl.col(UNTOLD)) for name in pattern.daemons
+        )
+    elif pattern.daemons:
         may_match &= pl.col("daemon").is_in(pattern.daemons)
     if pattern.starts:
         may_match &= pl.any_horizontal(pl.col("text").str.starts_with(s) for s in pattern.starts)

@@ -18,7 +18,7 @@ from transforms.trend import LogRules
 from transforms.zone import Zone
 
 # Raised when a source file gives other events or other lake files than before: all are then read again.
-PARSER_VERSION = 3
+PARSER_VERSION = 4
 # What of a file is looked at for the zone and the year that it tells.
 HEAD_BYTES = 64 * 1024
 
@@ -153,7 +153,7 @@ def _by_neighbours(
 def _rotation_order(source: SourceFile) -> tuple[int, date, int, str]:
     """Sort from the oldest to the newest: by date, then by falling number; without either comes last."""
     name = source.name
-    rank = 0 if name.name_date else 1 if name.rotation_number else 2
+    rank = 0 if name.name_date else 2 if name.rotation_number is None else 1
     return rank, name.name_date or date.max, -(name.rotation_number or 0), source.path
 
 
