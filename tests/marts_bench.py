@@ -239,7 +239,7 @@ def write_host(lake: Path, host: str, *, days: int, random: np.random.Generator)
         first_logged_at=pl.min("logged_at"),
         last_logged_at=pl.max("logged_at"),
     )
-    counts = counts.with_columns(host=pl.lit(host)).select(LINE_COUNTS.names())
+    counts = counts.with_columns(host=pl.lit(host), logging_host=pl.lit(host)).select(LINE_COUNTS.names())
     for (source,), part in counts.partition_by("source_id", as_dict=True).items():
         write_parquet(part, lake / "ops/line_counts" / host_folder(host) / f"{source}.bench.parquet")
     return source_files(lines, host)

@@ -36,6 +36,34 @@ from transforms.trend import LogRules
         ("imssmgr", "manager_log", None, True),
         ("imssmgr.20200203.0012.gz", "manager_log", date(2020, 2, 3), False),
         ("maillog-20261124.zst", "maillog", date(2026, 11, 24), False),
+        # logrotate(8): dateformat, a second rotation of one day, extension.
+        ("maillog-2026-11-24", "maillog", date(2026, 11, 24), False),
+        ("mail.log.2026-11-24", "maillog", date(2026, 11, 24), False),
+        ("maillog-2026-11-24.gz", "maillog", date(2026, 11, 24), False),
+        ("maillog-2026-11-24-1795489607", "maillog", date(2026, 11, 24), False),
+        ("maillog-2026-11-24_03:10", "maillog", date(2026, 11, 24), False),
+        ("maillog_20261124", "maillog", date(2026, 11, 24), False),
+        ("maillog_20261124.xz", "maillog", date(2026, 11, 24), False),
+        ("maillog-20261124.1", "maillog", date(2026, 11, 24), False),
+        ("maillog-20261124.1.gz", "maillog", date(2026, 11, 24), False),
+        ("maillog-20261124_031000", "maillog", date(2026, 11, 24), False),
+        ("maillog-20261124.log", "maillog", date(2026, 11, 24), False),
+        ("mail-20261124.log.gz", "maillog", date(2026, 11, 24), False),
+        ("mail.1.log", "maillog", None, False),
+        ("mail.log-20261124.log", "maillog", date(2026, 11, 24), False),
+        # Postfix's own maillog_file, rotated by `postfix logrotate`.
+        ("postfix.log", "maillog", None, True),
+        ("postfix.log.1", "maillog", None, False),
+        ("postfix.log.20261124-031000.gz", "maillog", date(2026, 11, 24), False),
+        ("postfix-20261124.log", "maillog", date(2026, 11, 24), False),
+        ("maillog.20261124-031000", "maillog", date(2026, 11, 24), False),
+        # FreeBSD's newsyslog.
+        ("maillog.0.bz2", "maillog", None, False),
+        ("maillog.20261124T031000.bz2", "maillog", date(2026, 11, 24), False),
+        ("messages", "system_log", None, True),
+        ("messages-20261124.gz", "system_log", date(2026, 11, 24), False),
+        ("syslog.1", "system_log", None, False),
+        ("syslog.2.gz", "system_log", None, False),
         ("maillog-2026112403.gz", "maillog", date(2026, 11, 24), False),
         ("mail", "maillog", None, True),
         ("mail-20261124.xz", "maillog", date(2026, 11, 24), False),
@@ -76,7 +104,7 @@ def test_name_tells_what_a_log_is(
     )
     assert found.ignored == []
     assert [problem.what for problem in found.problems] == (
-        ["holds no maillog and no log of the product"] if log_kind == "inventory" else []
+        ["holds no maillog and no log of the product"] if log_kind in {"inventory", "system_log"} else []
     )
 
 
@@ -96,8 +124,11 @@ def test_name_of_a_snapshot_may_tell_its_instant() -> None:
         "mailxlog",
         "MAILLOG",
         "mail.err",
-        "messages",
         "maillog\n",
+        "postfix",
+        "postfix.1",
+        "messages.json",
+        "maillog-2026-11",
         "imssmgr.conf",
         "imssmgrmon.20200203.0001",
         "log.imss.20200203.0001",

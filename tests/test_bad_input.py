@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -168,6 +169,35 @@ def test_a_fleet_without_file_is_its_folders(tmp_path: Path) -> None:
     fleet = read_fleet(tmp_path)
     assert [host.name for host in fleet.hosts] == ["gw1"]
     assert fleet.problems == ()
+
+
+def test_a_maillog_whose_tags_name_no_program_is_kept_out_with_its_reason(archive: Path, run: Runner) -> None:
+    """Such tags are noise where other programs write them, but not the lines of a mail program."""
+    whole = (archive / "imsva15" / "maillog").read_text()
+    (archive / "imsva15" / "maillog").write_text(re.sub(r" postfix/[^ \[]+\[", " mailgw[", whole))
+    done = run()
+    assert done.sources["imsva15/maillog"].status == "quarantined"
+    whats = [finding.what for finding in done.findings if finding.place.startswith("imsva15/maillog")]
+    assert any("no lines of such a log" in what for what in whats)
+    assert any('"reason": "no_program"' in (finding.example_rows or "") for finding in done.findings)
+    (note,) = (note for note in done.ingested.notes if note.where.startswith("imsva15/maillog"))
+    assert "no_program" in note.what
+    assert "%syslogtag%" in note.remedy
+    assert_rest_is_complete(done)
+
+
+def test_lines_of_a_mail_program_that_no_pattern_knows_do_not_keep_a_file_out(
+    archive: Path, run: Runner
+) -> None:
+    log = archive / "imsva15" / "maillog"
+    lines = log.read_text().splitlines(keepends=True)
+    stamp = " ".join(lines[0].split(" ")[:4])
+    unknown = [f"{stamp} postfix/smtp[7]: Something new of number {number}\n" for number in range(len(lines))]
+    log.write_text("".join([lines[0], *unknown, *unknown, *lines[1:]]))
+    done = run()
+    assert done.sources["imsva15/maillog"].status == "loaded"
+    assert done.sources["imsva15/maillog"].unparsed_line_count == 2 * len(lines)
+    assert_rest_is_complete(done)
 
 
 def the_finding(done: Run, place: str) -> QuarantineRow:

@@ -65,7 +65,7 @@ BROKEN_ROWS: Mapping[str, list[dict[str, Any]]] = {
     "events.message_tracking": [{"host": "gw"}],
     "events.queue_snapshots": [{"queue_name": "lost"}],
     "events.system_events": [{"event_kind": "sneezed"}],
-    "events.unparsed_lines": [{"reason": "tired"}],
+    "events.unparsed_lines": [{"reason": "tired"}, {"source_id": "strays", "reason": "no_header"}],
     "fleet.host_history": [
         {"host": "overlap", "valid_until": "2026-03-02 00:00+00"},
         {"host": "overlap", "valid_from": "2026-03-01 00:00+00"},
@@ -168,6 +168,7 @@ BROKEN_ROWS: Mapping[str, list[dict[str, Any]]] = {
     "ops.source_files": [
         {"source_id": "twice", "status": "lost", "log_kind": "diary"},
         {"source_id": "twice"},
+        {"source_id": "strays", "log_kind": "maillog", "line_count": 1},
         {
             "line_count": 10,
             "event_line_count": 3,

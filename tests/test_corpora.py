@@ -116,7 +116,10 @@ def grok_cases() -> list[Case]:
         # Postfix logs what cannot be printed, line ends among it, as a question mark.
         text = re.sub(r"[\x00-\x1f\x7f]", "?", case["data"])
         text = WHOLE_LINES.get(kind, "{}").replace("{}", text)
-        fields = {name.removeprefix("postfix_"): str(value) for name, value in case["results"].items()}
+        # White space at the end is no part of a text.
+        fields = {
+            name.removeprefix("postfix_"): str(value).rstrip() for name, value in case["results"].items()
+        }
         program = PROGRAMS.get(kind, kind.lower())
         cases.append(Case(case["case"], f"{HEADER}{program}[1]: {text}", fields))
     return cases

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transforms.clock import LocalClock, YearWindow, created_on, date_in
@@ -31,6 +31,7 @@ def test_header_becomes_this_stamp_and_sender(case: dict[str, Any]) -> None:
     assert stamps([case["line"]]) == [expected(case)]
 
 
+@settings(deadline=None)
 @given(st.permutations(CASES))
 def test_one_file_may_mix_all_forms(cases: list[dict[str, Any]]) -> None:
     assert stamps([case["line"] for case in cases]) == [expected(case) for case in cases]

@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transforms import events
@@ -29,7 +29,7 @@ from transforms.patterns import Pattern
 from transforms.plan import choose_zones, plan_reads
 from transforms.postfix import POSTFIX_PATTERNS
 from transforms.sendmail import SENDMAIL_PATTERNS
-from transforms.syslog import SYSLOG_PATTERNS
+from transforms.syslog import SYSLOG_PATTERNS, SYSTEM_LOG_PATTERNS
 from transforms.tables import EVENT_TABLES, NOISE, UNPARSED
 from transforms.trend import TRACKING_PATTERNS, LogRules, manager_patterns, system_event_patterns
 from transforms.zone import Zone
@@ -49,11 +49,12 @@ PATTERNS = {
     "POSTFIX_PATTERNS": ("maillog", POSTFIX_PATTERNS),
     "SENDMAIL_PATTERNS": ("maillog", SENDMAIL_PATTERNS),
     "SYSLOG_PATTERNS": ("maillog", SYSLOG_PATTERNS),
+    "SYSTEM_LOG_PATTERNS": ("system_log", SYSTEM_LOG_PATTERNS),
     "manager_patterns": ("manager_log", manager_patterns(RULES)),
     "system_event_patterns": ("system_events", system_event_patterns(RULES)),
     "TRACKING_PATTERNS": ("message_tracking", TRACKING_PATTERNS),
 }
-DATED_LOGS = ("maillog", "manager_log", "system_events", "message_tracking")
+DATED_LOGS = ("maillog", "system_log", "manager_log", "system_events", "message_tracking")
 
 
 @dataclass(frozen=True)
@@ -151,6 +152,7 @@ def test_lines_are_counted_by_quarter_of_an_hour_and_table() -> None:
     )
     line_counts = parse("maillog", block).line_counts
     columns = ["table_name", "span", "line_count", "first_logged_at", "last_logged_at"]
+    assert set(line_counts["logging_host"]) == {"gw"}
     assert line_counts.select(columns).rows() == [
         ("queue_removals", at("10:00"), 1, at("10:14:59"), at("10:14:59")),
         ("queue_removals", at("10:15"), 2, at("10:15:00"), at("10:29:00")),
@@ -158,6 +160,24 @@ def test_lines_are_counted_by_quarter_of_an_hour_and_table() -> None:
     ]
 
 
+def test_lines_are_counted_by_the_host_that_they_name() -> None:
+    block = (
+        b"Nov 24 10:14:00 gw1 postfix/qmgr[1]: 892A0205B6: removed\n"
+        b"Nov 24 10:14:10 gw2 postfix/qmgr[1]: 892A0205B7: removed\n"
+        b"Nov 24 10:14:20 gw1 postfix/qmgr[1]: 892A0205B8: removed\n"
+        b"Nov 24 10:14:30 postfix/qmgr[1]: 892A0205B9: removed\n"
+        b"no header\n"
+    )
+    line_counts = parse("maillog", block).line_counts.sort("table_name", "logging_host")
+    assert line_counts.select("table_name", "logging_host", "line_count").rows() == [
+        ("queue_removals", None, 1),
+        ("queue_removals", "gw1", 2),
+        ("queue_removals", "gw2", 1),
+        ("unparsed_lines", None, 1),
+    ]
+
+
+@settings(deadline=None)
 @given(
     st.lists(
         st.one_of(
@@ -223,8 +243,8 @@ def parse(log_kind: str, block: bytes) -> ParsedBlock:
 
 def whole_record(case: Case, frame: pl.DataFrame, record: dict[str, Any]) -> dict[str, Any]:
     """Spell out a case's record: columns not named are NULL, times UTC; its source is the tests' own."""
-    stamp = "file_name" if case.log_kind == "maillog" else "line"
-    zone = "default" if case.log_kind in {"maillog", "system_events"} else "line"
+    stamp = "file_name" if case.log_kind in {"maillog", "system_log"} else "line"
+    zone = "default" if case.log_kind in {"maillog", "system_log", "system_events"} else "line"
     whole = {
         **dict.fromkeys(frame.columns),
         "host": "gw",
@@ -265,7 +285,8 @@ def with_header(name: str, pattern: Pattern, sample: str) -> bytes:
         "POSTFIX_PATTERNS": f"Nov 24 10:00:00 gw postfix/{tag}[1]: ",
         "SENDMAIL_PATTERNS": f"Nov 24 10:00:00 gw {tag if pattern.daemons else 'sm-mta'}[1]: ",
         "SYSLOG_PATTERNS": "Nov 24 10:00:00 gw "
-        + (f"{tag}: " if not pattern.starts or pattern.daemons else ""),
+        + ("" if pattern.name == "last message repeated" else f"{tag}: "),
+        "SYSTEM_LOG_PATTERNS": f"Nov 24 10:00:00 gw {tag}: ",
         "manager_patterns": "2026/11/24 10:00:00 GMT+00:00 [1:2] [NORMAL]",
         "system_event_patterns": "2026/11/24 10:00:00 ",
         "TRACKING_PATTERNS": "",

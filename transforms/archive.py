@@ -14,14 +14,27 @@ from transforms.lines import DamagedFileError, Member, is_container, list_member
 from transforms.problems import MaillagError, Problem
 
 COMPRESSED = r"(?P<compressed>\.(?:gz|bz2|xz|zst))?"
-# logrotate: maillog.1, maillog-20261124, maillog-2026112403, maillog-20261124-1790000000.
-LOGROTATE = r"(?P<rotation>[-.](?P<date>[0-9]{8})(?:[0-9]{2})?(?:-[0-9]+)?|\.(?P<number>[0-9]{1,4}))?"
+# logrotate(8), dateext and dateformat: maillog.1, maillog-20261124, maillog-2026112403,
+# maillog-20261124-1790000000, maillog_20261124, maillog-2026-11-24, maillog-2026-11-24_03:10; a second
+# rotation of one day, maillog-20261124.1; Postfix, maillog_file_rotate_suffix: postfix.log.20261124-031000;
+# FreeBSD, newsyslog -t: maillog.20261124T031000. With `extension .log`, or with a maillog_file of such a
+# name, `.log` stands before or behind it.
+DATE = r"(?P<date>[0-9]{8}|[0-9]{4}-[0-9]{2}-[0-9]{2})"
+LOGROTATE = (
+    rf"(?P<rotation>[-._]{DATE}(?:[-_.T]?[0-9]{{1,10}}(?:[-:.][0-9]{{1,4}}){{0,3}})?"
+    r"|\.(?P<number>[0-9]{1,4}))?"
+)
+LOG_EXTENSION = r"(?:\.log)?"
 # Trend Micro 1309884: imssmgr.20200203.0001, daily and by size within the day.
 TREND_DAILY = r"(?P<rotation>\.(?P<date>[0-9]{8})(?:\.[0-9]{4})?)?"
 LOG_NAMES = {
     "maillog": re.compile(
-        rf"(?:maillog|mail\.log|mail|(?:maillog|journal)(?:[-_.][\w.-]*)?\.json){LOGROTATE}{COMPRESSED}"
+        # `postfix` alone is a script of that name.
+        rf"(?!postfix(?!.*\.log))(?:(?:maillog|mail|postfix){LOG_EXTENSION}|(?:maillog|journal)(?:[-_.][\w.-]*)?\.json)"
+        rf"{LOGROTATE}{LOG_EXTENSION}{COMPRESSED}"
     ),
+    # Read for what a syslog daemon says of lost lines, and for nothing else.
+    "system_log": re.compile(rf"(?:messages|syslog){LOG_EXTENSION}{LOGROTATE}{LOG_EXTENSION}{COMPRESSED}"),
     "manager_log": re.compile(rf"imssmgr{TREND_DAILY}{COMPRESSED}"),
     # The log query's export has no name of its own: it is to be kept as system-events*.csv.
     "system_events": re.compile(
@@ -42,6 +55,8 @@ LIKE_A_LOG = re.compile(
     r"(?i:.*(?:mail[._-]?log|postfix.*log|imssmgr|sysevt|msgtra).*(?<!~)(?<!\.swp)(?<!\.conf))"
 )
 PATHS_NAMED = 3
+# Kinds that tell of no mail and no restart: a host that has nothing else has no logs.
+SECONDARY_KINDS = frozenset({"inventory", "system_log"})
 # A collector's files may have any name; where there is a date in it, it is that of the rotation.
 DATE_IN_NAME = re.compile(r"(?<![0-9])(20[0-9]{2})-?([01][0-9])-?([0-3][0-9])(?![0-9])")
 
@@ -124,7 +139,7 @@ def discover(archive: Path, fleet: Fleet, *, has_collector: bool = False) -> Dis
             if source.name.name_date
         }
         found.sources.extend(_with_liveness(source, newest) for source in sources)
-        if any(source.log_kind != "inventory" for source in sources):
+        if any(source.log_kind not in SECONDARY_KINDS for source in sources):
             continue
         if has_collector and not host.is_collector:
             found.without_files[host.name] = _no_logs(host)
@@ -168,7 +183,8 @@ def host_files(archive: Path, host: Host) -> Iterator[Path]:
 def classify(name: str, *, is_central: bool = False) -> FileName | None:
     """Return what a file name stands for; None if it is no log. In a collector's path every file is one."""
     for log_kind, pattern in LOG_NAMES.items():
-        if match := pattern.fullmatch(name):
+        # A log server may keep all that it gets in `messages`.
+        if not (is_central and log_kind == "system_log") and (match := pattern.fullmatch(name)):
             groups = match.groupdict()
             return FileName(
                 log_kind=log_kind,
@@ -243,7 +259,7 @@ def _is_newest_trend_log(source: SourceFile, newest: dict[str, str]) -> bool:
 
 def _name_date(digits: str | None) -> date | None:
     try:
-        return date.fromisoformat(digits) if digits else None
+        return date.fromisoformat(digits.replace("-", "")) if digits else None
     except ValueError:
         return None
 

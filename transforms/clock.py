@@ -177,7 +177,11 @@ def date_in(head: bytes) -> tuple[date, str] | None:
         return None
     for text in lines:
         if match := next(filter(None, (form.match(text) for form in DATED_LINES)), None):
-            month = match["month"] if "month" in match.groupdict() else MONTHS.index(match["month_name"]) + 1
+            month = (
+                match["month"]
+                if "month" in match.groupdict()
+                else MONTHS.index(match["month_name"].title()) + 1
+            )
             try:
                 return date(int(match["year"]), int(month), int(match["day"])), "line"
             except ValueError:

@@ -9,10 +9,11 @@ import polars as pl
 
 from transforms.bounds import CUT_LINE_BYTES
 from transforms.clock import LocalClock, YearWindow
-from transforms.headers import MANAGER_HEADERS, SYSLOG_HEADERS, Header, read_headers
+from transforms.headers import MANAGER_HEADERS, SYSLOG_HEADERS, Header, has_foreign_month, read_headers
 from transforms.inventory import parse_inventory
-from transforms.patterns import QUEUE_ID, Pattern, match, worth_trying
-from transforms.postfix import POSTFIX_PATTERNS, POSTFIX_PROGRAMS
+from transforms.patterns import QUEUE_ID, UNTOLD, Pattern, match, worth_trying
+from transforms.postfix import POSTFIX_PATTERNS
+from transforms.programs import POSTFIX_PROGRAMS, is_without_program
 from transforms.sendmail import (
     INSTANCE,
     SENDMAIL_PATTERNS,
@@ -21,7 +22,7 @@ from transforms.sendmail import (
     SUBMISSION_QUEUE,
 )
 from transforms.snapshots import SnapshotParser
-from transforms.syslog import SYSLOG_PATTERNS
+from transforms.syslog import SUMMARY_OF_REPEATS, SYSLOG_PATTERNS, SYSTEM_LOG_PATTERNS
 from transforms.tables import EVENT_TABLES, NOISE, UNPARSED, UTC_TIME
 from transforms.trend import (
     TRACKING_HEADERS,
@@ -39,6 +40,13 @@ COUNT_SPAN = "15m"
 POSTFIX_TAG = r"^(?P<instance>[^/]+)/(?P<program>(?:[^/]+/)*(?P<daemon>[^/]+))$"
 # `rsyslogd-2177` is rsyslogd with the number of its message.
 SYSLOG_DAEMON = r"^([^-]+(?:-[a-z]+)*)"
+# No maillog is older.
+FIRST_YEAR = 1971
+# What only Postfix or sendmail writes: under the tag of another program, it is no noise.
+MAIL_TEXT = (
+    rf"^(?:{QUEUE_ID}: (?:to=.*, status=|from=.*\(queue active\)$|removed$|(?:resent-)?message-id="
+    rf"|client=\S+\[)|{SENDMAIL_QUEUE_ID}: (?:to=.*, stat=|from=.*, nrcpts=))"
+)
 # rsyslog's way to say that the same line came again.
 REPEATED_TEXT = r"^message repeated [0-9]+ times: \[ ?(.*)\]$"
 
@@ -48,12 +56,15 @@ EVENT_CODE = r"\b(2[0-9]{4})\b"
 NOTHING_TRACKED = ["#null#", ""]
 _IS_JOURNAL_MARK = pl.col("line").str.contains(r"^-- .* --$")
 
+# What hosts count as where a file names too many of them.
+OTHER_HOSTS = "(others)"
 STAMP = pl.Struct({"at": UTC_TIME, "has_year": pl.Boolean(), "has_offset": pl.Boolean()})
 LINE_COUNTS = pl.Schema(
     {
         "host": pl.String(),
         "log_kind": pl.String(),
         "table_name": pl.String(),
+        "logging_host": pl.String(),
         "line_count": pl.Int64(),
         "span": pl.Datetime("us", "UTC"),
         "first_logged_at": pl.Datetime("us", "UTC"),
@@ -173,13 +184,18 @@ class Parser:
                         (table, matched.filter(pl.col(needed).is_not_null()))
                         for table, needed in pattern.also.items()
                     ]
-            found.setdefault(UNPARSED, []).append(rest.with_columns(reason=_why_unparsed("no_pattern")))
-        is_headed = pl.col("logged_at").is_not_null()
-        headless = stamped.filter(~is_headed)
-        is_blank = pl.col("line").str.strip_chars() == ""
-        found.setdefault(NOISE, []).append(headless.filter(is_blank | _IS_JOURNAL_MARK))
+                    if pattern.requeued:
+                        also.append(("queue_removals", _requeued(matched, pattern.requeued)))
+            found.setdefault(UNPARSED, []).append(
+                rest.with_columns(reason=_why_unparsed(_why_no_event(rest)))
+            )
+        headless = stamped.filter(pl.col("logged_at").is_null())
+        is_noise = (pl.col("line").str.strip_chars() == "") | _IS_JOURNAL_MARK
+        if self.reading.log_kind == "system_log":
+            is_noise = pl.lit(True)
+        found.setdefault(NOISE, []).append(headless.filter(is_noise))
         found.setdefault(UNPARSED, []).append(
-            headless.filter(~(is_blank | _IS_JOURNAL_MARK)).with_columns(reason=_why_unparsed("no_header"))
+            headless.filter(~is_noise).with_columns(reason=_why_unparsed(_why_no_header()))
         )
         also += [("service_events", _lost_in_a_crash(stamped))]
         return self._finished(
@@ -213,11 +229,15 @@ class Parser:
                 (pl.col("local") - pl.col("utc_offset")).dt.replace_time_zone("UTC"), "by_zone"
             )
         )
+        # Such a line tells of those before it, whatever its stamp.
+        has_no_time = _has_no_time(self.reading)
+        stamped = stamped.with_columns(logged_at=pl.when(~has_no_time).then("logged_at"))
         year_of_file = pl.col("source_id").replace_strict(
             {source_id: year.source for source_id, year in years.items()}, return_dtype=pl.String
         )
         around = pl.col("around").struct
         return stamped.with_columns(around=self._nearest_stamps(stamped)).with_columns(
+            logged_at=pl.when(has_no_time).then(around.field("at")).otherwise("logged_at"),
             around_at=around.field("at"),
             year_source=_by_line_or(year_of_file, around.field("has_year")),
             zone_source=_by_line_or(pl.lit(self.reading.zone.source), around.field("has_offset")),
@@ -305,21 +325,25 @@ class Tag:
     daemon: str | None
     is_postfix: bool
     is_sendmail: bool
+    is_without_program: bool
 
 
 def describe_tag(tag: str) -> Tag:
     """Return what a tag says, as the lines that bear it are read."""
     frame = pl.DataFrame({"tag": [tag]})
-    (is_postfix, is_sendmail) = frame.select(is_postfix_tag(), is_sendmail=is_sendmail_tag()).row(0)
+    is_postfix, is_sendmail, lacks_program = frame.select(
+        is_postfix=is_postfix_tag(), is_sendmail=is_sendmail_tag(), lacks=is_without_program(pl.col("tag"))
+    ).row(0)
     if is_postfix:
         groups = frame.select(pl.col("tag").str.extract_groups(POSTFIX_TAG).struct.unnest())
-        return Tag(**groups.row(0, named=True), is_postfix=True, is_sendmail=False)
+        return Tag(**groups.row(0, named=True), is_postfix=True, is_sendmail=False, is_without_program=False)
     return Tag(
         instance=None,
         program=tag,
         daemon=frame.select(pl.col("tag").str.extract(SYSLOG_DAEMON)).item(),
         is_postfix=False,
         is_sendmail=is_sendmail,
+        is_without_program=lacks_program,
     )
 
 
@@ -332,6 +356,7 @@ def headers_of_kind(log_kind: str, rules: LogRules) -> tuple[Header, ...]:
     """Return the forms of header that a kind of log may have."""
     return {
         "maillog": SYSLOG_HEADERS,
+        "system_log": SYSLOG_HEADERS,
         "manager_log": MANAGER_HEADERS,
         "system_events": system_event_headers(rules),
         "message_tracking": TRACKING_HEADERS,
@@ -361,6 +386,9 @@ def _with_headers(headers: tuple[Header, ...], lines: pl.DataFrame) -> pl.DataFr
 def _routed(stamped: pl.DataFrame, reading: Reading) -> Iterator[tuple[tuple[Pattern, ...], pl.DataFrame]]:
     """Yield the lines that have a header with the patterns that apply to them."""
     headed = stamped.filter(pl.col("logged_at").is_not_null()).with_columns(record_bytes=_record_bytes())
+    if reading.log_kind == "system_log":
+        yield SYSTEM_LOG_PATTERNS, _of_the_system(headed.drop(UNTOLD)).with_columns(record_bytes=0)
+        return
     if reading.log_kind != "maillog":
         patterns = {
             "manager_log": manager_patterns(reading.rules),
@@ -370,7 +398,7 @@ def _routed(stamped: pl.DataFrame, reading: Reading) -> Iterator[tuple[tuple[Pat
         # Their lines are as long as they like.
         yield (
             patterns,
-            headed.with_columns(
+            headed.drop(UNTOLD).with_columns(
                 record_bytes=0, queue_id=pl.lit(None, pl.String), daemon=pl.lit(None, pl.String)
             ),
         )
@@ -379,24 +407,39 @@ def _routed(stamped: pl.DataFrame, reading: Reading) -> Iterator[tuple[tuple[Pat
         pl.coalesce(pl.col("text").str.extract(REPEATED_TEXT), "text").alias("text"),
         pl.col("tag").str.extract_groups(POSTFIX_TAG).struct.unnest(),
     )
-    is_postfix, is_sendmail = is_postfix_tag(), is_sendmail_tag()
-    yield POSTFIX_PATTERNS, _with_queue_id(headed.filter(is_postfix), QUEUE_ID)
+    # A summary of repeated lines bears the tag of these, and is syslog-ng's.
+    is_summary = pl.col("text").str.contains(SUMMARY_OF_REPEATS)
+    is_untold = pl.col(UNTOLD).is_not_null() & ~is_summary
+    is_postfix = is_postfix_tag() & ~is_untold & ~is_summary
+    is_sendmail = is_sendmail_tag() & ~is_summary
+    is_other = ~is_postfix & ~is_sendmail & ~is_untold & ~is_summary
+    is_mail = is_other & pl.col("text").str.contains(MAIL_TEXT)
+    untold = headed.filter(is_untold).with_columns(
+        instance=pl.coalesce("instance", "tag"),
+        program=pl.lit(None, pl.String),
+        daemon=pl.lit(None, pl.String),
+    )
+    yield POSTFIX_PATTERNS, _with_queue_id(untold, QUEUE_ID)
+    yield POSTFIX_PATTERNS, _with_queue_id(headed.filter(is_postfix).drop(UNTOLD), QUEUE_ID)
     yield (
         SENDMAIL_PATTERNS,
-        _with_queue_id(headed.filter(is_sendmail), SENDMAIL_QUEUE_ID).with_columns(
+        _with_queue_id(headed.filter(is_sendmail).drop(UNTOLD), SENDMAIL_QUEUE_ID).with_columns(
             instance=pl.when(pl.col("tag") == SUBMISSION_QUEUE).then("tag").otherwise(pl.lit(INSTANCE)),
             program="tag",
             daemon="tag",
         ),
     )
-    yield (
-        SYSLOG_PATTERNS,
-        headed.filter(~is_postfix & ~is_sendmail).with_columns(
-            instance=pl.lit(None, pl.String),
-            program="tag",
-            daemon=pl.col("tag").str.extract(SYSLOG_DAEMON),
-            queue_id=pl.lit(None, pl.String),
-        ),
+    yield (), headed.filter(is_mail).drop(UNTOLD).with_columns(program=pl.lit(None, pl.String))
+    yield SYSLOG_PATTERNS, _of_the_system(headed.filter((is_other & ~is_mail) | is_summary).drop(UNTOLD))
+
+
+def _of_the_system(lines: pl.DataFrame) -> pl.DataFrame:
+    """Return lines of programs that are of no mail system, as the patterns take them."""
+    return lines.with_columns(
+        instance=pl.lit(None, pl.String),
+        program="tag",
+        daemon=pl.col("tag").str.extract(SYSLOG_DAEMON),
+        queue_id=pl.lit(None, pl.String),
     )
 
 
@@ -424,7 +467,7 @@ def _date_in(year: pl.Expr) -> pl.Expr:
     return pl.concat_str(year.cast(pl.String), *digits, separator="-").str.to_date("%Y-%m-%d", strict=False)
 
 
-def _why_unparsed(reason: str) -> pl.Expr:
+def _why_unparsed(reason: pl.Expr) -> pl.Expr:
     """Name why a line is left over: it was damaged, or nothing knows it."""
     line = pl.col("line")
     return (
@@ -432,7 +475,40 @@ def _why_unparsed(reason: str) -> pl.Expr:
         .then(pl.lit("nul_bytes"))
         .when(line.str.len_bytes() >= CUT_LINE_BYTES)
         .then(pl.lit("cut"))
-        .otherwise(pl.lit(reason))
+        .otherwise(reason)
+    )
+
+
+def _why_no_event(rest: pl.DataFrame) -> pl.Expr:
+    """Name why a line with a header is left over."""
+    if "program" not in rest.columns:
+        return pl.lit("no_pattern")
+    return pl.when(pl.col("program").is_null()).then(pl.lit("no_program")).otherwise(pl.lit("no_pattern"))
+
+
+def _why_no_header() -> pl.Expr:
+    """Name why a line has no header."""
+    return (
+        pl.when(has_foreign_month(pl.col("line"))).then(pl.lit("month_name")).otherwise(pl.lit("no_header"))
+    )
+
+
+def _has_no_time(reading: Reading) -> pl.Expr:
+    """Tell which lines bear a stamp that is none: syslog-ng 3.8 dates its summaries to the end of 1969."""
+    if reading.log_kind != "maillog":
+        return pl.lit(False)
+    is_epoch = (pl.col("year") < FIRST_YEAR) | (
+        ((pl.col("month") == 12) & (pl.col("day") == 31)) | ((pl.col("month") == 1) & (pl.col("day") == 1))
+    ) & (pl.col("time_of_day").dt.total_seconds() % 60 == 58)
+    return pl.col("text").str.contains(SUMMARY_OF_REPEATS).fill_null(value=False) & (
+        pl.col("logging_host").is_null() | is_epoch.fill_null(value=False)
+    )
+
+
+def _requeued(matched: pl.DataFrame, column: str) -> pl.DataFrame:
+    """Return the removals of the messages that came into the queue again under another id."""
+    return matched.filter(pl.col(column).is_not_null()).with_columns(
+        queue_id=column, removal_kind=pl.lit("requeued"), sender=pl.lit(None, pl.String)
     )
 
 
@@ -455,7 +531,12 @@ def _typed(frame: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
 
 def _count_lines(frames: dict[str, pl.DataFrame], reading: Reading) -> pl.DataFrame:
     counts = [
-        frame.group_by("source_id", pl.col("logged_at").dt.truncate(COUNT_SPAN).alias("span"))
+        (
+            frame
+            if "logging_host" in frame.columns
+            else frame.with_columns(logging_host=pl.lit(None, pl.String))
+        )
+        .group_by("source_id", "logging_host", pl.col("logged_at").dt.truncate(COUNT_SPAN).alias("span"))
         .agg(
             line_count=pl.col("line_number").n_unique(),
             first_logged_at=pl.col("logged_at").min(),
@@ -477,12 +558,12 @@ def merge_line_counts(counts: list[pl.DataFrame]) -> pl.DataFrame:
         return LINE_COUNTS.to_frame()
     return (
         pl.concat(counts, how="diagonal")
-        .group_by("host", "log_kind", "table_name", "source_id", "span")
+        .group_by("host", "log_kind", "table_name", "logging_host", "source_id", "span")
         .agg(
             line_count=pl.sum("line_count"),
             first_logged_at=pl.min("first_logged_at"),
             last_logged_at=pl.max("last_logged_at"),
         )
         .select(pl.col(name).cast(dtype) for name, dtype in LINE_COUNTS.items())
-        .sort("first_logged_at", "table_name")
+        .sort("first_logged_at", "table_name", "logging_host")
     )

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from transforms import layout
 from transforms.clock import YearWindow
-from transforms.events import LINE_COUNTS, Reading, describe_tag, split_lines
+from transforms.events import LINE_COUNTS, OTHER_HOSTS, Reading, describe_tag, split_lines
 from transforms.kernels import load_kernels
 from transforms.layout import NO_TIME, PADDING, SECOND, WORD_BYTES, Bools, Bytes, Int32s, Int64s
 from transforms.postfix import POSTFIX_PATTERNS, QUEUE_MANAGERS
@@ -186,7 +186,7 @@ class FastLane:
                         line_numbers.append(rows.line_number[family, :used].copy())
                         made = self._table(family, table, block, rows, reading, line_numbers[-1])
                         tables.setdefault(table, []).append(made)
-                line_counts += _line_counts(counts, reading)
+                line_counts += _line_counts(counts, reading, _hosts(block, counts, state))
                 if rows.used[layout.LEFT_OVER]:
                     left_over.append(_left_over(block, rows, reading.source_id))
                     line_numbers.append(left_over[-1].line_number)
@@ -259,7 +259,11 @@ class FastLane:
                 )
                 its = [n for n, (_, p) in enumerate(STARTS) if not p.daemons or told.daemon in p.daemons]
                 tags.prefixes[known, : len(its)] = its
-            elif not told.is_sendmail and not any(told.daemon in by.daemons for by in SYSLOG_PATTERNS):
+            elif (
+                not told.is_sendmail
+                and not told.is_without_program
+                and not any(told.daemon in by.daemons for by in SYSLOG_PATTERNS)
+            ):
                 tags.meaning[known] = layout.FOREIGN_TAG
             # The scanner of another thread looks at a tag only once it is counted.
             tags.known[0] = known + 1
@@ -353,12 +357,22 @@ def _stamps(times: Int64s, is_dated: Bools) -> pl.Series:
     return frame.select(pl.when(at != NO_TIME).then(stamp)).to_series()
 
 
-def _line_counts(counts: layout.Counts, reading: Reading) -> list[LineCount]:
+def _hosts(block: Bytes, counts: layout.Counts, state: Int64s) -> list[str | None]:
+    """Return the names of hosts by number."""
+    spans = counts.hosts[: state[layout.HOSTS_KNOWN]].tolist()
+    names: list[str | None] = [block[start:end].tobytes().decode() for start, end in spans]
+    return [*names, *([None] * (layout.MOST_HOSTS - len(names))), OTHER_HOSTS, None]
+
+
+def _line_counts(counts: layout.Counts, reading: Reading, hosts: Sequence[str | None]) -> list[LineCount]:
     used = int(counts.used[0])
-    columns = (counts.family, counts.line_count, counts.span, counts.first_logged_at, counts.last_logged_at)
+    columns = (
+        *(counts.family, counts.host, counts.line_count, counts.span),
+        *(counts.first_logged_at, counts.last_logged_at),
+    )
     return [
-        (reading.host, reading.log_kind, TABLES[family], *numbers, reading.source_id)
-        for family, *numbers in zip(*(column[:used].tolist() for column in columns), strict=True)
+        (reading.host, reading.log_kind, TABLES[family], hosts[host], *numbers, reading.source_id)
+        for family, host, *numbers in zip(*(column[:used].tolist() for column in columns), strict=True)
     ]
 
 

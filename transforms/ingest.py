@@ -31,7 +31,7 @@ from transforms.events import (
     is_sendmail_tag,
     split_lines,
 )
-from transforms.headers import read_headers
+from transforms.headers import has_foreign_month, read_headers
 from transforms.kernels import is_compiled
 from transforms.lake import EventWriter, discard, without_sources
 from transforms.ledger import LakeFile, Ledger, SeenFile, SourceRecord
@@ -82,7 +82,14 @@ class Reads:
 
 
 class NotALogError(Exception):
-    """No line of a file's first block looks like the log that its name promises."""
+    """No line of a file's first block looks like the log that its name promises.
+
+    `has_foreign_months`: but some would, if their months were English.
+    """
+
+    def __init__(self, *, has_foreign_months: bool = False) -> None:
+        super().__init__()
+        self.has_foreign_months = has_foreign_months
 
 
 def read_sources(
@@ -107,8 +114,8 @@ def read_sources(
                 reader.read(source, reading, stream)
             except OSError as error:
                 problems.append(_unreadable(source.path, error))
-            except NotALogError:
-                problems.append(_not_a_log(source))
+            except NotALogError as error:
+                problems.append(_not_a_log(source, has_foreign_months=error.has_foreign_months))
             progress(source)
         reader.finish_batches()
     rivals: dict[str, list[_Source]] = defaultdict(list)
@@ -391,8 +398,9 @@ class _Reader:
                 if is_first:
                     reading = _with_year_told(file, reading, block[: min(size_bytes, HEAD_BYTES)])
                 if lane:
-                    if is_first and not _is_log(lane, block, size_bytes, reading):
-                        raise NotALogError
+                    if is_first and not lane.has_stamp(block, size_bytes, reading):
+                        lines = split_lines(block[:size_bytes], 1)
+                        _refuse_another(read_headers(headers_of(reading), lines))
                     source = self._source(parts, file, planned, reading, block, size_bytes)
                     source.batch.scan(lane, source, block, size_bytes)
                 else:
@@ -436,8 +444,8 @@ class _Reader:
         lines = split_lines(block, lines_before + 1, may_be_shift_jis=file.log_kind == "system_events")
         if reading.taken_at is None:
             lines = read_headers(headers_of(reading), lines)
-            if not lines_before and lines["day"].is_null().all():
-                raise NotALogError
+            if not lines_before and file.log_kind != "system_log":
+                _refuse_another(lines)
         if not file.is_central:
             yield reading, lines, block
             return
@@ -513,12 +521,11 @@ def _load_fast_lane(plan: Plan) -> "FastLane | None":
         return None
 
 
-def _is_log(lane: "FastLane", block: bytes, size_bytes: int, reading: Reading) -> bool:
-    """Tell whether any line of a first block begins as a log's lines do."""
-    if lane.has_stamp(block, size_bytes, reading):
-        return True
-    headed = read_headers(headers_of(reading), split_lines(block[:size_bytes], 1))
-    return not headed["day"].is_null().all()
+def _refuse_another(headed: pl.DataFrame) -> None:
+    """Raise NotALogError if no line of a first block (headers.HEADER_SCHEMA) begins as a log's lines do."""
+    if headed["day"].is_null().all():
+        is_foreign = headed.select(has_foreign_month(pl.col("line")).any()).item()
+        raise NotALogError(has_foreign_months=is_foreign)
 
 
 def _with_year_told(file: SourceFile, reading: Reading, head: bytes) -> Reading:
@@ -535,7 +542,7 @@ def _by_host(
     logging_host = pl.col("logging_host").str.to_lowercase()
     known = logging_host.replace_strict(names, default=None, return_dtype=pl.String)
     host = (
-        pl.when(is_postfix_tag() | is_sendmail_tag())
+        pl.when(is_postfix_tag() | is_sendmail_tag() | pl.col("program_prefix").is_not_null())
         .then(pl.coalesce(known, "logging_host"))
         # A notice of lost lines is about the host that wrote it, if that is one of ours.
         .otherwise(known)
@@ -572,7 +579,22 @@ def _unreadable(path: str, error: OSError) -> Problem:
     )
 
 
-def _not_a_log(source: SourceFile) -> Problem:
+# By the reason why the first line of a file is unparsed.
+REMEDIES = {
+    "month_name": "Export the log again with English months: `LC_ALL=C journalctl ...`, or "
+    "`journalctl -o short-iso ...`.",
+    "no_program": "Their tags name no program: rsyslog's `app-name` and `programname` end at the first "
+    "slash. Use `%syslogtag%` in the template, as RSYSLOG_FileFormat does.",
+}
+
+
+def _not_a_log(source: SourceFile, *, has_foreign_months: bool) -> Problem:
+    if has_foreign_months:
+        return Problem(
+            source.path,
+            "was not taken: the months of its stamps are in a language that is not read",
+            REMEDIES["month_name"],
+        )
     return Problem(
         source.path,
         f"is no {source.log_kind.replace('_', ' ')}: none of its first lines begins as one, so nothing "
@@ -602,7 +624,8 @@ def _unparsed(source: SourceFile, unparsed_count: int, line_count: int, first: i
     return Problem(
         f"{source.path}:{first}",
         f"{unparsed_count} of {line_count} lines could not be parsed, the first for {reason}",
-        f"Look at them with: select * from events.unparsed_lines where host = '{source.host}'.",
+        (f"{REMEDIES[reason]} " if reason in REMEDIES else "")
+        + f"Look at them with: select * from events.unparsed_lines where host = '{source.host}'.",
         is_note=True,
     )
 

@@ -18,7 +18,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from transforms.catalog import host_folder
-from transforms.events import ParsedBlock, merge_line_counts
+from transforms.events import OTHER_HOSTS, ParsedBlock, merge_line_counts
+from transforms.layout import MOST_HOSTS
 from transforms.ledger import LakeFile
 from transforms.problems import MaillagError
 from transforms.tables import ARROW_SCHEMAS, REPEATED
@@ -80,6 +81,7 @@ class EventWriter:
         self.run_id = run_id
         self._pool = pool
         self._line_counts: list[pl.DataFrame] = []
+        self._hosts: set[str] = set()
         self._open: dict[tuple[str, str], _OpenFile] = {}
 
     def add(self, parsed: ParsedBlock) -> None:
@@ -93,7 +95,17 @@ class EventWriter:
                 self._add(table, str(day), to_arrow(table, part))
 
     def count(self, line_counts: pl.DataFrame) -> None:
-        """Take counts of lines (events.LINE_COUNTS)."""
+        """Take counts of lines (events.LINE_COUNTS). Of the hosts that lines name, the first few count."""
+        named = line_counts["logging_host"].drop_nulls().unique(maintain_order=True).to_list()
+        self._hosts.update(
+            [name for name in named if name not in self._hosts][: MOST_HOSTS - len(self._hosts)]
+        )
+        if not self._hosts.issuperset(named):
+            name = pl.col("logging_host")
+            is_known = name.is_null() | name.is_in(list(self._hosts))
+            line_counts = line_counts.with_columns(
+                logging_host=pl.when(is_known).then(name).otherwise(pl.lit(OTHER_HOSTS))
+            )
         self._line_counts.append(line_counts)
 
     def add_rows(self, table: str, rows: pa.Table) -> None:

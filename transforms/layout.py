@@ -49,8 +49,12 @@ QMGR, CLEANUP, SMTPD = 1, 2, 4
 # In `rows.integers` of a left-over line: the first stamp after it and before the next one, or NO_TIME.
 STAMP_AFTER, IS_DATED_AFTER = 0, 1
 # Where the scan stands, in `state`; the last stamp is the latest since the last left-over line.
-POSITION, LINES_BEFORE, TAG_START, TAG_END, LAST_STAMP, IS_LAST_DATED = range(6)
-STATE_SIZE = 6
+POSITION, LINES_BEFORE, TAG_START, TAG_END, LAST_STAMP, IS_LAST_DATED, HOSTS_KNOWN = range(7)
+STATE_SIZE = 7
+# Lines are counted by the host that they name. A file may name any number: beyond this many, in a block or a
+# batch of files, they count as one. By number, the others follow, and no host.
+MOST_HOSTS = 64
+OTHER_HOSTS, NO_HOST = MOST_HOSTS, MOST_HOSTS + 1
 
 LONGEST_TAG = 64
 
@@ -94,11 +98,16 @@ class Rows(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """Runs of lines of one family within one COUNT_SPAN, in the order met; a span may have several."""
+    """Runs of lines of one family and host within one COUNT_SPAN, in the order met; a span may have several.
+
+    `current` is the run of each family and host. `hosts` are spans in the block: the names of the hosts met.
+    """
 
     used: Int64s
     current: Int64s
+    hosts: Int32s
     family: Int64s
+    host: Int64s
     span: Int64s
     line_count: Int64s
     first_logged_at: Int64s
@@ -144,8 +153,10 @@ def no_counts(room: int) -> Counts:
     """Return room for so many runs of lines."""
     return Counts(
         used=np.zeros(1, np.int64),
-        current=np.zeros(FAMILY_COUNT, np.int64),
+        current=np.zeros((FAMILY_COUNT, NO_HOST + 1), np.int64),
+        hosts=np.zeros((MOST_HOSTS, 2), np.int32),
         family=np.zeros(room, np.int64),
+        host=np.zeros(room, np.int64),
         line_count=np.zeros(room, np.int64),
         span=np.zeros(room, np.int64),
         first_logged_at=np.zeros(room, np.int64),

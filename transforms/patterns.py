@@ -12,8 +12,10 @@ from typing import Literal
 import polars as pl
 
 from transforms.bounds import BOUNDS, CUT_TEXT_BYTES
+from transforms.programs import POSTFIX_PROGRAMS
 from transforms.tables import NOISE
 
+UNTOLD = "program_prefix"
 BARE = "_bare"
 CLOCK = "_clock"
 STAMP = "_stamp"
@@ -43,8 +45,11 @@ class Pattern:
     `also`: further tables that the same line fills, each with the column that must be known for it.
     `daemons`: last parts of the tag that write it (empty: any). `starts`: literal beginnings that make the
     regex worth trying (empty: any). `is_queued`: whether a queue id must, may (None) or must not stand before
-    the text. `listed`: a group that holds several addresses; each of them gets a row. `fast_lane`: how the
-    fast lane (transforms/scanner.py) knows it as well: by a start alone, whatever follows, or by its fields.
+    the text. `listed`: a group that holds several addresses; each of them gets a row. `requeued`: a group
+    that names a message that left the queue under this id; it gets a row of queue_removals. `told_by`:
+    programs that write it, each with what in the text tells it, for lines whose tag does not; without, they
+    are `daemons`. `fast_lane`: how the fast lane (transforms/scanner.py) knows it as well: by a start alone,
+    whatever follows, or by its fields.
 
     What others can write into a line must not look like its fields (docs/hostile-text.md). `ambiguous`: a
     regex of texts that can be read in more than one way. `is_closed`: whether a closing parenthesis ends
@@ -61,6 +66,8 @@ class Pattern:
     constants: dict[str, str] = field(default_factory=dict)
     also: dict[str, str] = field(default_factory=dict)
     listed: str | None = None
+    requeued: str | None = None
+    told_by: tuple[tuple[str, str], ...] = ()
     fast_lane: Literal["start", "fields"] | None = None
     ambiguous: str = ""
     is_closed: bool = False
@@ -73,7 +80,12 @@ class Pattern:
 
 def worth_trying(patterns: tuple[Pattern, ...], lines: pl.DataFrame) -> list[Pattern]:
     """Return the patterns that any of the lines may match: few lines are of few kinds."""
-    may_match = lines.select(_may_match(pattern).any().alias(str(at)) for at, pattern in enumerate(patterns))
+    if lines.is_empty():
+        return []
+    is_untold = UNTOLD in lines.columns
+    may_match = lines.select(
+        _may_match(pattern, is_untold=is_untold).any().alias(str(at)) for at, pattern in enumerate(patterns)
+    )
     return [pattern for pattern, is_any in zip(patterns, may_match, strict=True) if is_any[0]]
 
 
@@ -81,9 +93,11 @@ def match(pattern: Pattern, rest: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFr
     """Split lines (`daemon`, `queue_id`, `text`, `record_bytes`) into three.
 
     Those are the pattern's lines with their fields, the pattern's lines that prove nothing, with a `reason`,
-    and the others.
+    and the others. Lines whose program is not known (`program_prefix`: what is left of its name) are of a
+    program that writes what the pattern says.
     """
-    may_match = _may_match(pattern)
+    is_untold = UNTOLD in rest.columns
+    may_match = _may_match(pattern, is_untold=is_untold)
     tried = rest.filter(may_match)
     if tried.is_empty():
         return tried, tried, rest
@@ -92,16 +106,34 @@ def match(pattern: Pattern, rest: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFr
     is_match = fields["is_match"].is_not_null()
     matched = pl.concat([tried, fields], how="horizontal").filter(is_match)
     others = pl.concat([rest.filter(~may_match), tried.filter(~is_match)])
+    if is_untold:
+        matched = matched.with_columns(program=_told_program(pattern))
     judged = _finished(pattern, matched).with_columns(reason_refused=_why_refused(pattern, matched.columns))
     is_refused = pl.col("reason_refused").is_not_null()
     refused = judged.filter(is_refused).select(*tried.columns, reason="reason_refused")
     return _listed(pattern, judged.filter(~is_refused).drop("reason_refused")), refused, others
 
 
-def _may_match(pattern: Pattern) -> pl.Expr:
+def _told_program(pattern: Pattern) -> pl.Expr:
+    """Return the first program that the text tells and that begins as the line's; else that name if whole."""
+    prefix = pl.col(UNTOLD)
+    told_by = pattern.told_by or tuple((name, "") for name in pattern.daemons)
+    named = (
+        pl.when(pl.lit(name).str.starts_with(prefix) & pl.col("text").str.contains(text)).then(pl.lit(name))
+        for name, text in told_by
+    )
+    whole = pl.when(prefix.is_in(POSTFIX_PROGRAMS)).then(prefix)
+    return pl.coalesce(*named, whole)
+
+
+def _may_match(pattern: Pattern, *, is_untold: bool) -> pl.Expr:
     """Tell cheaply which lines are worth the pattern's regex."""
     may_match = pl.lit(True)
-    if pattern.daemons:
+    if pattern.daemons and is_untold:
+        may_match &= pl.any_horizontal(
+            pl.lit(name).str.starts_with(pl.col(UNTOLD)) for name in pattern.daemons
+        )
+    elif pattern.daemons:
         may_match &= pl.col("daemon").is_in(pattern.daemons)
     if pattern.starts:
         may_match &= pl.any_horizontal(pl.col("text").str.starts_with(s) for s in pattern.starts)

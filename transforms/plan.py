@@ -202,7 +202,7 @@ def _by_neighbours(
 def _rotation_order(source: SourceFile) -> tuple[int, date, int, str]:
     """Sort from the oldest to the newest: by date, then by falling number; without either comes last."""
     name = source.name
-    rank = 0 if name.name_date else 1 if name.rotation_number else 2
+    rank = 0 if name.name_date else 2 if name.rotation_number is None else 1
     return rank, name.name_date or date.max, -(name.rotation_number or 0), source.path
 
 

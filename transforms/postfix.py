@@ -7,17 +7,8 @@ Trend Micro KA-0010256.
 import re
 
 from transforms.patterns import ADDRESS, QUEUE_ID, SECONDS, Pattern
+from transforms.postfix_verbose import VERBOSE_PATTERNS
 from transforms.tables import NOISE
-
-# The programs of Postfix, by the last part of their tag (its Makefile.in and conf/): users may replace all
-# that stands before it.
-POSTFIX_PROGRAMS = (
-    *("anvil", "bounce", "cleanup", "discard", "dnsblog", "error", "flush", "lmtp", "local", "master"),
-    *("nqmgr", "oqmgr", "pickup", "pipe", "postalias", "postdrop", "postfix", "postfix-script", "postkick"),
-    *("postlock", "postlog", "postlogd", "postmap", "postmulti", "postqueue", "postscreen", "postsuper"),
-    *("proxymap", "qmgr", "qmqpd", "scache", "sendmail", "showq", "smtp", "smtpd", "spawn", "tlsmgr"),
-    *("tlsproxy", "trivial-rewrite", "verify", "virtual"),
-)
 
 # The queue manager's name up to Postfix 2.4 may be that of either of the two that existed.
 QUEUE_MANAGERS = ("qmgr", "nqmgr", "oqmgr")
@@ -64,6 +55,12 @@ POSTFIX_PATTERNS = (
         ),
         ambiguous=rf"{_RELAYED}.*{_RELAYED}|{_ALIASED}.*{_ALIASED}",
         is_closed=True,
+        told_by=(
+            ("error", r", status=[a-z]+ \(delivery temporarily suspended: "),
+            ("local", r", relay=local, "),
+            ("virtual", r", relay=virtual, "),
+            ("smtp", r", relay=[^, ]+\[|, status=[a-z]+ \((?:connect to |Host or domain name not found)"),
+        ),
         fast_lane="fields",
         samples=(
             "to=<b@example.com>, relay=127.0.0.1[127.0.0.1]:10025, delay=0.05, delays=0.01/0/0/0.04, "
@@ -82,11 +79,14 @@ POSTFIX_PATTERNS = (
         is_queued=True,
         starts=("from=",),
         regex=(
-            r"^from=<(?P<sender>.*)>, size=(?P<size_bytes>[0-9]+), "
+            r"^from=(?:<(?P<sender>.*)>|(?P<sender_bare>[^<>,]+))?, size=(?P<size_bytes>[0-9]+), "
             r"nrcpt=(?P<recipient_count>[0-9]+) \(queue active\)$"
         ),
         fast_lane="fields",
-        samples=("from=<sender@example.com>, size=11679, nrcpt=1 (queue active)",),
+        samples=(
+            "from=<sender@example.com>, size=11679, nrcpt=1 (queue active)",
+            "from=sender@example.com, size=11679, nrcpt=1 (queue active)",
+        ),
     ),
     Pattern(
         name="message id",  # cleanup/cleanup_message.c
@@ -99,11 +99,12 @@ POSTFIX_PATTERNS = (
         samples=("message-id=<452e.0003.0000@example.com>",),
     ),
     Pattern(
-        # smtpd/smtpd.c. A login name and what XFORWARD tells may hold commas. Only a content filter tells
-        # by XFORWARD which queue id it was given, and none logs in: behind a login name, it is part of that.
+        # smtpd/smtpd.c, qmqpd/qmqpd.c. A login name and what XFORWARD tells may hold commas. Only a content
+        # filter tells by XFORWARD which queue id it was given, and none logs in: behind a login name, it is
+        # part of that.
         name="client",
         table="clients",
-        daemons=("smtpd",),
+        daemons=("smtpd", "qmqpd"),
         is_queued=None,
         starts=("client=",),
         regex=(
@@ -125,8 +126,13 @@ POSTFIX_PATTERNS = (
         daemons=("pickup",),
         is_queued=True,
         starts=("uid=",),
-        regex=r"^uid=[0-9]+ from=<(?P<sender>.*)>(?: orig_id=(?P<original_queue_id>[0-9A-Za-z]+))?$",
-        samples=("uid=0 from=<root>",),
+        # A message that was requeued (postsuper -r) comes in again, under another id.
+        regex=(
+            r"^uid=[0-9]+ from=(?:<(?P<sender>.*)>|(?P<sender_bare>[^<> ]+))?"
+            r"(?: orig_id=(?P<original_queue_id>[0-9A-Za-z]+))?$"
+        ),
+        samples=("uid=0 from=<root>", "uid=0 from=root"),
+        requeued="original_queue_id",
     ),
     Pattern(
         # qmgr/qmgr_active.c; what cleanup drops while it comes in never becomes active, cleanup_api.c.
@@ -146,7 +152,10 @@ POSTFIX_PATTERNS = (
         daemons=QUEUE_MANAGERS,
         is_queued=True,
         starts=("from=",),
-        regex=r"^from=<(?P<sender>.*)>, status=(?:force-)?expired, returned to sender$",
+        regex=(
+            r"^from=(?:<(?P<sender>.*)>|(?P<sender_bare>[^<>,]+))?, "
+            r"status=(?:force-)?expired, returned to sender$"
+        ),
         samples=("from=<sender@example.com>, status=expired, returned to sender",),
         constants={"removal_kind": "expired"},
     ),
@@ -167,6 +176,26 @@ POSTFIX_PATTERNS = (
             "placed on hold": "held",
             "released from hold": "released",
             "expired": "force_expired",
+        }.items()
+    ),
+    *(
+        Pattern(
+            # postsuper/postsuper.c: the first line for all messages of `postsuper -r ALL`, -d, -h, -H and -e.
+            name=f"postsuper total {text}",
+            table="service_events",
+            daemons=("postsuper",),
+            is_queued=False,
+            starts=(f"{text}: ",),
+            regex=rf"^(?P<message>{text}: (?P<message_count>[0-9]{{1,9}}) messages?)$",
+            samples=(f"{text}: 115 messages",),
+            constants={"event_kind": event_kind},
+        )
+        for text, event_kind in {
+            "Requeued": "requeued",
+            "Deleted": "deleted",
+            "Placed on hold": "held",
+            "Released from hold": "released",
+            "Force-expired": "force_expired",
         }.items()
     ),
     Pattern(
@@ -330,6 +359,18 @@ POSTFIX_PATTERNS = (
                 "prepend: header X-Spam: Yes from mx.example.com[192.0.2.7]; from=<>: X-Spam: Yes",
             ),
             (
+                # What smtp_header_checks and the like ordered: smtp/smtp_proto.c, smtp_hbc_logger()
+                "check_action",
+                ("smtp", "lmtp"),
+                tuple(
+                    f"{action}: {part} "
+                    for action in ("replace", "prepend", "info", "ignore", "strip", "warning", "warn", "pass")
+                    for part in ("header", "body", "mime", "nested")
+                ),
+                "",
+                "replace: header Received: from a.example.com: Received: from gw.example.com",
+            ),
+            (
                 "sasl_failed",  # smtpd/smtpd_sasl_glue.c, xsasl/
                 ("smtpd",),
                 ("warning: ",),
@@ -393,6 +434,27 @@ POSTFIX_PATTERNS = (
                 rf"(?P<queue_id_bare>{QUEUE_ID}),",
                 "Deferred Queue Event:Message=892A0205B6,Action=in",
             ),
+            (
+                "tls_failed",  # smtp/smtp_proto.c, 3.12
+                ("smtp", "lmtp"),
+                ("Sender requested REQUIRETLS, but ",),
+                "",
+                "Sender requested REQUIRETLS, but REQUIRETLS support was not offered by host mx.example.com",
+            ),
+            (
+                "warning",  # cleanup/cleanup_masquerade.c
+                ("cleanup",),
+                ("masquerade_exceptions map lookup problem",),
+                "",
+                "masquerade_exceptions map lookup problem -- message not accepted, try again later",
+            ),
+            (
+                "reject",  # smtpd/smtpd.c
+                ("smtpd",),
+                ("abort: ",),
+                "",
+                "abort: TLS from mx.example.com[192.0.2.9]: No client certificate presented",
+            ),
             # Some name the message behind their severity.
             *(
                 (severity, (), (f"{severity}: ",), rf"(?:(?P<queue_id_bare>{QUEUE_ID}): )?", sample)
@@ -438,7 +500,7 @@ POSTFIX_PATTERNS = (
                 "end of a connection",  # smtpd/smtpd.c
                 ("smtpd",),
                 (),
-                r"[A-Za-z <>-]+ after [A-Z-]+ (?:\([0-9]+ bytes\) )?from ",
+                r"[A-Za-z <>-]+ after [A-Z-]+ (?:\((?:approximately )?[0-9]+ bytes\) )?from ",
                 "lost connection after DATA (7774180 bytes) from unknown[192.0.2.3]",
             ),
             (
@@ -531,20 +593,11 @@ POSTFIX_PATTERNS = (
                 "cache lmdb:/var/lib/postfix/verify_cache full cleanup: retained=724 dropped=6 entries",
             ),
             (
-                "postsuper totals",  # postsuper/postsuper.c
+                "queue files renamed",  # postsuper/postsuper.c
                 ("postsuper",),
-                (
-                    *(
-                        "Requeued: ",
-                        "Deleted: ",
-                        "Force-expired: ",
-                        "Placed on hold: ",
-                        "Released from hold: ",
-                    ),
-                    "Renamed to match inode number: ",
-                ),
+                ("Renamed to match inode number: ",),
                 "[0-9]+ message",
-                "Deleted: 115 messages",
+                "Renamed to match inode number: 115 messages",
             ),
             (
                 "stray log removed",  # bounce/bounce_cleanup.c
@@ -571,6 +624,55 @@ POSTFIX_PATTERNS = (
                 "using backwards-compatible default setting chroot=y",
             ),
             (
+                "encryption report",  # tls/tlsrpt_wrapper.c, tls_misc.c
+                ("smtpd", "smtp", "lmtp", "tlsproxy"),
+                ("TLSRPT: ", "TLS SNI "),
+                "",
+                "TLSRPT: status=success, domain=example.net, receiving_mx=mx.example.com[192.0.2.9]",
+            ),
+            (
+                "handed on",  # global/deliver_pass.c
+                ("local", "virtual"),
+                ("passing <",),
+                "",
+                "passing <a@example.com> to transport=lmtp",
+            ),
+            (
+                "table closed",  # util/dict_db.c, global/nbdb_redirect.c
+                (),
+                ("close database ", "redirecting "),
+                r"\S+(?:: | to \S+:)",
+                "close database /var/lib/postfix/verify_cache.db: No such file or directory",
+            ),
+            (
+                "reply changed",  # smtpd/smtpd_chat.c, smtpd_dsn_fix.c
+                ("smtpd",),
+                ("reply filter in: ", "reply filter out: ", "mapping DSN status "),
+                "",
+                "reply filter in: 550 5.1.1 User unknown",
+            ),
+            (
+                "advice",  # smtp/smtp_connect.c, smtp_addr.c
+                ("smtp", "lmtp"),
+                ("SMTPS wrappermode (TCP port ", "skipping SRV lookup for ", "CLIENT wrappermode (port "),
+                "",
+                "skipping SRV lookup for _submission._tcp.example.com: Host not found",
+            ),
+            (
+                "keywords left out",  # postscreen/postscreen_smtpd.c
+                ("postscreen",),
+                (),
+                r"\[[^\]]*\]:?[0-9]*:? discarding EHLO keywords: ",
+                "[192.0.2.7]:36051: discarding EHLO keywords: CHUNKING",
+            ),
+            (
+                "compatibility notice of a service",  # master/master_ent.c
+                ("master",),
+                (),
+                r"\S+: line [0-9]+: using backwards-compatible default setting ",
+                "/etc/postfix/master.cf: line 12: using backwards-compatible default setting chroot=y",
+            ),
+            (
                 "state asked for",  # conf/postfix-script
                 ("postfix-script",),
                 ("the Postfix mail system is running", "the Postfix mail system is not running"),
@@ -579,4 +681,5 @@ POSTFIX_PATTERNS = (
             ),
         )
     ),
+    *VERBOSE_PATTERNS,
 )

@@ -32,6 +32,7 @@ from transforms.layout import (
     DSN,
     FOREIGN_TAG,
     FULL,
+    HOSTS_KNOWN,
     IS_DATED_AFTER,
     IS_LAST_DATED,
     LAST_STAMP,
@@ -41,7 +42,9 @@ from transforms.layout import (
     LONGEST_TAG,
     MESSAGE,
     MESSAGE_ID,
+    MOST_HOSTS,
     NEW_TAG,
+    NO_HOST,
     NO_TIME,
     NOISE,
     ORIGINAL_QUEUE_ID,
@@ -120,6 +123,7 @@ CHARS = _chars(
     (LONG_ID, QUEUE_ID_DIGITS),
 )
 SPACE, COMMA, COLON, DOT, SLASH, SMALL_Z = (ord(c) for c in " ,:./z")
+HASH, BACKSLASH, CARET, LESS = (ord(c) for c in "#\\^<")
 GREATER, QUOTE, OPENING_BRACKET, CLOSING_BRACKET, CLOSING_PARENTHESIS = (ord(c) for c in '>"[])')
 NEXT, CLOSE, ORIG_TO, RELAY = literal(", "), literal(">, "), literal("orig_to=<"), literal("relay=")
 CLOSE_RELAY, CLOSE_ORIG_TO = literal(">, relay="), literal(">, orig_to=")
@@ -131,6 +135,8 @@ SIZE_IS, NRCPT_IS, QUEUE_ACTIVE = literal(">, size="), literal(", nrcpt="), lite
 SASL_METHOD, SASL_NAME = literal(", sasl_method="), literal(", sasl_username=")
 ORIG_QUEUE_ID, ORIG_CLIENT = literal(", orig_queue_id="), literal(", orig_client=")
 REPEATED, LAST_REPEATED = literal("message repeated "), literal("last message repeated ")
+SUMMARY, RESENT_ID_IS = literal("Last message '"), literal("resent-message-id=")
+SENDER_IS, RECIPIENT_IS = literal("from="), literal("to=")
 
 
 @compiled
@@ -142,25 +148,29 @@ def _run_end(block: Bytes, at: int, kind: int) -> int:
 
 
 @compiled
-def _sender(block: Bytes, at: int, end: int) -> tuple[int, int, int, int]:
-    """Read ` host tag[pid]: `; return the tag's start and end, the pid (-1 for none), and the text's start.
+def _sender(block: Bytes, at: int, end: int) -> tuple[int, int, int, int, int]:
+    """Read ` host tag[pid]: `; return the host's end, the tag's start and end, the pid, and the text's start.
 
-    The text's start is 0 if there is none, or if the text has a Solaris id before it.
+    The host may be missing: what ends with a colon is a tag, and the host's end is its start. The pid is -1
+    for none. The text's start is 0 if there is none, or if anything but the text follows.
     """
     has_space, host_start = block[at] == SPACE, at + 1
     host_end = find(block, host_start, end, SPACE)
     tag_start = host_end + 1
+    if block[host_end - 1] == COLON:
+        host_end = tag_start = host_start
     tag_end = _run_end(block, tag_start, TAG_CHAR)
     at, pid = tag_end, -1
     if block[at] == OPENING_BRACKET:
         pid, at = read_integer(block, at + 1, 9)
         if block[at] != CLOSING_BRACKET:
-            return 0, 0, 0, 0
+            return 0, 0, 0, 0, 0
         at += 1
-    is_sound = has_space and host_end > host_start and tag_start < tag_end <= tag_start + LONGEST_TAG
-    if not is_sound or block[at] != COLON or block[at + 1] != SPACE or block[at + 2] == OPENING_BRACKET:
-        return 0, 0, 0, 0
-    return tag_start, tag_end, pid, at + 2
+    is_sound = has_space and block[host_start] != LESS and tag_start < tag_end <= tag_start + LONGEST_TAG
+    is_text_next = block[at] == COLON and block[at + 1] == SPACE and at + 2 < end
+    if not is_sound or not is_text_next or block[at + 2] == OPENING_BRACKET or block[at + 2] == SPACE:
+        return 0, 0, 0, 0, 0
+    return host_end, tag_start, tag_end, pid, at + 2
 
 
 @compiled
@@ -339,12 +349,49 @@ def _read_client(block: Bytes, at: int, end: int, spans: Int32s) -> bool:
 
 
 @compiled
-def _find_prefix(block: Bytes, at: int, candidates: Int64s, texts: Bytes, sizes: Int64s) -> int:
+def _text_end(block: Bytes, start: int, end: int) -> int:
+    """Return where a line ends without the blanks at its end; `start` if something else there may be no text.
+
+    That is what syslog daemons write for control characters (headers.TRAILING).
+    """
+    while end > start and block[end - 1] == SPACE:
+        end -= 1
+    if end - start < SHORTEST_LINE or block[end - 2] in (BACKSLASH, CARET):
+        return start
+    return start if block[end - 4] in (HASH, BACKSLASH) else end
+
+
+@compiled
+def _find_host(block: Bytes, start: int, end: int, hosts: Int32s, count: int) -> int:
+    """Return the host's number; `count` if it is not known."""
+    for host in range(count):
+        at = hosts[host, 0]
+        if hosts[host, 1] - at == end - start and is_equal(block, start, block, at, end - start):
+            return host
+    return count
+
+
+@compiled
+def _is_mail(block: Bytes, at: int, end: int) -> bool:
+    """Tell whether a text may be a mail program's, whatever its tag (events.MAIL_TEXT)."""
+    at = find(block, at, end, COLON) + 2
+    return (
+        is_at(block, at, SENDER_IS)
+        or is_at(block, at, RECIPIENT_IS)
+        or is_at(block, at, MESSAGE_ID_IS)
+        or is_at(block, at, CLIENT_IS)
+        or is_at(block, at, REMOVED)
+        or is_at(block, at, RESENT_ID_IS)
+    )
+
+
+@compiled
+def _find_prefix(block: Bytes, at: int, end: int, candidates: Int64s, texts: Bytes, sizes: Int64s) -> int:
     """Return which of the beginnings the text has, -1 if none."""
     for prefix in candidates:
         if prefix < 0:
             break
-        if is_equal(block, at, texts[prefix], 0, sizes[prefix]):
+        if at + sizes[prefix] <= end and is_equal(block, at, texts[prefix], 0, sizes[prefix]):
             return prefix
     return -1
 
@@ -355,8 +402,10 @@ def _read_text(block: Bytes, at: int, end: int, tag: int, tags: Tags, prefixes: 
     used, spans, integers, decimals = rows.used, rows.spans, rows.integers, rows.decimals
     if tags.meaning[tag] != POSTFIX_TAG:
         is_foreign = tags.meaning[tag] == FOREIGN_TAG
-        is_repeated = is_at(block, at, REPEATED) or is_at(block, at, LAST_REPEATED)
-        return NOISE if is_foreign and not is_repeated else LEFT_OVER
+        is_repeated = (
+            is_at(block, at, REPEATED) or is_at(block, at, LAST_REPEATED) or is_at(block, at, SUMMARY)
+        )
+        return NOISE if is_foreign and not is_repeated and not _is_mail(block, at, end) else LEFT_OVER
     writes = tags.writes[tag]
     id_start, id_end = at, _queue_id_end(block, at)
     if id_end > at:
@@ -406,7 +455,7 @@ def _read_text(block: Bytes, at: int, end: int, tag: int, tags: Tags, prefixes: 
         id_start = id_end = -1
         if is_at(block, at, NOQUEUE):
             at += NOQUEUE.size
-    prefix = _find_prefix(block, at, tags.prefixes[tag], prefixes.text, prefixes.size)
+    prefix = _find_prefix(block, at, end, tags.prefixes[tag], prefixes.text, prefixes.size)
     if prefix < 0:
         return LEFT_OVER
     if prefixes.family[prefix] == OTHER:
@@ -417,13 +466,14 @@ def _read_text(block: Bytes, at: int, end: int, tag: int, tags: Tags, prefixes: 
 
 
 @compiled
-def _count(counts: Counts, family: int, logged_at: int) -> None:
-    run = counts.current[family]
+def _count(counts: Counts, family: int, host: int, logged_at: int) -> None:
+    run = counts.current[family, host]
     if run < 0 or not 0 <= logged_at - counts.span[run] < COUNT_SPAN:
         run = counts.used[0]
         counts.used[0] = run + 1
-        counts.current[family] = run
+        counts.current[family, host] = run
         counts.family[run] = family
+        counts.host[run] = host
         counts.span[run] = logged_at // COUNT_SPAN * COUNT_SPAN
         counts.line_count[run] = 0
         counts.first_logged_at[run] = logged_at
@@ -455,13 +505,15 @@ def scan(
     stamp, stamp_end, is_dated = NO_TIME, 0, False
     last_stamp, is_last_dated = state[LAST_STAMP], state[IS_LAST_DATED] != 0
     cached_stamp, cached_head, cached_tail = NO_TIME, NO_BITS, NO_BITS
+    host, hosts_known = NO_HOST, state[HOSTS_KNOWN]
     while start < size:
         end = text_end(block, start)
         is_plain = block[end] == NEWLINE
         if not is_plain:
             end = find(block, end, size, NEWLINE)
         family, tag, pid = LEFT_OVER, -1, -1
-        if is_plain and SHORTEST_LINE <= end - start < CUT_TEXT_BYTES:
+        line_end = _text_end(block, start, end) if is_plain else start
+        if is_plain and line_end - start >= SHORTEST_LINE and end - start < CUT_TEXT_BYTES:
             # Lines of the same second share their stamp, which fills two words but for its last byte.
             head, tail = word_at(block, start), word_at(block, start + WORD_BYTES)
             if head == cached_head and tail == cached_tail:
@@ -475,7 +527,7 @@ def scan(
                 if stamp_end == start + 15:
                     cached_stamp, cached_head, cached_tail = stamp, head, tail
             if stamp != NO_TIME:
-                tag_start, tag_end, pid, text_at = _sender(block, stamp_end, end)
+                host_end, tag_start, tag_end, pid, text_at = _sender(block, stamp_end, line_end)
                 if text_at > 0:
                     tag = _find_tag(block, tag_start, tag_end, tags.name, tags.size, tags.known[0])
                     if tag < 0 and tags.known[0] < tags.size.size:
@@ -483,7 +535,14 @@ def scan(
                         why = NEW_TAG
                         break
                     if tag >= 0:
-                        family = _read_text(block, text_at, end, tag, tags, prefixes, rows)
+                        family = _read_text(block, text_at, line_end, tag, tags, prefixes, rows)
+                    if family != LEFT_OVER and host_end == stamp_end + 1:
+                        host = NO_HOST
+                    elif family != LEFT_OVER:
+                        host = _find_host(block, stamp_end + 1, host_end, counts.hosts, hosts_known)
+                        if host == hosts_known and host < MOST_HOSTS:
+                            counts.hosts[host, 0], counts.hosts[host, 1] = stamp_end + 1, host_end
+                            hosts_known += 1
         lines_before += 1
         row = rows.used[family]
         rows.line_number[family, row] = lines_before
@@ -500,7 +559,7 @@ def scan(
                 rows.integers[LEFT_OVER, before, STAMP_AFTER] = stamp
                 rows.integers[LEFT_OVER, before, IS_DATED_AFTER] = is_dated
             last_stamp, is_last_dated = stamp, is_dated
-            _count(counts, family, stamp)
+            _count(counts, family, host, stamp)
             if family != NOISE:
                 rows.logged_at[family, row] = stamp
                 rows.is_dated[family, row] = is_dated
@@ -513,6 +572,7 @@ def scan(
             break
     state[POSITION], state[LINES_BEFORE] = start, lines_before
     state[LAST_STAMP], state[IS_LAST_DATED] = last_stamp, is_last_dated
+    state[HOSTS_KNOWN] = hosts_known
     return why
 
 

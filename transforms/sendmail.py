@@ -224,13 +224,34 @@ SENDMAIL_PATTERNS: tuple[Pattern, ...] = (
         )
     ),
     Pattern(
+        # err.c, usrerr(): a recipient was refused. A session without a queue id may as well.
+        name="recipient refused",
+        table="other_lines",
+        regex=r"^(?P<message>[^\s:]+\.\.\. .+)$",
+        samples=("<nobody@example.com>... User unknown",),
+        constants={"line_kind": "reject"},
+    ),
+    Pattern(
+        # srvrsmtp.c, checksmtpattack() and the like: the client is `name [address]`, perhaps forged.
+        name="attack",
+        table=NOISE,
+        regex=(
+            r"^(?:\S+ )?(?:\[[^\]]*\](?: \(may be forged\))?|\S+): (?:[Pp]ossible SMTP |probable open proxy: "
+            r"|(?:EXPN|VRFY|ETRN) ).*$"
+        ),
+        samples=(
+            "mx.example.com [192.0.2.9] (may be forged): possible SMTP attack: command=AUTH, count=6",
+            "[192.0.2.9]: EXPN root [rejected]",
+        ),
+    ),
+    Pattern(
         # Sessions, TLS, milters, tables: they say nothing about the way of a message.
         name="session",
         table=NOISE,
         regex=(
             r"^(?:STARTTLS=|AUTH=|AUTH |Milter|milter=|collect: |lost input channel |rejecting commands |"
             r"timeout waiting for input |SMTP \w+ command |headers too large |alias database |connect from |"
-            r"/\S+: [0-9]+ aliases|<-- |--- |\S+: [Pp]ossible SMTP |.* did not issue MAIL/EXPN/VRFY/ETRN ).*$"
+            r"/\S+: [0-9]+ aliases|<-- |--- |.* did not issue MAIL/EXPN/VRFY/ETRN ).*$"
         ),
         samples=(
             "STARTTLS=client, relay=[127.0.0.1], version=TLSv1.3, verify=FAIL, cipher=X, bits=256/256",

@@ -52,7 +52,8 @@ _OWN_COLUMNS: dict[str, Columns] = {
         "sender": String,
     },
     "message_ids": QUEUED | {"message_id": String},
-    "service_events": POSTFIX | {"event_kind": String, "lost_line_count": Int64, "message": String},
+    "service_events": POSTFIX
+    | {"event_kind": String, "lost_line_count": Int64, "message_count": Int64, "message": String},
     "manager_log": {
         "host": String,
         "pid": Int32,

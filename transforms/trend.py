@@ -124,6 +124,7 @@ TRACKING_HEADERS = (
     Header(
         name="msgtra.imss",
         regex=rf"^(?P<text>\w+\t[^\t]*\t{NUMERIC_DATE} {TIME} {OFFSET}\t.*)$",
+        is_trimmed=False,
         samples=("NormalTransac\t2019 Oct 18 14:21:31 +02:00\t2019/10/18 14:21:32 +02:00\t",),
     ),
 )

@@ -14,6 +14,7 @@ with local_counts as (
         line_counts.span is not null
         and line_counts.log_kind is distinct from 'inventory'
         and line_counts.log_kind is distinct from 'queue_snapshot'
+        and line_counts.log_kind is distinct from 'system_log'
 ),
 
 days as (

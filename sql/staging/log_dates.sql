@@ -9,3 +9,4 @@ where
     line_counts.span is not null
     and line_counts.log_kind is distinct from 'inventory'
     and line_counts.log_kind is distinct from 'queue_snapshot'
+    and line_counts.log_kind is distinct from 'system_log'

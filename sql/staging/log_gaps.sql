@@ -8,10 +8,23 @@ with members as (
     select
         host,
         log_kind,
-        -- maillog.2.gz, maillog-20261124.gz and maillog are of one rotation.
-        regexp_replace(path, '([-._][0-9]{8}[0-9T_-]*|\.[0-9]{1,4})*(\.[a-z][a-z0-9]+)?$', '') as stem,
-        coalesce(try_cast(regexp_extract(path, '\.([0-9]{1,3})(\.[a-z][a-z0-9]+)?$', 1) as integer), 0)
-            as rotation_number,
+        -- maillog.2.gz, maillog-20261124.gz, maillog-2026-11-24 and maillog are of one rotation, as are
+        -- mail.log.2.gz, mail-20261124.log and mail.log.
+        regexp_replace(
+            path,
+            '(\.log)?([-._]([0-9]{8}|[0-9]{4}-[0-9]{2}-[0-9]{2})[0-9T_:.-]*|\.[0-9]{1,4})*'
+            || '(\.[a-z][a-z0-9]+)*$',
+            ''
+        ) as stem,
+        -- maillog-20261124.1 is another rotation of that day.
+        case
+            when name_date is null
+                then
+                    coalesce(
+                        try_cast(regexp_extract(path, '\.([0-9]{1,3})(\.[a-z][a-z0-9]+)?$', 1) as integer), 0
+                    )
+            else 0
+        end as rotation_number,
         try_cast(regexp_extract(path, '\.([0-9]{4})(\.[a-z][a-z0-9]+)?$', 1) as integer) as part_number,
         name_date,
         status,
