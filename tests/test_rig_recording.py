@@ -8,6 +8,7 @@ from tests.conftest import Run
 from tests.rig.checks import CHECKS, Check, Found, Truth, read_found
 from tests.rig.results import RESULTS_FILE, read_truths, render_results
 from tests.rig.scenarios import SCENARIOS, TROUBLES, Expected, read_scenarios
+from transforms.silences import HAS_MAIL_LINES, SETTING_FITS
 
 pytestmark = pytest.mark.slow
 RECORDED = read_truths()
@@ -43,7 +44,9 @@ def test_no_two_scenarios_are_of_one_host() -> None:
 
 def test_every_line_is_understood_and_every_promise_kept(rig_run: Run) -> None:
     assert sum(source.unparsed_line_count for source in rig_run.sources.values()) == 0
-    assert rig_run.findings == []
+    # Of these no mail is recorded: nobody sent any, or the system events alone are there.
+    silent = {("imsva49", HAS_MAIL_LINES), ("imsva56", HAS_MAIL_LINES)}
+    assert {(finding.place, finding.rule) for finding in rig_run.findings} == silent
 
 
 def test_every_line_of_troubles_is_understood_and_findings_are_of_hosts_that_have_some(
@@ -55,7 +58,10 @@ def test_every_line_of_troubles_is_understood_and_findings_are_of_hosts_that_hav
         for scenario in RECORDED["rig-troubles"]
         if not scenario["is_log_sound"] or any(action["do"] == "set_clock" for action in scenario["actions"])
     }
-    assert {finding.place.partition("/")[0] for finding in troubles_run.findings} <= troubled
+    findings = {(finding.place.partition("/")[0], finding.rule) for finding in troubles_run.findings}
+    # Half of the mail was retried by hand, the older half.
+    findings.remove(("imss68", SETTING_FITS))
+    assert {host for host, _ in findings} <= troubled
 
 
 def test_table_of_results_is_fresh(found: dict[str, Found]) -> None:

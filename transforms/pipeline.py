@@ -48,7 +48,7 @@ from transforms.models import Model, load_models
 from transforms.news import BASIS, Basis, news_since, read_basis, write_basis
 from transforms.plan import PARSER_VERSION, find_zones, plan_reads
 from transforms.problems import MaillagError, Problem
-from transforms.silences import silent_hosts, witnesses_apart
+from transforms.silences import contradicted_settings, mixed_hosts, silent_hosts, witnesses_apart
 from transforms.trend import LogRules
 from transforms.zone import Zone
 
@@ -333,14 +333,19 @@ def analyze(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: P
             progress=lambda model, share: progress.advance(share),
         )
         broken = _check_marts(job.lake, files, built, contracts, run_id, checker)
-        apart = witnesses_apart(
-            job.lake,
-            contracts["marts.restarts"],
-            built.files_after(files).get("marts.restarts", []),
-            dict(latest_hosts(now.host_history).select("host", "time_zone").iter_rows()),
-        )
+        made = built.files_after(files)
+        warnings = [
+            *witnesses_apart(
+                job.lake,
+                contracts["marts.restarts"],
+                made.get("marts.restarts", []),
+                dict(latest_hosts(now.host_history).select("host", "time_zone").iter_rows()),
+            ),
+            *mixed_hosts(job.lake, contracts, made),
+            *contradicted_settings(job.lake, made.get("staging.refuted_settings", [])),
+        ]
         ledger.replace_findings(
-            "marts", [*_contract_findings(broken, [], run_id), *_findings(apart, "marts", run_id)]
+            "marts", [*_contract_findings(broken, [], run_id), *_findings(warnings, "marts", run_id)]
         )
         if not any(finding.severity == "critical" for finding in broken):
             old_basis = [path for table in BASIS for path in files.get(table, ())]

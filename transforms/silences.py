@@ -12,6 +12,8 @@ from transforms.fleet import Fleet
 from transforms.ledger import SourceRecord
 from transforms.problems import Problem
 
+ONE_QUEUE = "the lines of a host's folder are those of one host"
+SETTING_FITS = "the log agrees with the retry settings that are told"
 HAS_MAIL_LINES = "the log has lines of the host's mail program"
 WITNESSES_AGREE = "the witnesses of an outage agree about its time"
 # Every mail leaves a line in one of these.
@@ -81,6 +83,22 @@ qualify row_number() over (partition by pairs.host order by apart_count desc, ab
 order by pairs.host
 """
 
+MIXED = """
+select
+    coverage.host,
+    array_agg(distinct line_counts.logging_host order by line_counts.logging_host) as names
+from marts.coverage as coverage
+inner join ops.line_counts as line_counts
+    on
+        coverage.host = line_counts.host
+        and line_counts.table_name in ('queue_activations', 'delivery_attempts')
+        and line_counts.last_logged_at >= coverage.gap_from
+        and line_counts.first_logged_at < coverage.gap_until
+where coverage.reason = 'several_hosts' and line_counts.logging_host is not null
+group by coverage.host
+order by coverage.host
+"""
+
 
 def silent_hosts(
     fleet: Fleet,
@@ -132,6 +150,55 @@ def witnesses_apart(
             is_warning=True,
         )
         for host, half_hours, count in rows
+    ]
+
+
+def mixed_hosts(
+    lake: Path, contracts: Mapping[str, Contract], files: Mapping[str, Iterable[str]]
+) -> list[Problem]:
+    """Return a warning for each host under which lines of several mail queues were read (marts.coverage)."""
+    tables = ("marts.coverage", "ops.line_counts")
+    with duckdb.connect() as connection:
+        create_views(connection, lake, contracts=[contracts[table] for table in tables], files=files)
+        rows = connection.execute(MIXED).fetchall()
+    return [
+        Problem(
+            host,
+            f"the lines in its folder name several hosts, each with a mail queue of its own "
+            f"({', '.join(names)}): verdicts on restarts of that time are unknown",
+            'If a log server collects them, write host_from = "line" into the entry of that folder in the '
+            "fleet file; each line then goes to the host that it names.",
+            rule=ONE_QUEUE,
+            is_warning=True,
+        )
+        for host, names in rows
+    ]
+
+
+def contradicted_settings(lake: Path, files: Iterable[str]) -> list[Problem]:
+    """Return a warning for each host whose log contradicts the minimal_backoff_time that is told of it.
+
+    `files` are those of staging.refuted_settings.
+    """
+    paths = [str(lake / path) for path in files]
+    if not paths:
+        return []
+    hosts = duckdb.execute(
+        "select distinct host from read_parquet($paths, hive_partitioning = false) "
+        "where is_backoff_known order by host",
+        {"paths": paths},
+    ).fetchall()
+    return [
+        Problem(
+            host,
+            "its log contradicts the minimal_backoff_time that is told of it: mail that had waited for less "
+            "was retried, and younger mail was left, as by a queue run. Verdicts that rest on it are unknown",
+            "Ask the host (`postconf minimal_backoff_time queue_run_delay`), and correct its entry in the "
+            "fleet file or the inventory file. Messages retried by hand may look the same.",
+            rule=SETTING_FITS,
+            is_warning=True,
+        )
+        for (host,) in hosts
     ]
 
 

@@ -1,46 +1,85 @@
 -- One row per span of time that a maillog tells twice, because the host's clock was set back.
--- Lines of a file come in the order in which they were written. Where their stamps fall back by more than
--- clock_step_seconds the clock was set back: of stamps that occur before that point as well as after it,
--- nobody can tell which came first. Daylight saving is no such case, as stamps are instants here, nor are
--- lines that were written twice, as they are here once.
+-- Lines of a file come in the order in which they were written. Where the stamps of its delivery attempts
+-- fall back by more than clock_step_seconds the clock was set back: of stamps that occur before that point as
+-- well as after it, nobody can tell which came first. Daylight saving is no such case, as stamps are instants
+-- here, nor are lines that were written twice, as they are here once.
 with attempts as (
     select
-        attempts.host,
-        attempts.source_id,
-        attempts.line_number,
-        attempts.logged_at,
-        coalesce(
-            attempts.logged_at
-            < lag(attempts.logged_at)
-                over (
-                    partition by attempts.host, attempts.source_id
-                    order by attempts.line_number
-                )
-            - to_seconds(thresholds.clock_step_seconds),
-            false
-        ) as is_set_back
-    from events.delivery_attempts as attempts
-    cross join config.thresholds as thresholds
+        host,
+        source_id,
+        line_number,
+        logged_at,
+        lag(logged_at) over in_file as previous_at
+    from events.delivery_attempts
+    window in_file as (
+        partition by host, source_id
+        order by line_number
+    )
 ),
 
 sources as (
     select distinct
-        host,
-        source_id
+        attempts.host,
+        attempts.source_id
     from attempts
-    where is_set_back
+    cross join config.thresholds as thresholds
+    where attempts.logged_at < attempts.previous_at - to_seconds(thresholds.clock_step_seconds)
+),
+
+-- All lines of the few files that tell of such a step.
+lines as (
+    select
+        host,
+        source_id,
+        line_number,
+        logged_at
+    from events.delivery_attempts
+    semi join sources using (host, source_id)
+
+    union all
+
+    select
+        host,
+        source_id,
+        line_number,
+        logged_at
+    from events.queue_activations
+    semi join sources using (host, source_id)
+
+    union all
+
+    select
+        host,
+        source_id,
+        line_number,
+        logged_at
+    from events.service_events
+    semi join sources using (host, source_id)
+    where event_kind <> 'lines_lost'
+),
+
+followed as (
+    select
+        *,
+        lag(logged_at) over in_file as previous_at
+    from lines
+    window in_file as (
+        partition by host, source_id
+        order by line_number
+    )
 ),
 
 numbered as (
     select
-        attempts.*,
-        count(*) filter (where attempts.is_set_back) over (
-            partition by attempts.host, attempts.source_id
-            order by attempts.line_number
+        followed.*,
+        count(*) filter (
+            where followed.logged_at < followed.previous_at - to_seconds(thresholds.clock_step_seconds)
+        ) over (
+            partition by followed.host, followed.source_id
+            order by followed.line_number
         ) as stretch_number
-    from attempts
-    semi join sources
-        on attempts.host = sources.host and attempts.source_id = sources.source_id
+    from followed
+    cross join config.thresholds as thresholds
 ),
 
 stretches as (
@@ -57,8 +96,10 @@ stretches as (
 told_twice as (
     select
         host,
-        greatest(began_at, lag(began_at) over in_order) as told_twice_from,
+        -- What was written behind it came after all before it, whatever its stamp.
+        began_at as told_twice_from,
         least(ended_at, lag(ended_at) over in_order) + to_seconds(1) as told_twice_until,
+        lag(began_at) over in_order as before_began_at,
         lag(ended_at) over in_order as before_ended_at
     from stretches
     window in_order as (
@@ -72,4 +113,4 @@ select distinct
     told_twice_from,
     told_twice_until
 from told_twice
-where before_ended_at is not null and told_twice_from < told_twice_until
+where before_ended_at >= told_twice_from and told_twice_until > before_began_at

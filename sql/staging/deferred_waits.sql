@@ -4,14 +4,33 @@
 -- already (a restarted qmgr logs such mail again). A scan is a burst of re-activations of one instance. A
 -- message that a restarting qmgr found still being delivered (is_skipped) comes back after 60 s, whatever
 -- the settings say, and is part of no scan.
--- waited_until: re-activation, or the end of the waiting by hold or removal; NULL if not seen.
+-- waited_until: re-activation, or the end of the waiting by hold or removal; NULL if not seen. `postsuper -r
+-- ALL` (-d, -h) names no message: its total ends all that was open then, if it covers that many, and leaves it
+-- in doubt otherwise (seen_until).
 -- seen_until: from here on a gap of the log may hide what became of the message; NULL if there is none.
 -- due_by: Postfix tries a deferred message again in the first queue run after
 -- max(min(age, maximal_backoff_time), minimal_backoff_time) since its last deferral (qmgr_active.c), so at
 -- the latest queue_run_delay after that, and due_margin_seconds for a busy qmgr. What shows no sign of life
 -- by then has left the queue unseen. NULL for sendmail, which has no such rule. is_due_known: by settings
 -- that are told, not assumed.
-with waits as (
+with hiding_gaps as (
+    select
+        host,
+        gap_from,
+        gap_until
+    from staging.log_gaps
+    where log_kind = 'maillog' and reason <> 'silence'
+
+    union all
+
+    select
+        host,
+        told_twice_from as gap_from,
+        told_twice_until as gap_until
+    from staging.clock_steps
+),
+
+waits as (
     select
         rounds.host,
         rounds.instance,
@@ -42,8 +61,7 @@ with waits as (
             host,
             gap_until,
             min(gap_from) as gap_from
-        from staging.log_gaps
-        where log_kind = 'maillog' and reason <> 'silence'
+        from hiding_gaps
         group by host, gap_until
     ) as gaps
         on rounds.host = gaps.host and rounds.last_attempted_at < gaps.gap_until
@@ -86,6 +104,37 @@ marked as (
             waits.host = host_history.host
             and waits.deferred_at >= coalesce(host_history.valid_from, '-infinity')
             and waits.deferred_at < coalesce(host_history.valid_until, 'infinity')
+),
+
+totals as (
+    select
+        events.host,
+        qmgr_instances.instance,
+        events.message_count,
+        events.logged_at as ended_at
+    from events.service_events as events
+    inner join staging.qmgr_instances as qmgr_instances
+        on events.host = qmgr_instances.host and events.instance = qmgr_instances.logging_instance
+    where events.event_kind in ('requeued', 'deleted', 'held') and events.message_count > 0
+),
+
+with_totals as (
+    select
+        marked.*,
+        if(
+            marked.waited_until is null and coalesce(marked.due_by >= totals.ended_at, true),
+            totals.ended_at,
+            null
+        ) as total_at,
+        totals.message_count >= count(total_at) over (
+            partition by marked.host, marked.instance, total_at
+        ) as is_covered
+    from marked
+    asof left join totals
+        on
+            marked.host = totals.host
+            and marked.instance = totals.instance
+            and marked.deferred_at <= totals.ended_at
 )
 
 select
@@ -110,8 +159,8 @@ select
     is_computed,
     deferred_at,
     reactivated_at,
-    waited_until,
-    seen_until,
+    coalesce(waited_until, if(is_covered, total_at, null)) as waited_until,
+    if(is_covered, seen_until, least(seen_until, total_at)) as seen_until,
     due_by,
     is_due_known
-from marked
+from with_totals

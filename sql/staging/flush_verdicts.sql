@@ -237,7 +237,7 @@ evidence as (
             as open_reason,
         case
             when orders.restart_id is not null then 'ordered'
-            when restarts.has_manager_log then 'not_ordered'
+            when restarts.has_manager_log and restarts.odd_reason is null then 'not_ordered'
             else 'unknown'
         end as flush_order,
         restarts.covered_until

@@ -4,6 +4,8 @@
 -- daemon (from the notice that it drops lines, else some minutes before the notice), or silence of a maillog
 -- for longer than gap_after_seconds. A day's file of the manager log covers the day, also where the manager
 -- wrote nothing: a gap there is a day, or a numbered part of a day, without its file.
+-- Where the queues of two hosts are logged as one's, in the same hour, nobody can tell what happened to either:
+-- that is a gap as well. Hosts are told apart by the first part of their names.
 with members as (
     select
         host,
@@ -141,6 +143,21 @@ silences as (
     qualify gap_until > gap_from + to_seconds(thresholds.gap_after_seconds)
 ),
 
+logging_hosts as (
+    select
+        host,
+        date_trunc('hour', span) as hour,
+        min(first_logged_at) as first_logged_at,
+        max(last_logged_at) as last_logged_at
+    from ops.line_counts
+    where
+        log_kind = 'maillog'
+        and table_name in ('queue_activations', 'delivery_attempts')
+        and logging_host is not null
+    group by host, date_trunc('hour', span)
+    having count(distinct lower(split_part(logging_host, '.', 1))) > 1
+),
+
 manager_days as (
     select
         host,
@@ -206,6 +223,16 @@ gaps as (
             silences.host = lacking_members.host
             and silences.gap_from = lacking_members.gap_from
             and silences.gap_until = lacking_members.gap_until
+
+    union all
+
+    select
+        host,
+        'maillog' as log_kind,
+        'several_hosts' as reason,
+        first_logged_at as gap_from,
+        last_logged_at + to_seconds(1) as gap_until
+    from logging_hosts
 
     union all
 
