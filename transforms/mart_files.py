@@ -69,6 +69,7 @@ HANDED_ON_COLUMNS = {
         "instance": "VARCHAR",
         "is_by_sendmail": "BOOLEAN",
         "is_qmgr": "BOOLEAN",
+        "has_relay_port": "BOOLEAN",
     },
     "staging.qmgr_changes": {
         "host": "VARCHAR",

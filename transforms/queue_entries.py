@@ -339,7 +339,12 @@ def _facts(of_kind: Mapping[str, _Lines], every: _Lines, lifetimes: Numbers) -> 
         attempts.least(attempts.numbers("arrived_at")),
         clients.least(clients.numbers("logged_at")),
     )
-    removed_at = removals.greatest(removals.numbers("logged_at"), removals.numbers("role") == END)
+    is_end, removal_times = removals.numbers("role") == END, removals.numbers("logged_at")
+    # postsuper tells that a message is requeued, and pickup so again, up to a minute later.
+    is_requeued = removals.any(removals.flags("is_requeued"))
+    removed_at = np.where(
+        is_requeued, removals.least(removal_times, is_end), removals.greatest(removal_times, is_end)
+    )
     is_sent, is_taken = attempts.flags("is_sent"), attempts.flags("is_taken")
     is_scan_hop = attempts.flags("is_scan_hop")
     is_taken_at_scan = is_scan_hop & is_taken

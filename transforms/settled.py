@@ -86,7 +86,12 @@ def with_kept_rows(table: str, made: str) -> str:
     rows = (MARTS | HANDED_ON)[table]
     if table == "staging.log_instances":
         return f"""
-            select host, instance, bool_or(is_by_sendmail) as is_by_sendmail, bool_or(is_qmgr) as is_qmgr
+            select
+                host,
+                instance,
+                bool_or(is_by_sendmail) as is_by_sendmail,
+                bool_or(is_qmgr) as is_qmgr,
+                bool_or(has_relay_port) as has_relay_port
             from (from {made} union all by name from kept.log_instances)
             group by host, instance
         """

@@ -2,9 +2,10 @@
 -- what its reply tells.
 -- The scan hop is told by the relay's port, else by the port in the reason. A reason without a port takes
 -- the hop of the latest attempt with the same reason on that instance; where there is none, loopback
--- counts and is_hop_inferred is set. sendmail (it has a mailer) logs no port at all: loopback counts, but
--- for local submissions, which wait for port 25. What it defers without an address in relay= it has not
--- tried: the host failed earlier in the same queue run.
+-- counts and is_hop_inferred is set, also of what was sent where no line of the host tells a port. sendmail
+-- (it has a mailer) logs no port at all: loopback counts, but for local submissions, which wait for port 25.
+-- What it defers without an address in relay= it has not tried: the host failed earlier in the same queue
+-- run.
 -- Loopback is an address, never a name: anybody may name a host 127.example.com. A name without an address
 -- counts if the same host's log has it at a loopback address.
 -- The words of a cause are those of the mail program, from the first to the last one: a server's reply, which
@@ -160,6 +161,14 @@ untold_hops as (
     where status <> 'sent' and hop_port is null and address <> '' and mailer is null
 ),
 
+-- Postfix before 2.3 logs no port at all.
+portless_hosts as (
+    select host
+    from staging.log_instances
+    group by host
+    having not bool_or(has_relay_port or is_by_sendmail)
+),
+
 scan_hops as (
     select
         hops.*,
@@ -169,6 +178,8 @@ scan_hops as (
         on
             hops.host = loopback_names.host
             and hops.relay_name = loopback_names.relay_name
+    left join portless_hosts
+        on hops.host = portless_hosts.host
     where
         not hops.is_sent_to_port
         and (
@@ -177,6 +188,12 @@ scan_hops as (
                 hops.mailer is null
                 and hops.hop_port is null
                 and regexp_matches(hops.address, '^(127(\.[0-9]{1,3}){3}|::1)$')
+            )
+            or (
+                hops.status = 'sent'
+                and hops.mailer is null
+                and hops.is_at_loopback
+                and portless_hosts.host is not null
             )
             or (
                 hops.mailer is not null

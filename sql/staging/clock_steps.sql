@@ -29,33 +29,36 @@ sources as (
 -- All lines of the few files that tell of such a step.
 lines as (
     select
-        host,
-        source_id,
-        line_number,
-        logged_at
-    from events.delivery_attempts
-    semi join sources using (host, source_id)
+        events.host,
+        events.source_id,
+        events.line_number,
+        events.logged_at
+    from events.delivery_attempts as events
+    semi join sources
+        on events.host = sources.host and events.source_id = sources.source_id
 
     union all
 
     select
-        host,
-        source_id,
-        line_number,
-        logged_at
-    from events.queue_activations
-    semi join sources using (host, source_id)
+        events.host,
+        events.source_id,
+        events.line_number,
+        events.logged_at
+    from events.queue_activations as events
+    semi join sources
+        on events.host = sources.host and events.source_id = sources.source_id
 
     union all
 
     select
-        host,
-        source_id,
-        line_number,
-        logged_at
-    from events.service_events
-    semi join sources using (host, source_id)
-    where event_kind <> 'lines_lost'
+        events.host,
+        events.source_id,
+        events.line_number,
+        events.logged_at
+    from events.service_events as events
+    semi join sources
+        on events.host = sources.host and events.source_id = sources.source_id
+    where events.event_kind <> 'lines_lost'
 ),
 
 followed as (

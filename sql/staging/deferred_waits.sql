@@ -5,8 +5,8 @@
 -- message that a restarting qmgr found still being delivered (is_skipped) comes back after 60 s, whatever
 -- the settings say, and is part of no scan.
 -- waited_until: re-activation, or the end of the waiting by hold or removal; NULL if not seen. `postsuper -r
--- ALL` (-d, -h) names no message: its total ends all that was open then, if it covers that many, and leaves it
--- in doubt otherwise (seen_until).
+-- ALL` (-d, -h) names no message: its total ends all that was open then, if it covers that many, and leaves
+-- it in doubt otherwise (seen_until).
 -- seen_until: from here on a gap of the log may hide what became of the message; NULL if there is none.
 -- due_by: Postfix tries a deferred message again in the first queue run after
 -- max(min(age, maximal_backoff_time), minimal_backoff_time) since its last deferral (qmgr_active.c), so at

@@ -79,42 +79,45 @@ held_waits as (
             and not failures.is_answered
 ),
 
+commands_for_held_mail as (
+    select distinct
+        commands.host,
+        commands.ordered_at
+    from commands
+    inner join held_waits
+        on
+            commands.host = held_waits.host
+            and commands.ordered_at > held_waits.deferred_at
+            and commands.ordered_at <= held_waits.maybe_until
+),
+
 explained_commands as (
     select
-        commands.* replace (
-            if(
-                held.ordered_at is null,
-                commands.shortest_outage_seconds,
-                commands.longest_restart_seconds
-            ) as shortest_outage_seconds
-        )
+        commands.host,
+        commands.ordered_at,
+        commands.needed_from,
+        if(
+            held.ordered_at is null,
+            commands.shortest_outage_seconds,
+            commands.longest_restart_seconds
+        ) as shortest_outage_seconds
     from commands
-    left join (
-        select distinct
-            commands.host,
-            commands.ordered_at
-        from commands
-        inner join held_waits
-            on
-                commands.host = held_waits.host
-                and commands.ordered_at > held_waits.deferred_at
-                and commands.ordered_at <= held_waits.maybe_until
-    ) as held
+    left join commands_for_held_mail as held
         on commands.host = held.host and commands.ordered_at = held.ordered_at
 )
 
 select
-    commands.host,
-    commands.ordered_at
-from explained_commands as commands
+    explained_commands.host,
+    explained_commands.ordered_at
+from explained_commands
 semi join answers
-    on commands.host = answers.host
+    on explained_commands.host = answers.host
 anti join silences
     on
-        commands.host = silences.host
-        and commands.ordered_at > silences.silent_from
-        and commands.needed_from < silences.silent_until
-        and coalesce(commands.shortest_outage_seconds < silences.silent_seconds, true)
+        explained_commands.host = silences.host
+        and explained_commands.ordered_at > silences.silent_from
+        and explained_commands.needed_from < silences.silent_until
+        and coalesce(explained_commands.shortest_outage_seconds < silences.silent_seconds, true)
 
 union
 

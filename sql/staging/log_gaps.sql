@@ -4,8 +4,8 @@
 -- daemon (from the notice that it drops lines, else some minutes before the notice), or silence of a maillog
 -- for longer than gap_after_seconds. A day's file of the manager log covers the day, also where the manager
 -- wrote nothing: a gap there is a day, or a numbered part of a day, without its file.
--- Where the queues of two hosts are logged as one's, in the same hour, nobody can tell what happened to either:
--- that is a gap as well. Hosts are told apart by the first part of their names.
+-- Where the queues of two hosts are logged as one's, in the same hour, nobody can tell what happened to
+-- either: that is a gap as well. Hosts are told apart by the first part of their names.
 with members as (
     select
         host,

@@ -1,10 +1,12 @@
--- One row per host and syslog_name that writes of messages, with whether sendmail or a qmgr writes under it.
+-- One row per host and syslog_name that writes of messages, with whether sendmail or a qmgr writes under it,
+-- and whether its deliveries tell a port: Postfix before 2.3 logs none.
 with lines as (
     select
         host,
         instance,
         mailer is not null as is_by_sendmail,
-        false as is_qmgr
+        false as is_qmgr,
+        relay_port is not null as has_relay_port
     from events.delivery_attempts
 
     union all
@@ -13,7 +15,8 @@ with lines as (
         host,
         instance,
         false as is_by_sendmail,
-        false as is_qmgr
+        false as is_qmgr,
+        false as has_relay_port
     from events.clients
 
     union all
@@ -22,7 +25,8 @@ with lines as (
         host,
         instance,
         false as is_by_sendmail,
-        false as is_qmgr
+        false as is_qmgr,
+        false as has_relay_port
     from events.message_ids
 
     union all
@@ -31,7 +35,8 @@ with lines as (
         host,
         instance,
         false as is_by_sendmail,
-        true as is_qmgr
+        true as is_qmgr,
+        false as has_relay_port
     from events.queue_activations
 
     union all
@@ -40,7 +45,8 @@ with lines as (
         host,
         instance,
         false as is_by_sendmail,
-        false as is_qmgr
+        false as is_qmgr,
+        false as has_relay_port
     from events.queue_removals
 )
 
@@ -48,6 +54,7 @@ select
     host,
     instance,
     bool_or(is_by_sendmail) as is_by_sendmail,
-    bool_or(is_qmgr) as is_qmgr
+    bool_or(is_qmgr) as is_qmgr,
+    bool_or(has_relay_port) as has_relay_port
 from lines
 group by host, instance

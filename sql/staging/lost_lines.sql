@@ -1,10 +1,10 @@
 -- One row per span in which a maillog visibly lacks lines about a message.
 -- Postfix ends each activation with a delivery (status=) for every recipient, and tells of a message from its
 -- arrival on. Lines are lost where a message was activated and, with no delivery in between, activated again
--- (other than by the start of a qmgr, which logs its active mail again) or removed, and where the delay of its
--- deliveries tells of an arrival more than lost_arrival_seconds before its first line. What else was lost
--- then, such as a flush, is not known. A line that is there but proves nothing (events.unparsed_lines) is not
--- lost: what a sender wrote into it must not put a verdict in doubt.
+-- (other than by the start of a qmgr, which logs its active mail again) or removed, and where the delay of
+-- its deliveries tells of an arrival more than lost_arrival_seconds before its first line. What else was
+-- lost then, such as a flush, is not known. A line that is there but proves nothing (events.unparsed_lines)
+-- is not lost: what a sender wrote into it must not put a verdict in doubt.
 with unanswered_rounds as (
     select
         rounds.host,

@@ -90,8 +90,8 @@ rhythms as (
     group by scans.host, scans.instance, scans.scan_number
 ),
 
--- Nobody ordered what the scan took, as far as the orders of its time are known: the manager log covers it, or
--- an order of the minutes before had its effect.
+-- Nobody ordered what the scan took, as far as the orders of its time are known: the manager log covers it,
+-- or an order of the minutes before had its effect.
 unordered as (
     select
         scans.host,
