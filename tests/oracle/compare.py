@@ -28,6 +28,7 @@ MOST_PARTS = 64
 BACKOFF_COLUMNS = frozenset(
     (
         "released_by",
+        "queue_run_count",
         "flush_verdict",
         "verdict_reason",
         "missing_reason",

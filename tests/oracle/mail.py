@@ -202,12 +202,13 @@ def qmgr_instances(told: Told) -> dict[str, str]:
 
 def find_messages(told: Told, instances: dict[str, str], attempts: list[Attempt]) -> list[Message]:
     """Return all messages; a queue id is used again once its message has left the queue."""
-    kinds = ("arrival", "message_id", "activation", "attempt", "skipped", "expired", "put_on_hold", *LEAVES)
+    about_mail = ("arrival", "message_id", "activation", "attempt", "skipped")
+    about_its_end = ("expired", "put_on_hold", "let_go", *LEAVES)
     at_scan = {attempt.event.key: attempt for attempt in attempts}
     current: dict[tuple[str, str], Message] = {}
     messages = []
     for event in told.maillog:
-        if event.kind not in kinds:
+        if event.kind not in about_mail + about_its_end:
             continue
         key = (instances[event.instance], event.queue_id)
         message = current.get(key)

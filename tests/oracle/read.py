@@ -297,7 +297,12 @@ def _queue_event(program: str, text: str) -> tuple[str, dict[str, object]]:
         if text.startswith("skipped, still"):
             return "skipped", {}
     if program == "postsuper":
-        kinds = {"removed": "deleted", "requeued": "requeued", "placed on hold": "put_on_hold"}
+        kinds = {
+            "removed": "deleted",
+            "requeued": "requeued",
+            "placed on hold": "put_on_hold",
+            "released from hold": "let_go",
+        }
         return kinds.get(text, "other"), {}
     return "other", {}
 

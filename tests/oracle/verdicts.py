@@ -191,7 +191,7 @@ def _doubt(case: Case, known: Known) -> str | None:
     is_lost = any(wait.until is None and wait.due_by < until for wait in case.waiting)
     open_reason = "log_end" if known.is_log_end and not is_lost else "coverage_gap"
     if case.order == "ordered":
-        return _doubt_about_order(case.judged, open_reason)
+        return _doubt_about_order(restart, case.judged, open_reason)
     return _doubt_about_silence(restart, case.waiting, open_reason)
 
 
@@ -203,13 +203,19 @@ def _is_for_others(case: Case) -> bool:
     )
 
 
-def _doubt_about_order(judged: list[Judged], open_reason: str) -> str | None:
+def _doubt_about_order(restart: Restart, judged: list[Judged], open_reason: str) -> str | None:
     soon = [
         one.wait
         for one in judged
         if one.wait.reactivated_at is not None and one.wait.reactivated_at <= one.at + ORDER_EFFECT
     ]
-    if doubts := [wait.doubt for wait in soon if wait.doubt]:
+    # What may have been a flush is a doubt in the whole window.
+    maybe_flushed = [
+        one.wait
+        for one in judged
+        if _is_taken_in_window(restart, one.wait) and one.wait.scan and one.wait.scan.is_flush is None
+    ]
+    if doubts := [wait.doubt for wait in soon + maybe_flushed if wait.doubt]:
         return min(doubts)
     if any(wait.scan and wait.scan.is_at_qmgr_start for wait in soon):
         return "qmgr_restart"
@@ -221,11 +227,7 @@ def _doubt_about_order(judged: list[Judged], open_reason: str) -> str | None:
 
 
 def _doubt_about_silence(restart: Restart, waits: list[Wait], open_reason: str) -> str | None:
-    in_window = [
-        wait
-        for wait in waits
-        if wait.scan and restart.window_until is not None and wait.scan.began_at < restart.window_until
-    ]
+    in_window = [wait for wait in waits if _is_taken_in_window(restart, wait)]
     if doubts := [wait.doubt for wait in in_window if wait.doubt]:
         return min(doubts)
     up_at = restart.up_at or 0
@@ -242,6 +244,12 @@ def _doubt_about_silence(restart: Restart, waits: list[Wait], open_reason: str) 
     if all(wait in at_start or (wait in unclear and _is_ambiguous(wait)) for wait in sure):
         return "qmgr_restart" if at_start else "too_few_messages"
     return None
+
+
+def _is_taken_in_window(restart: Restart, wait: Wait) -> bool:
+    if wait.scan is None or restart.window_until is None:
+        return False
+    return wait.scan.began_at < restart.window_until
 
 
 def _is_ambiguous(wait: Wait) -> bool:
