@@ -17,7 +17,12 @@ class Gap:
 
     start: int
     end: int
-    is_silence: bool
+    reason: str
+
+    @property
+    def is_silence(self) -> bool:
+        """Whether lines may merely not have been written."""
+        return self.reason == "silence"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,7 @@ class Known:
     has_maillog: bool
     is_start_covered: bool
     has_hiding_gap: bool
+    is_clock_set_back: bool
     is_log_end: bool
     until: int | None
 
@@ -50,11 +56,11 @@ def find_coverage(told: Told) -> Coverage:
     if not instants:
         return Coverage(None, None, [])
     lacking = [
-        Gap(max(told.members[number]), min(told.members[number + 1]), is_silence=False)
+        Gap(max(told.members[number]), min(told.members[number + 1]), "missing_file")
         for number in sorted(told.lost_member_after)
     ]
     gaps = [gap for gap in lacking if gap.start < gap.end]
-    gaps += [Gap(a, b, is_silence=True) for a, b in pairwise(instants) if b - a > SILENCE]
+    gaps += [Gap(a, b, "silence") for a, b in pairwise(instants) if b - a > SILENCE]
     by_program: dict[str, list[tuple[int, bool]]] = {}
     for event in told.maillog:
         if event.kind in ("lost", "begins_to_lose"):
@@ -71,17 +77,17 @@ def _losses(notices: list[tuple[int, bool]]) -> list[Gap]:
     for at, is_beginning in notices:
         if is_beginning:
             if begun is not None:
-                gaps.append(Gap(begun, begun + LOSS_WINDOW, is_silence=False))
+                gaps.append(Gap(begun, begun + LOSS_WINDOW, "lost_lines"))
             begun = at
             continue
         if begun is None:
-            gaps.append(Gap(at - LOSS_WINDOW, at + SECOND, is_silence=False))
+            gaps.append(Gap(at - LOSS_WINDOW, at + SECOND, "lost_lines"))
         else:
-            gaps.append(Gap(begun, min(at + SECOND, begun + LOSS_WINDOW), is_silence=False))
-            gaps.append(Gap(max(begun, at - LOSS_WINDOW), at + SECOND, is_silence=False))
+            gaps.append(Gap(begun, min(at + SECOND, begun + LOSS_WINDOW), "lost_lines"))
+            gaps.append(Gap(max(begun, at - LOSS_WINDOW), at + SECOND, "lost_lines"))
         begun = None
     if begun is not None:
-        gaps.append(Gap(begun, begun + LOSS_WINDOW, is_silence=False))
+        gaps.append(Gap(begun, begun + LOSS_WINDOW, "lost_lines"))
     return gaps
 
 
@@ -92,7 +98,7 @@ def known_of(restart: Restart, coverage: Coverage) -> Known:
     and the log's end hide nothing of what is seen to its end before them.
     """
     if coverage.start is None or coverage.end is None:
-        return Known(False, False, False, True, None)
+        return Known(False, False, False, False, is_log_end=True, until=None)
     start = restart.down_at if restart.needed_from is None else restart.needed_from
     end = restart.down_at if restart.window_until is None else restart.window_until
     met = [gap for gap in coverage.gaps if gap.end > start and gap.start < end]
@@ -102,6 +108,7 @@ def known_of(restart: Restart, coverage: Coverage) -> Known:
         has_maillog=coverage.start <= restart.down_at <= coverage.end or is_hidden,
         is_start_covered=restart.needed_from is not None and restart.needed_from >= coverage.start,
         has_hiding_gap=is_hidden,
+        is_clock_set_back=any(gap.reason == "clock_set_back" for gap in met),
         is_log_end=cut is None,
         until=coverage.end if cut is None else min(cut, coverage.end),
     )

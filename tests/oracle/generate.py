@@ -1,6 +1,7 @@
 """A seed to a history: a plan drawn by chance and run, its lines as files, or lines without any sense."""
 
 import random
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from tests.oracle.history import DAY, EPOCH, HOUR, MINUTE, SECOND, History, Settings
@@ -22,10 +23,11 @@ BUILDS: list[Settings] = [
 ]
 
 
-def generate(seed: int, *, episode_count: int = 5) -> History:
+def generate(seed: int, *, episode_count: int = 5, are_ids_used_again: bool = True) -> History:
     """Return the history of a seed: the same one each time."""
     chance = random.Random(seed)
     plan = draw_plan(chance, seed, episode_count=episode_count)
+    plan = replace(plan, are_ids_used_again=are_ids_used_again)
     happened = Host(plan).run()
     settings: Settings = dict(chance.choice(BUILDS))
     if chance.random() < 0.9:
@@ -109,8 +111,10 @@ def _draw_episode(chance: random.Random, start: int, backoff: int, *, is_last: b
         does_manager_flush_while_down=chance.random() < 0.15,
         operator_flushes=tuple(at for at in near_ends if chance.random() < 0.15) + some(0.05),
         single_flushes=tuple(at for at in near_ends if chance.random() < 0.1),
-        qmgr_starts=tuple((at, chance.choice(("reload", "start", "table"))) for at in some(0.15)),
+        qmgr_starts=tuple((at, chance.choice(("reload", "start", "table", "killed"))) for at in some(0.15)),
         deletions=some(0.12),
+        requeues=some(0.04)[:1],
+        order_delay=chance.choice((0,) * 8 + (100, 250, 700)) * SECOND,
     )
 
 
@@ -127,7 +131,7 @@ def generate_wild(seed: int, *, episode_count: int = 8) -> History:
     told = Wild(chance, backoff, instances, is_fine=has_fractions)
     for _ in range(episode_count):
         told.episode()
-    lines = sorted(told.lines)
+    lines = repeat_lines(chance, told.lines)
     files = {
         "maillog": [
             maillog_line(at, name, tag, text, has_fractions=has_fractions) for at, _, tag, text in lines
@@ -149,7 +153,11 @@ def _files(
     chance: random.Random, plan: Plan, happened: Host, name: str, *, has_fractions: bool
 ) -> dict[str, list[str]]:
     """Write what happened as log files."""
-    lines = happened.lines
+    step = _clock_step(chance, plan)
+    lines = repeat_lines(chance, lose_lines(chance, happened.lines))
+    lines = [(told_at(at, step), *rest) for at, *rest in lines]  # type: ignore[misc]
+    commands = sorted(told_at(at, step) for at in happened.commands)
+    system_events = [(told_at(at, step), kind) for at, kind in happened.system_events]
     cut = None
     lost: list[Line] = []
     if chance.random() < 0.12 and len(lines) > 20:
@@ -187,14 +195,67 @@ def _files(
     days.add((EPOCH + timedelta(microseconds=plan.until)).strftime("%Y%m%d"))
     if plan.poll_phase is not None and chance.random() < 0.8:
         for day in sorted(days):
-            of_day = [at for at in happened.commands if f"{instant(at):%Y%m%d}" == day]
+            of_day = [at for at in commands if f"{instant(at):%Y%m%d}" == day]
             files[f"imssmgr.{day}.0001"] = [manager_line(at) for at in of_day]
     if plan.event_jitter is not None:
-        events = [event for event in happened.system_events if chance.random() < 0.93]
+        events = [event for event in system_events if chance.random() < 0.93]
         for day in sorted(days):
             told = [system_line(at, kind) for at, kind in sorted(events) if f"{instant(at):%Y%m%d}" == day]
             files[f"sysevt.imss.{day}.0001"] = told
     return files
+
+
+def lose_lines(chance: random.Random, lines: list[Line]) -> list[Line]:
+    """Leave out some lines, of which nothing else tells, of a few hosts."""
+    what = chance.random()
+    if what < 0.8 or not lines:
+        return lines
+    if what < 0.88:
+        # Activations, answers, removals, or any.
+        kind = chance.choice(("(queue active)", " status=", ": removed", "client=", ""))
+        share = chance.choice((0.005, 0.02, 0.1))
+        return [line for line in lines if kind not in line[3] or chance.random() >= share]
+    if what < 0.94:
+        # What becomes of a message.
+        _, _, _, text = chance.choice(lines)
+        queue_id, since = text.split(":")[0], chance.choice(lines)[0]
+        return [line for line in lines if line[0] < since or not line[3].startswith(queue_id)]
+    start = chance.choice(lines)[0]
+    end = start + chance.choice((1, 5, 20, 60)) * SECOND
+    program = chance.choice(("/smtp[", "/qmgr[", "/"))
+    return [line for line in lines if not start <= line[0] < end or program not in line[2]]
+
+
+def repeat_lines(chance: random.Random, lines: list[Line]) -> list[Line]:
+    """Write some lines of a few hosts twice, as a second daemon does, or one that reads again."""
+    what = chance.random()
+    if what < 0.9 or not lines:
+        return lines
+    if what < 0.95:
+        late = chance.choice((0, SECOND, 2 * SECOND))
+        share = chance.choice((0.02, 0.5, 1))
+        again = [(at + late, number, *told) for at, number, *told in lines if chance.random() < share]
+        return sorted([*lines, *again])  # type: ignore[list-item]
+    end = chance.randint(1, len(lines))
+    start = max(end - chance.choice((3, 20, 200)), 0)
+    return [*lines[:end], *lines[start:]]
+
+
+def _clock_step(chance: random.Random, plan: Plan) -> tuple[int, int]:
+    """Return when the clock of a few hosts is set back, and by how much."""
+    if chance.random() < 0.95:
+        return plan.until, 0
+    near_outages = [
+        at + chance.randint(-30, 120) * SECOND for episode in plan.episodes for at, _ in episode.outages
+    ]
+    since = chance.choice([chance.randint(0, plan.until), *near_outages])
+    return since, chance.choice((2, 20, 300, 3600)) * SECOND
+
+
+def told_at(at: int, step: tuple[int, int]) -> int:
+    """Return what the clock shows at an instant."""
+    since, back = step
+    return max(at - back, 0) if at > since else at
 
 
 def instant(at: int) -> datetime:

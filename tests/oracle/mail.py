@@ -1,21 +1,41 @@
-"""The maillog to messages, their waits in the deferred queue, the scans of it, and what restarts held."""
+"""The maillog to messages, and what restarts held of them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import zip_longest
 
-from tests.oracle.coverage import Coverage
-from tests.oracle.history import SECOND
 from tests.oracle.outages import Attempt, Restart
 from tests.oracle.read import Event, Told
 
-BACKOFF_MARGIN = 2 * SECOND
-ASSUMED_BACKOFF = 60 * SECOND
-LEFT_BEHIND = 2 * SECOND
-SCAN_GAP = 2 * SECOND
-QMGR_START = 5 * SECOND
-QUEUE_RUN_MARGIN = 2 * SECOND
 LEAVES = ("removed", "deleted", "requeued")
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """When a host's Postfix tries deferred mail again, and what of it is told, not assumed."""
+
+    minimal_backoff: int
+    maximal_backoff: int
+    queue_run_delay: int
+    is_backoff_told: bool
+    is_run_delay_told: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """An activation of a message, unless it is not in the log, and what follows until the next one."""
+
+    activation: Event | None
+    events: list[Event]
+
+    def of_kind(self, *kinds: str) -> list[Event]:
+        """Its events of some kinds."""
+        return [event for event in self.events if event.kind in kinds]
+
+    @property
+    def is_computed(self) -> bool:
+        """Whether the log lacks the activation, and a delivery tells of it."""
+        return self.activation is not None and self.activation.kind == "computed"
 
 
 @dataclass(eq=False, slots=True)
@@ -25,8 +45,13 @@ class Scan:
     instance: str
     waits: list["Wait"]
     is_at_qmgr_start: bool = False
+    left: list["Wait"] = field(default_factory=list)
+    left_for_sure: list["Wait"] = field(default_factory=list)
     left_behind_count: int = 0
+    maybe_left_count: int = 0
     is_flush: bool | None = None
+    doubt: str | None = None
+    """Why it is not known to be a flush or none."""
     is_queue_run: bool = False
 
     @property
@@ -39,6 +64,11 @@ class Scan:
         """When it took the last one."""
         return max(wait.reactivated_at for wait in self.waits if wait.reactivated_at is not None)
 
+    @property
+    def is_computed(self) -> bool:
+        """Whether the log lacks some of its activations."""
+        return any(wait.is_computed for wait in self.waits)
+
 
 @dataclass(eq=False, slots=True)
 class Wait:
@@ -46,7 +76,11 @@ class Wait:
 
     message: "Message"
     deferred_at: int
+    due_by: int
+    """A message without a sign of life by then has left the queue unseen."""
     reactivated_at: int | None
+    is_computed: bool
+    """Whether the log lacks the re-activation, and a delivery tells of it."""
     taken_out_at: int | None
     is_skipped: bool
     is_early: bool = False
@@ -58,6 +92,13 @@ class Wait:
         """When the message was taken up again or out of the queue; None if that was not seen."""
         return self.taken_out_at if self.taken_out_at is not None else self.reactivated_at
 
+    @property
+    def doubt(self) -> str | None:
+        """What keeps it open whether a flush ended it."""
+        if self.scan and self.scan.doubt:
+            return self.scan.doubt
+        return "settings_unknown" if self.is_unsettled else None
+
 
 @dataclass(eq=False, slots=True)
 class Message:
@@ -66,6 +107,7 @@ class Message:
     instance: str
     queue_id: str
     events: list[Event] = field(default_factory=list)
+    rounds: list[Round] = field(default_factory=list)
     waits: list[Wait] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
 
@@ -122,18 +164,25 @@ class Held:
         return max(failure.event.at for failure in self.failures)
 
     @property
+    def is_ended(self) -> bool:
+        """Whether it was released or left the queue: it did not fail again, though no answer tells so."""
+        return self.released_at is not None or self.message.outcome != "pending"
+
+    @property
+    def last_wait(self) -> Wait | None:
+        """The one whose end led to the release."""
+        released_at = self.released_at
+        if released_at is None:
+            return None
+        before = [w for w in self.message.waits if w.reactivated_at and w.reactivated_at <= released_at]
+        return before[-1] if before else None
+
+    @property
     def released_by(self) -> str | None:
         """What led to the release: the last re-activation before it."""
         if self.released_at is None:
             return None
-        before = [
-            wait
-            for wait in self.message.waits
-            if wait.reactivated_at is not None and wait.reactivated_at <= self.released_at
-        ]
-        if not before:
-            return "unknown"
-        scan = before[-1].scan
+        scan = self.last_wait.scan if self.last_wait else None
         if scan is None:
             return "unknown"
         if scan.is_flush:
@@ -153,12 +202,13 @@ def qmgr_instances(told: Told) -> dict[str, str]:
 
 def find_messages(told: Told, instances: dict[str, str], attempts: list[Attempt]) -> list[Message]:
     """Return all messages; a queue id is used again once its message has left the queue."""
-    kinds = ("arrival", "message_id", "activation", "attempt", "skipped", "expired", "put_on_hold", *LEAVES)
+    about_mail = ("arrival", "message_id", "activation", "attempt", "skipped")
+    about_its_end = ("expired", "put_on_hold", "let_go", *LEAVES)
     at_scan = {attempt.event.key: attempt for attempt in attempts}
     current: dict[tuple[str, str], Message] = {}
     messages = []
     for event in told.maillog:
-        if event.kind not in kinds:
+        if event.kind not in about_mail + about_its_end:
             continue
         key = (instances[event.instance], event.queue_id)
         message = current.get(key)
@@ -174,124 +224,14 @@ def find_messages(told: Told, instances: dict[str, str], attempts: list[Attempt]
     return messages
 
 
-def find_waits(messages: Iterable[Message], *, backoff: int, is_backoff_known: bool) -> None:
-    """Give each message its waits: after each round of deliveries that left something deferred."""
-    earliest_run = backoff - BACKOFF_MARGIN
-    limit = earliest_run if is_backoff_known else min(earliest_run, ASSUMED_BACKOFF)
-    for message in messages:
-        rounds: list[list[Event]] = [[]]
-        for event in message.events:
-            if event.kind == "activation":
-                rounds.append([])
-            rounds[-1].append(event)
-        for number, events in enumerate(rounds):
-            tried = [event for event in events if event.kind == "attempt"]
-            if not any(event.status == "deferred" for event in tried):
-                continue
-            following = rounds[number + 1][0].at if number + 1 < len(rounds) else None
-            taken_out = [event.at for event in events if event.kind in ("put_on_hold", *LEAVES)]
-            wait = Wait(
-                message,
-                deferred_at=max(event.at for event in tried),
-                reactivated_at=following,
-                taken_out_at=min(taken_out, default=None),
-                is_skipped=any(event.kind == "skipped" for event in events),
-            )
-            if following is not None:
-                waited = following - wait.deferred_at
-                wait.is_early = waited < limit
-                wait.is_unsettled = not is_backoff_known and ASSUMED_BACKOFF <= waited < earliest_run
-            message.waits.append(wait)
-
-
-def find_scans(
-    messages: Iterable[Message],
-    told: Told,
-    coverage: Coverage,
-    *,
-    is_backoff_known: bool,
-    queue_run_delay: int | None,
-) -> list[Scan]:
-    """Return the scans of all deferred queues, and whether each was a flush."""
-    waits = [wait for message in messages for wait in message.waits]
-    scans: list[Scan] = []
-    for instance in {wait.message.instance for wait in waits}:
-        own = [wait for wait in waits if wait.message.instance == instance]
-        taken = sorted(
-            (wait for wait in own if wait.reactivated_at is not None and not wait.is_skipped),
-            key=lambda wait: wait.reactivated_at or 0,
-        )
-        of_instance: list[Scan] = []
-        for wait in taken:
-            at = wait.reactivated_at or 0
-            if of_instance and at <= of_instance[-1].ended_at + SCAN_GAP:
-                of_instance[-1].waits.append(wait)
-            else:
-                of_instance.append(Scan(instance, [wait]))
-            wait.scan = of_instance[-1]
-        starts = [e.at for e in told.maillog if e.kind == "qmgr_start" and e.instance == instance]
-        for scan in of_instance:
-            began, ended = scan.began_at, scan.ended_at
-            scan.is_at_qmgr_start = any(began - QMGR_START <= at <= ended for at in starts)
-            scan.left_behind_count = sum(
-                wait.deferred_at < began - LEFT_BEHIND
-                and (wait.until is None or wait.until > ended)
-                and coverage.tells_in_one_span(wait.deferred_at, ended)
-                for wait in own
-            )
-        _judge_scans(of_instance, is_backoff_known)
-        if queue_run_delay is not None:
-            _find_queue_runs(of_instance, starts, queue_run_delay)
-        scans += of_instance
-    return scans
-
-
-def _find_queue_runs(scans: list[Scan], starts: list[int], queue_run_delay: int) -> None:
-    """Find the scans in the rhythm of the last qmgr start, or of the last scan that left younger mail."""
-
-    def takes_due_mail_only(scan: Scan) -> bool:
-        return not any(wait.is_early for wait in scan.waits)
-
-    for scan in scans:
-        marks = [at for at in starts if at <= scan.ended_at]
-        marks += [
-            other.began_at
-            for other in scans
-            if other.began_at < scan.began_at
-            and takes_due_mail_only(other)
-            and other.left_behind_count
-            and not other.is_at_qmgr_start
-        ]
-        if marks and takes_due_mail_only(scan):
-            off = (scan.began_at - max(marks)) % queue_run_delay
-            scan.is_queue_run = min(off, queue_run_delay - off) <= QUEUE_RUN_MARGIN
-
-
-def _judge_scans(scans: list[Scan], is_backoff_known: bool) -> None:
-    """A flush takes mail too young for a queue run, and leaves none behind."""
-
-    def has_early(scan: Scan) -> bool:
-        return any(wait.is_early for wait in scan.waits)
-
-    is_refuted = not is_backoff_known and any(
-        has_early(scan) and scan.left_behind_count and not scan.is_at_qmgr_start for scan in scans
-    )
-    for scan in scans:
-        if scan.is_at_qmgr_start or not has_early(scan) or scan.left_behind_count:
-            scan.is_flush = False
-        else:
-            scan.is_flush = None if is_refuted else True
-
-
-def find_held(messages: Iterable[Message]) -> list[Held]:
-    """Return one hold for each message and restart."""
+def find_held(messages: Iterable[Message], restarts: list[Restart]) -> list[Held]:
+    """Return one hold for each message and restart; of two in one instant the first is first."""
     held = []
+    place = {restart: number for number, restart in enumerate(restarts)}
     for message in messages:
-        rows = []
-        restarts = {id(a.restart): a.restart for a in message.attempts if a.restart}
-        for restart in sorted(restarts.values(), key=lambda restart: restart.down_at):
-            rows.append(_hold(message, restart))
-        rows.sort(key=lambda row: (row.first_deferred_at, row.restart.down_at))
+        holding = {attempt.restart for attempt in message.attempts if attempt.restart}
+        rows = [_hold(message, restart) for restart in holding]
+        rows.sort(key=lambda row: (row.first_deferred_at, place[row.restart]))
         for row, following in zip_longest(rows, rows[1:]):
             if following and row.released_at is not None:
                 row.released_at = min(row.released_at, following.first_deferred_at)

@@ -1,17 +1,24 @@
 """A host's history to its rows of marts.restarts and marts.held_messages."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from tests.oracle.coverage import find_coverage
 from tests.oracle.history import SECOND, History, Settings
-from tests.oracle.mail import Held, find_held, find_messages, find_scans, find_waits, qmgr_instances
+from tests.oracle.losses import find_clock_steps, find_lost_lines
+from tests.oracle.mail import Held, Retries, find_held, find_messages, qmgr_instances
 from tests.oracle.outages import Restart, find_restarts, is_overlong, is_up_at_estimated, scan_attempts
 from tests.oracle.read import Told, read_history
+from tests.oracle.scans import find_scans, find_waits
 from tests.oracle.verdicts import Evidence, Verdict, is_not_noticed, judge
 
 LONG_DELAY = 300 * SECOND
-DEFAULT_BACKOFF_SECONDS = {"imsva": 900}
+DEFAULT_RETRIES: dict[bool, Settings] = {
+    False: {"minimal_backoff_seconds": 300, "maximal_backoff_seconds": 4000, "queue_run_delay_seconds": 300},
+    True: {"minimal_backoff_seconds": 900, "maximal_backoff_seconds": 3600, "queue_run_delay_seconds": 900},
+}
+"""Postfix's own, and IMSVA's."""
 DEFECTIVE_WRAPPER = "5e0eb2ceffbf474480ec2814e85d66ae"
 
 Row = dict[str, object]
@@ -22,24 +29,28 @@ def judge_history(history: History) -> tuple[list[Row], list[Row]]:
     told = read_history(history)
     instances = qmgr_instances(told)
     attempts = scan_attempts(told, instances)
-    restarts = find_restarts(attempts, told.system, told.orders)
     messages = find_messages(told, instances, attempts)
     coverage = find_coverage(told)
-    known = history.settings.get("minimal_backoff_seconds")
-    default = DEFAULT_BACKOFF_SECONDS.get(str(history.settings.get("product")), 300)
-    backoff = int(default if known is None else known) * SECOND
-    find_waits(messages, backoff=backoff, is_backoff_known=known is not None)
-    run_delay = history.settings.get("queue_run_delay_seconds")
-    find_scans(
-        messages,
+    retries = _retries(history.settings)
+    find_waits(messages, retries)
+    find_scans(messages, told, coverage, retries)
+    clock_steps = find_clock_steps(told)
+    seen_gaps = [*coverage.gaps, *find_lost_lines(messages, told, coverage), *clock_steps]
+    refused_ids = {(a.instance, a.event.queue_id) for a in attempts if not a.is_answered}
+    restarts = find_restarts(
+        attempts,
         told,
-        coverage,
-        is_backoff_known=known is not None,
-        queue_run_delay=None if run_delay is None else int(run_delay) * SECOND,
+        held_spans=[
+            (wait.deferred_at, wait.due_by if wait.until is None else wait.until)
+            for message in messages
+            if (message.instance, message.queue_id) in refused_ids
+            for wait in message.waits
+        ],
+        told_twice=[(gap.start, gap.end) for gap in clock_steps],
     )
-    held = find_held(messages)
+    held = find_held(messages, restarts)
     evidence = Evidence(
-        coverage=coverage,
+        coverage=replace(coverage, gaps=seen_gaps),
         manager_spans=told.manager_spans,
         commands=[(order.at, order.at + SECOND) for order in told.orders],
         markers=[(event.at, event.before) for event in told.maillog if event.kind == "marker"],
@@ -48,9 +59,25 @@ def judge_history(history: History) -> tuple[list[Row], list[Row]]:
     restart_rows = []
     for restart in restarts:
         own = [row for row in held if row.restart is restart]
-        verdict = judge(restart, restarts, own, evidence)
+        verdict = judge(restart, restarts, held, evidence)
         restart_rows.append({"restart_id": ids[restart]} | _restart_row(restart, verdict, own, told, history))
     return restart_rows, [{"restart_id": ids[row.restart]} | _held_row(row, history.host) for row in held]
+
+
+def _retries(settings: Settings) -> Retries:
+    """Return a host's retry settings, the product's own where they are not told."""
+    told = DEFAULT_RETRIES[settings.get("product") == "imsva"] | settings
+    minimal, maximal, delay = (
+        int(told[f"{name}_seconds"]) * SECOND
+        for name in ("minimal_backoff", "maximal_backoff", "queue_run_delay")
+    )
+    return Retries(
+        minimal_backoff=minimal,
+        maximal_backoff=maximal,
+        queue_run_delay=delay,
+        is_backoff_told="minimal_backoff_seconds" in settings,
+        is_run_delay_told="queue_run_delay_seconds" in settings,
+    )
 
 
 def _restart_row(restart: Restart, verdict: Verdict, held: list[Held], told: Told, history: History) -> Row:
@@ -84,6 +111,7 @@ def _restart_row(restart: Restart, verdict: Verdict, held: list[Held], told: Tol
         "interrupted_count": sum(_is_interrupted(row) for row in held),
         "pending_count": sum(row.message.outcome == "pending" for row in lost),
         "lost_message_count": sum(row.message.outcome in ("expired", "bounced") for row in lost),
+        "queue_run_count": sum(_is_queue_run(row, restart, verdict) for row in held),
         "delayed_over_5_min_count": sum(delay > LONG_DELAY / SECOND for delay in delays),
         "flush_missed_count": verdict.flush_missed_count,
         "flush_failed_count": verdict.flush_failed_count,
@@ -131,6 +159,7 @@ def _held_row(row: Held, host: str) -> Row:
         "is_never_tried": row.failures[0].cause == "suspended",
         "is_interrupted": _is_interrupted(row),
         "is_hop_inferred": any(failure.is_hop_inferred for failure in row.failures),
+        "reactivated_at": _instant(row.last_wait.reactivated_at if row.last_wait else None),
         "released_at": _instant(row.released_at),
         "released_by": row.released_by,
         "outcome": message.outcome,
@@ -192,6 +221,14 @@ def _confidence(restart: Restart, evidence: list[str]) -> str:
     if len(evidence) > 1:
         return "certain"
     return "likely" if len(restart.failures) > 1 or restart.stop else "possible"
+
+
+def _is_queue_run(row: Held, restart: Restart, verdict: Verdict) -> bool:
+    """Whether a queue run took a message before the flush, or where there was none."""
+    if row.released_by != "queue_run" or row.last_wait is None or restart.up_at is None:
+        return False
+    at, flush = row.last_wait.reactivated_at or 0, verdict.flush_observed_at
+    return at > restart.up_at and (flush is None or at < flush)
 
 
 def _is_interrupted(row: Held) -> bool:

@@ -5,19 +5,23 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 
 from tests.oracle.history import MINUTE, SECOND
-from tests.oracle.read import Event, Order, Told
+from tests.oracle.read import Event, Told
 
 REAL_FAILURES = ("refused", "greeting_lost", "session_lost", "timed_out", "turned_away")
 SLOW = 5 * SECOND
 NEAR_EVENT = 5 * SECOND
 CLOSE_BOUNDS = 5 * SECOND
 LONGEST = 60 * SECOND
+SHORTEST = 10 * SECOND
 FLUSH_WINDOW = 120 * SECOND
 SUSPENDED = "delivery temporarily suspended: "
 PEER = re.compile(
     r"(?P<verb>connect to|lost connection with|conversation with|host) "
     r"[^\[ ]*\[(?P<address>[^\]]*)\](?::(?P<port>\d+))?"
 )
+
+
+Span = tuple[int, int]
 
 
 @dataclass(eq=False, slots=True)
@@ -177,9 +181,13 @@ def find_stops(system: list[tuple[int, str]]) -> list[Stop]:
 
 
 def find_restarts(
-    attempts: list[Attempt], system: list[tuple[int, str]], orders: list[Order]
+    attempts: list[Attempt], told: Told, *, held_spans: list[Span], told_twice: list[Span]
 ) -> list[Restart]:
-    """Return the restarts of a host in the order of down_at, each failed attempt marked with its own."""
+    """Return the restarts of a host in the order of down_at, each failed attempt marked with its own.
+
+    `held_spans` is when mail waited, or may have, that the service did not take; `told_twice` is the
+    time that the log tells twice.
+    """
     failures = sorted(
         (attempt for attempt in attempts if attempt.is_failure),
         key=lambda failure: (failure.placed_at, failure.event.source, failure.event.line),
@@ -191,7 +199,7 @@ def find_restarts(
             runs[-1].append(failure)
         else:
             runs.append([failure])
-    stops = find_stops(system)
+    stops = find_stops(told.system)
     of_stop: dict[Stop, list[Attempt]] = {stop: [] for stop in stops}
     restarts = []
     slow = []
@@ -207,10 +215,14 @@ def find_restarts(
             restarts.append(_shown(run, None, replies))
     restarts += [_shown(its_failures, stop, replies) for stop, its_failures in of_stop.items()]
     restarts.sort(key=lambda restart: restart.down_at)
-    commands = sorted({order.at for order in orders})
+    commands = sorted({order.at for order in told.orders})
+    ends = [restart.up_at_latest for restart in restarts if restart.up_at_latest is not None]
+    silences = _silences(attempts)
+    late = {at for at in commands if _is_late(at, ends, silences, held_spans)}
+    late |= {at for at in commands if any(since <= at < until for since, until in told_twice)}
     _bound(restarts, commands)
     _open_windows(restarts)
-    restarts += _lone_commands(restarts, commands)
+    restarts += _lone_commands(restarts, [at for at in commands if at not in late])
     for restart in restarts:
         for failure in restart.failures:
             failure.restart = restart
@@ -355,6 +367,37 @@ def _open_windows(restarts: list[Restart]) -> None:
         previous_until = restart.window_until
 
 
+def _silences(attempts: list[Attempt]) -> list[tuple[int | None, int | None]]:
+    """Return the times between attempts that were answered; None is all that came before, or comes after."""
+    answered = sorted((a for a in attempts if a.is_answered), key=lambda attempt: attempt.began_at)
+    silences: list[tuple[int | None, int | None]] = []
+    until = None
+    for attempt in answered:
+        if until is None or attempt.began_at > until:
+            silences.append((until, attempt.began_at))
+        until = max(until or 0, attempt.event.before)
+    return [*silences, (until, None)]
+
+
+def _is_late(
+    at: int, ends: list[int], silences: list[tuple[int | None, int | None]], held_spans: list[Span]
+) -> bool:
+    """Whether a command tells of no restart: the service answered all the time since the last one.
+
+    While mail waits that a restart held, the command may be for that mail: it takes a long silence then.
+    """
+    since = max([at - FLUSH_WINDOW - LONGEST, *(end for end in ends if end <= at)])
+    is_mail_waiting = any(deferred_at < at <= until for deferred_at, until in held_spans)
+    longest = LONGEST if is_mail_waiting else SHORTEST
+    for start, end in silences:
+        if start is None and end is None:
+            return False
+        is_met = (start is None or start < at) and (end is None or since < end)
+        if is_met and (start is None or end is None or end - start > longest):
+            return False
+    return True
+
+
 def _lone_commands(restarts: list[Restart], commands: list[int]) -> list[Restart]:
     """Return the commands near no outage: each tells of a restart that nothing else saw."""
     lone = [at for at in commands if not any(restart.has_in_window(at, at + SECOND) for restart in restarts)]
@@ -375,7 +418,8 @@ def _blame(attempts: list[Attempt], slow: list[Attempt], restarts: list[Restart]
     for attempt in attempts:
         if attempt.cause == "suspended":
             earlier = [restart for restart in failing if restart.down_at <= attempt.event.at]
-            attempt.restart = max(earlier, key=lambda restart: restart.down_at, default=None)
+            # Of two in one instant the later.
+            attempt.restart = max(reversed(earlier), key=lambda restart: restart.down_at, default=None)
     for failure in slow:
         meanwhile = [
             (restart.failed_at, restart)

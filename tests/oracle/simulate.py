@@ -44,6 +44,9 @@ class Episode:
     single_flushes: tuple[int, ...] = ()
     qmgr_starts: tuple[tuple[int, str], ...] = ()
     deletions: tuple[int, ...] = ()
+    requeues: tuple[int, ...] = ()
+    order_delay: int = 0
+    """How much later than its poll the manager gives its order."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class Plan:
     lifetime: int = 5 * 24 * HOUR
     instances: tuple[str, ...] = ("postfix",)
     has_long_ids: bool = False
+    are_ids_used_again: bool = True
     poll_phase: int | None = 0
     event_jitter: int | None = None
     """How late the system events may be; None is a host without them."""
@@ -92,6 +96,7 @@ class Queue:
     dead_until: int = 0
     dead_reason: tuple[str, str] = ("", "")
     run_number: int = 0
+    qmgr: str = "qmgr[13]"
 
 
 class Host:
@@ -144,6 +149,8 @@ class Host:
             self._at(at, self._flush_one)
         for at in episode.deletions:
             self._at(at, self._take_out)
+        for at in episode.requeues:
+            self._at(at, self._requeue_all)
         for at, how in episode.qmgr_starts:
             self._at(at, partial(self._restart_qmgr, how))
 
@@ -204,8 +211,8 @@ class Host:
                 number, digit = divmod(number, 52)
                 digits = consonants[digit] + digits
             return f"4j{digits:0>9}zJ{consonants[self.count % 50]}Q"
-        # Short ids come again as soon as they are free, but not within the second: they bear its microsecond.
-        free = [(queue_id, since) for queue_id, since in self.free_ids if now >= since + SECOND]
+        # Short ids come again as soon as they are free, but not within seconds: they bear the microsecond.
+        free = [(queue_id, since) for queue_id, since in self.free_ids if now >= since + 4 * SECOND]
         if free and self.random.random() < 0.5:
             queue_id, since = free[-1]
             self.free_ids.remove((queue_id, since))
@@ -224,7 +231,7 @@ class Host:
         self._log(
             now,
             queue,
-            "qmgr[13]",
+            queue.qmgr,
             f"{mail.queue_id}: from=<{mail.sender}>, size={mail.size}, "
             f"nrcpt={mail.recipient_count} (queue active)",
         )
@@ -367,19 +374,19 @@ class Host:
         lifetime = 0 if not mail.sender and plan.lifetime < HOUR else plan.lifetime
         if mail.waiting and now >= mail.arrived_at + lifetime:
             text = f"{mail.queue_id}: from=<{mail.sender}>, status=expired, returned to sender"
-            self._log(now, queue, "qmgr[13]", text)
+            self._log(now, queue, queue.qmgr, text)
             mail.waiting = []
         if not mail.waiting:
-            self._log(now, queue, "qmgr[13]", f"{mail.queue_id}: removed")
-            self._leave(queue, mail)
+            self._log(now, queue, queue.qmgr, f"{mail.queue_id}: removed")
+            self._leave(queue, mail, now)
             return
         age = now - mail.arrived_at
         mail.retry_at = now + max(min(age, plan.maximal_backoff), plan.minimal_backoff)
 
-    def _leave(self, queue: Queue, mail: Mail) -> None:
+    def _leave(self, queue: Queue, mail: Mail, now: int) -> None:
         queue.mails.remove(mail)
-        if not self.plan.has_long_ids:
-            self.free_ids.append((mail.queue_id, mail.arrived_at))
+        if self.plan.are_ids_used_again and not self.plan.has_long_ids:
+            self.free_ids.append((mail.queue_id, now))
 
     # Scans of the deferred queue.
 
@@ -423,21 +430,38 @@ class Host:
         if what == "placed on hold":
             mail.is_on_hold = True
             return
-        self._leave(queue, mail)
+        self._leave(queue, mail, now)
         if what == "requeued":
-            again = Mail(
-                self._new_id(now + 1), mail.sender, now, list(mail.waiting), len(mail.waiting), mail.size
-            )
-            queue.mails.append(again)
-            text = f"{again.queue_id}: uid=0 from=<{mail.sender}> orig_id={mail.queue_id}"
-            self._log(now + 1, queue, "pickup[9]", text)
-            self._at(now + 2, partial(self._activate, queue, again))
+            self._come_again(queue, mail, now)
+
+    def _requeue_all(self, now: int) -> None:
+        """An operator requeues all there is (postsuper -r ALL); postsuper tells at the end how many."""
+        for queue in self.queues:
+            waiting = self._deferred(queue)
+            for mail in waiting:
+                self._log(now, queue, "postsuper[15]", f"{mail.queue_id}: requeued")
+                self._leave(queue, mail, now)
+                self._come_again(queue, mail, now)
+            if waiting:
+                self._log(now, queue, "postsuper[15]", f"Requeued: {len(waiting)} messages")
+
+    def _come_again(self, queue: Queue, mail: Mail, now: int) -> None:
+        again = Mail(
+            self._new_id(now + 1), mail.sender, now, list(mail.waiting), len(mail.waiting), mail.size
+        )
+        queue.mails.append(again)
+        text = f"{again.queue_id}: uid=0 from=<{mail.sender}> orig_id={mail.queue_id}"
+        self._log(now + 1, queue, "pickup[9]", text)
+        self._at(now + 2, partial(self._activate, queue, again))
 
     def _restart_qmgr(self, how: str, now: int) -> None:
         queue = self.random.choice(self.queues)
-        if how == "table":
+        if how == "killed":
+            # master starts it again and says nothing.
+            queue.qmgr = f"qmgr[{int(queue.qmgr[5:-1]) + 1}]"
+        elif how == "table":
             text = "table hash:/etc/postfix/transport(0,lock|fold_fix) has changed -- restarting"
-            self._log(now, queue, "qmgr[13]", text)
+            self._log(now, queue, queue.qmgr, text)
         else:
             text = {"reload": "reload", "start": "daemon started"}[how]
             self._log(now, queue, "master[42]", f"{text} -- version 3.7.11, configuration /etc/postfix")
@@ -448,7 +472,7 @@ class Host:
         for mail in [mail for mail in queue.mails if mail.is_active]:
             at += self._soon()
             if self.random.random() < 0.3:
-                self._log(at, queue, "qmgr[13]", f"{mail.queue_id}: skipped, still being delivered")
+                self._log(at, queue, queue.qmgr, f"{mail.queue_id}: skipped, still being delivered")
                 mail.retry_at = at + SKIPPED_RETRY
                 mail.generation += 1
                 self._at(at + SKIPPED_RETRY, partial(self._activate, queue, mail))
@@ -463,16 +487,19 @@ class Host:
         if is_down:
             self.saw_it_down = True
         if self.saw_it_down and (not is_down or self.episode.does_manager_flush_while_down):
-            self.commands.append(now)
-            if self.episode.does_wrapper_mark:
-                text = "FLUSH: Checking if IMSS is running."
-                self._log(now + self._soon(SECOND), self.queues[0], "postlog[43]", text)
-            if self.episode.does_wrapper_flush:
-                for queue in self.queues:
-                    self._at(now + self._soon(SECOND), partial(self._flush, queue))
+            self._at(now + self.episode.order_delay, self._order)
             if not is_down:
                 self.saw_it_down = False
         self._at(now + POLL, self._poll)
+
+    def _order(self, now: int) -> None:
+        self.commands.append(now)
+        if self.episode.does_wrapper_mark:
+            text = "FLUSH: Checking if IMSS is running."
+            self._log(now + self._soon(SECOND), self.queues[0], "postlog[43]", text)
+        if self.episode.does_wrapper_flush:
+            for queue in self.queues:
+                self._at(now + self._soon(SECOND), partial(self._flush, queue))
 
 
 def _seconds(span: int) -> str:

@@ -8,6 +8,7 @@ from tests.oracle.simulate import PEER, Line
 
 Drawn = TypeVar("Drawn", bound=tuple[str, ...])
 
+QUEUE_ID_LENGTH = 6
 STEPS = (0, 0, 0, 0, 1, 1, 1, 2, 2, 3, 4, 5, 5, 6, 10, 11, 20, 30, 55, 58, 60, 61, 118, 120, 121)
 SPANS = ("0", "0", "0", "0.02", "0.5", "1", "3", "5", "30")
 
@@ -72,6 +73,9 @@ class Wild:
         self.instances = instances
         self.is_fine = is_fine
         self.now = SECOND + SECOND // 1000 if is_fine else SECOND
+        self.qmgr = 13
+        self.arrivals: dict[tuple[str, str], int] = {}
+        self.ended: set[tuple[str, str]] = set()
         self.episode_number = 0
         self.lines: list[Line] = []
         self.commands: list[int] = []
@@ -88,6 +92,9 @@ class Wild:
         for _ in range(chance.randint(3, 30)):
             self._happens(ids)
             self._step()
+        if chance.random() < 0.03:
+            # The clock is set back.
+            self.now = max(self.now - chance.choice((2, 30, 600)) * SECOND, SECOND)
         if chance.random() < 0.8:
             # An operator empties the queue, so that nothing of it is left for the next episode.
             self.now += chance.choice((2 * MINUTE, 20 * MINUTE))
@@ -104,6 +111,16 @@ class Wild:
             self.now = max(self.now, self.now // SECOND * SECOND + fraction)
 
     def _log(self, instance: str, program: str, text: str) -> None:
+        queue_id, about, _ = text.partition(": ")
+        if about and len(queue_id) == QUEUE_ID_LENGTH:
+            key = (instance, queue_id)
+            self.arrivals.setdefault(key, self.now)
+            # What is logged after the end is of the old message until a new one shows life.
+            if "removed" in text or "requeued" in text:
+                self.ended.add(key)
+            elif key in self.ended and text.endswith(("(queue active)", "example.com>")):
+                self.ended.remove(key)
+                self.arrivals[key] = self.now
         self.lines.append((self.now, len(self.lines), f"{instance}/{program}", text))
 
     def _happens(self, ids: list[str]) -> None:
@@ -124,9 +141,15 @@ class Wild:
                 self._attempt(taken, instance)
         elif what < 0.7:
             program, text = self._draw(QUEUE_LINES)
+            if text.startswith("client="):
+                # No id comes again within the second.
+                self.now += SECOND
             self._log(instance, program, f"{queue_id}: {text.format(now=self.now)}")
-        elif what < 0.78:
+        elif what < 0.72:
             self._activation(queue_id, instance)
+        elif what < 0.73:
+            # The qmgr was killed.
+            self.qmgr += 1
         elif what < 0.86:
             self._log(instance, *self._draw(OTHER_LINES))
         elif what < 0.93:
@@ -139,7 +162,7 @@ class Wild:
 
     def _activation(self, queue_id: str, instance: str) -> None:
         text = f"{queue_id}: from=<sender@example.com>, size=1000, nrcpt=2 (queue active)"
-        self._log(instance, "qmgr[13]", text)
+        self._log(instance, f"qmgr[{self.qmgr}]", text)
 
     def _attempt(self, queue_id: str, instance: str, *, is_answered: bool = False) -> None:
         told = next(iter(ATTEMPTS)) if is_answered else self._draw(ATTEMPTS)
@@ -148,12 +171,21 @@ class Wild:
         setup, sending = self.random.choice(SPANS), self.random.choice(SPANS)
         if is_answered or program.startswith("error"):
             setup = sending = "0"
-        before = self.random.choice((0, 5, 100))
+        in_qmgr = self.random.choice(("0",) * 5 + ("2", "40"))
+        active = float(in_qmgr) + float(setup) + float(sending)
+        # The first line about a message tells of its arrival, or an attempt's delay does: few lack lines.
+        arrived_at = self.arrivals.setdefault((instance, queue_id), self.now)
+        if active * SECOND > self.now - arrived_at and self.random.random() < 0.95:
+            in_qmgr = setup = sending = "0"
+            active = 0.0
+        before = max(round((self.now - arrived_at) / SECOND - active), 0)
+        if self.random.random() < 0.02:
+            before = self.random.choice((0, 5, 100))
         self._log(
             instance,
             program,
-            f"{queue_id}: to=<{recipient}>, relay={relay}, delay={float(setup) + float(sending) + before:g}, "
-            f"delays={before}/0/{setup}/{sending}, dsn={dsn}, status={status} ({reason})",
+            f"{queue_id}: to=<{recipient}>, relay={relay}, delay={active + before:g}, "
+            f"delays={before}/{in_qmgr}/{setup}/{sending}, dsn={dsn}, status={status} ({reason})",
         )
 
     def _draw(self, weights: dict[Drawn, int]) -> Drawn:
