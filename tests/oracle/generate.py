@@ -243,7 +243,11 @@ def _clock_step(chance: random.Random, plan: Plan) -> tuple[int, int]:
     """Return when the clock of a few hosts is set back, and by how much."""
     if chance.random() < 0.95:
         return plan.until, 0
-    return chance.randint(0, plan.until), chance.choice((2, 20, 300, 3600)) * SECOND
+    near_outages = [
+        at + chance.randint(-30, 120) * SECOND for episode in plan.episodes for at, _ in episode.outages
+    ]
+    since = chance.choice([chance.randint(0, plan.until), *near_outages])
+    return since, chance.choice((2, 20, 300, 3600)) * SECOND
 
 
 def told_at(at: int, step: tuple[int, int]) -> int:

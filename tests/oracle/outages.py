@@ -418,7 +418,8 @@ def _blame(attempts: list[Attempt], slow: list[Attempt], restarts: list[Restart]
     for attempt in attempts:
         if attempt.cause == "suspended":
             earlier = [restart for restart in failing if restart.down_at <= attempt.event.at]
-            attempt.restart = max(earlier, key=lambda restart: restart.down_at, default=None)
+            # Of two in one instant the later.
+            attempt.restart = max(reversed(earlier), key=lambda restart: restart.down_at, default=None)
     for failure in slow:
         meanwhile = [
             (restart.failed_at, restart)

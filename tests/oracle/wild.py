@@ -164,8 +164,11 @@ class Wild:
             setup = sending = "0"
         in_qmgr = self.random.choice(("0",) * 5 + ("2", "40"))
         active = float(in_qmgr) + float(setup) + float(sending)
-        # The first line about a message tells of its arrival, or an attempt's delay, if no line was lost.
-        arrived_at = self.arrivals.setdefault((instance, queue_id), self.now - int(active) * SECOND)
+        # The first line about a message tells of its arrival, or an attempt's delay does: few lack lines.
+        arrived_at = self.arrivals.setdefault((instance, queue_id), self.now)
+        if active * SECOND > self.now - arrived_at and self.random.random() < 0.95:
+            in_qmgr = setup = sending = "0"
+            active = 0.0
         before = max(round((self.now - arrived_at) / SECOND - active), 0)
         if self.random.random() < 0.02:
             before = self.random.choice((0, 5, 100))
