@@ -2,8 +2,10 @@
 -- Within one second the order is that of the lines, within a line arrival, activation, all else.
 -- An activation that the log lacks is computed (is_computed). Postfix tells in each delivery for how long the
 -- message had been active (delays=a/b/c/d: b, c and d): what became active by more than
--- computed_activation_seconds after the last delivery of the round before was activated again. A recipient
--- that is tried again in a round was so as well; where its parts are not told, at the delivery at the latest.
+-- computed_activation_seconds after the last delivery of the round before was activated again. A message of
+-- which one recipient is tried for the second time in a round was so as well, unless such an activation lies
+-- between the two tries: its other recipients follow within the same activation. Where the parts are not told
+-- it was activated at the delivery at the latest.
 -- sendmail logs no activation: a round of deliveries is what one process tries, and begins with its first
 -- attempt.
 with sendmail_rounds as (
@@ -47,18 +49,54 @@ postfix_lines as (
 
 postfix_attempts as (
     select
+        lines.*,
+        lag(lines.logged_at) over in_round as previous_at,
+        lines.active_from
+        > lag(lines.logged_at) over in_round + to_seconds(thresholds.computed_activation_seconds)
+            as is_long_after,
+        row_number() over in_round as place,
+        row_number() over of_recipient as recipient_try
+    from postfix_lines as lines
+    cross join config.thresholds as thresholds
+    where lines.event_kind <> 'activation'
+    window
+        in_round as (
+            partition by lines.host, lines.instance, lines.queue_id, lines.lifetime, lines.logged_round
+            order by lines.logged_at, lines.source_number, lines.line_number, lines.recipient
+        ),
+        of_recipient as (
+            partition by
+                lines.host,
+                lines.instance,
+                lines.queue_id,
+                lines.lifetime,
+                lines.logged_round,
+                lines.recipient
+            order by lines.logged_at, lines.source_number, lines.line_number
+        )
+),
+
+tries as (
+    select
         *,
-        lag(logged_at) over in_round as previous_at,
-        row_number() over (
+        lag(place) over (
             partition by host, instance, queue_id, lifetime, logged_round, recipient
-            order by logged_at, source_number, line_number
-        ) as recipient_try
-    from postfix_lines
-    where event_kind <> 'activation'
-    window in_round as (
-        partition by host, instance, queue_id, lifetime, logged_round
-        order by logged_at, source_number, line_number, recipient
-    )
+            order by recipient_try
+        ) as previous_try_place,
+        max(place) filter (where is_long_after) over up_to_it as last_long_after_place,
+        max(recipient_try) over before_it as most_tries_before
+    from postfix_attempts
+    window
+        up_to_it as (
+            partition by host, instance, queue_id, lifetime, logged_round
+            order by place
+            rows unbounded preceding
+        ),
+        before_it as (
+            partition by host, instance, queue_id, lifetime, logged_round
+            order by place
+            rows between unbounded preceding and 1 preceding
+        )
 ),
 
 computed_rounds as (
@@ -70,17 +108,14 @@ computed_rounds as (
         attempts.line_number,
         attempts.lifetime,
         greatest(coalesce(attempts.active_from, attempts.logged_at), attempts.previous_at) as activated_at
-    from postfix_attempts as attempts
-    cross join config.thresholds as thresholds
+    from tries as attempts
     where
-        attempts.previous_at is not null
-        and (
-            attempts.active_from
-            > attempts.previous_at + to_seconds(thresholds.computed_activation_seconds)
-            or (
-                attempts.recipient_try > 1
-                and coalesce(attempts.active_from > attempts.previous_at, true)
-            )
+        attempts.is_long_after
+        or (
+            attempts.recipient_try > 1
+            and attempts.recipient_try > attempts.most_tries_before
+            and coalesce(attempts.last_long_after_place <= attempts.previous_try_place, true)
+            and coalesce(attempts.active_from > attempts.previous_at, true)
         )
 ),
 
