@@ -55,7 +55,8 @@ near_polls as (
     from polls
 ),
 
--- How far each end of the restart, and the later known poll, is from a known poll, in polls.
+-- How far each end of the restart is from a known poll, in polls, and the later known poll, in the seconds
+-- beyond whole polls.
 in_polls as (
     select
         *,
@@ -63,7 +64,7 @@ in_polls as (
             as from_polls,
         epoch(maybe_down_until - coalesce(earlier_poll_at, later_poll_at)) / poll_seconds
             as until_polls,
-        epoch(later_poll_at - earlier_poll_at) / poll_seconds as polls_between
+        epoch(later_poll_at - earlier_poll_at) % poll_seconds as seconds_off
     from near_polls
 )
 
@@ -75,9 +76,9 @@ from in_polls
 where
     ceil(from_polls) > floor(until_polls)
     and (
-        polls_between is null
+        seconds_off is null
         or (
             before_pid = after_pid
-            and abs(polls_between - round(polls_between)) * poll_seconds <= poll_margin_seconds
+            and least(seconds_off, poll_seconds - seconds_off) <= poll_margin_seconds
         )
     )
