@@ -1,7 +1,8 @@
 -- One row per span in which a maillog visibly lacks lines about a message.
 -- Postfix ends each activation with a delivery (status=) for every recipient, and tells of a message from its
 -- arrival on. Lines are lost where a message was activated and, with no delivery in between, activated again
--- (other than by the start of a qmgr, which logs its active mail again) or removed, and where the delay of its
+-- (other than by the start of a qmgr, which logs its active mail again) or removed; where it was activated
+-- and the log goes on for longest_attempt_seconds without another line about it; and where the delay of its
 -- deliveries tells of an arrival more than lost_arrival_seconds before its first line. What else was lost
 -- then, such as a flush, is not known.
 with unanswered_rounds as (
@@ -40,10 +41,55 @@ unanswered_entries as (
 logs as (
     select
         host,
-        min(first_logged_at) as log_from
+        min(first_logged_at) as log_from,
+        max(last_logged_at) as log_until
     from ops.line_counts
     where log_kind = 'maillog'
     group by host
+),
+
+unended_rounds as (
+    select
+        rounds.host,
+        rounds.instance,
+        rounds.activated_at
+    from staging.delivery_rounds as rounds
+    where
+        rounds.activated_at is not null
+        and rounds.attempt_count = 0
+        and not rounds.is_computed
+        and not coalesce(rounds.is_skipped, false)
+        and not coalesce(rounds.is_expired, false)
+        and rounds.taken_out_at is null
+        and rounds.reactivated_at is null
+
+    union all
+
+    select
+        host,
+        instance,
+        coalesce(told_arrival_at, first_logged_at) as activated_at
+    from staging.entry_facts
+    where
+        activated_recipient_count is not null
+        and last_attempted_at is null
+        and removed_at is null
+        and not is_expired
+        and not is_reactivated
+),
+
+unended as (
+    select
+        rounds.host,
+        rounds.instance,
+        rounds.activated_at as lost_from,
+        rounds.activated_at + to_seconds(thresholds.longest_attempt_seconds) as lost_until
+    from unended_rounds as rounds
+    cross join config.thresholds as thresholds
+    inner join logs
+        on
+            rounds.host = logs.host
+            and rounds.activated_at + to_seconds(thresholds.longest_attempt_seconds) < logs.log_until
 ),
 
 beheaded_entries as (
@@ -72,6 +118,10 @@ from (
     union all
 
     select * from unanswered_entries
+
+    union all
+
+    select * from unended
 
     union all
 

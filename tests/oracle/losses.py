@@ -10,6 +10,7 @@ from tests.oracle.read import Told
 from tests.oracle.scans import qmgr_starts
 
 LOST_ARRIVAL = 5 * SECOND
+LONGEST_ATTEMPT = 600 * SECOND
 CLOCK_STEP = SECOND
 
 
@@ -28,7 +29,7 @@ def find_lost_lines(messages: Iterable[Message], told: Told, coverage: Coverage)
         if message.waits or len(message.of_kind("activation")) > 1
     }
     for message in messages:
-        spans = [_beheaded(message, coverage), _unanswered(message)]
+        spans = [_beheaded(message, coverage), _unanswered(message), _unended(message, coverage)]
         if (message.instance, message.queue_id) in twice_active:
             for its_round, following in zip_longest(message.rounds, message.rounds[1:]):
                 spans.append(_unanswered_round(message, its_round, following, starts))
@@ -55,6 +56,17 @@ def _unanswered(message: Message) -> tuple[int, int] | None:
     if not removed or is_otherwise_ended or len(message.of_kind("activation")) != 1:
         return None
     return message.arrived_at, removed[-1].at
+
+
+def _unended(message: Message, coverage: Coverage) -> tuple[int, int] | None:
+    """Return the time after an activation without another line, unless the message may be tried still."""
+    last = message.rounds[-1]
+    if last.activation is None or last.is_computed:
+        return None
+    if last.of_kind("attempt", "skipped", "expired", "put_on_hold", *LEAVES):
+        return None
+    until = last.activation.at + LONGEST_ATTEMPT
+    return (last.activation.at, until) if until < (coverage.end or 0) else None
 
 
 def _unanswered_round(
