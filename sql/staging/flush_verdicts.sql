@@ -1,11 +1,12 @@
 -- One row per restart, with what became of the mail that waited at its end.
 -- Waiting at an instant is a held message whose last deferral came before it and whose wait lasts beyond
 -- it. A wait without an end in the log (is_open) shows neither that mail was passed over nor that it was
--- taken: no verdict rests on it. Nothing was needed only where no held mail waited at any instant at which the
--- service may have been up. Judged is the last flush of the message's instance that took mail of this restart; where that instance
--- saw none, the last one of the host's other instances, else the last order. What the maillog hides leaves
--- the verdict open (staging.restart_coverage), and so does a maillog that ends within the window while mail
--- waits, or within longest_attempt_seconds of the flush while flushed mail is being tried.
+-- taken: no verdict rests on it. Nothing was needed only where no held mail waited at any instant at which
+-- the service may have been up. Judged is the last flush of the message's instance that took mail of this
+-- restart; where that instance saw none, the last one of the host's other instances, else the last order.
+-- Where a later scan may have been a flush as well, nobody knows which one judges. What the maillog hides
+-- leaves the verdict open (staging.restart_coverage), and so does a maillog that ends within the window while
+-- mail waits, or within longest_attempt_seconds of the flush while flushed mail is being tried.
 with restarts as (
     select
         restarts.*,
@@ -74,6 +75,24 @@ restart_flushes as (
         max(last_flushed_at) as last_flushed_at
     from flushes
     group by restart_id
+),
+
+-- Scans after the last flush of their instance that may have been flushes as well.
+later_doubts as (
+    select
+        flushes.restart_id,
+        min(held_waits.doubt) as doubt
+    from flushes
+    inner join restarts
+        on flushes.restart_id = restarts.restart_id
+    inner join staging.held_waits as held_waits
+        on
+            flushes.restart_id = held_waits.restart_id
+            and flushes.instance = held_waits.instance
+            and flushes.last_flushed_at < held_waits.scan_began_at
+            and held_waits.is_flush is null
+            and coalesce(restarts.window_until > held_waits.scan_began_at, true)
+    group by flushes.restart_id
 ),
 
 instants as (
@@ -226,6 +245,7 @@ evidence as (
         waits_at_end.doubt as waiting_doubt,
         waits_at_end.qmgr_start_count as waiting_qmgr_start_count,
         waits_at_end.doubtful_count as waiting_doubtful_count,
+        later_doubts.doubt as later_doubt,
         judgements.open_count as judged_open_count,
         judgements.unended_count as judged_unended_count,
         judgements.doubt as judged_doubt,
@@ -254,6 +274,8 @@ evidence as (
         on restarts.restart_id = judgements.restart_id
     left join restart_flushes
         on restarts.restart_id = restart_flushes.restart_id
+    left join later_doubts
+        on restarts.restart_id = later_doubts.restart_id
     left join others_waiting
         on restarts.restart_id = others_waiting.restart_id
 ),
@@ -280,7 +302,7 @@ doubts as (
                     if(
                         judged_unended_count > 0,
                         if(is_cut_after_flush, end_reason, 'coverage_gap'),
-                        null
+                        later_doubt
                     )
             when flush_order = 'ordered'
                 then

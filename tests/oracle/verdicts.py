@@ -65,6 +65,8 @@ class Case:
     others: list[Wait]
     """The waits of all held mail of the host."""
     flush: int | None
+    later_doubts: list[str]
+    """Why scans after the last flush of their instance may have been flushes as well."""
     order: str
 
 
@@ -108,6 +110,14 @@ def judge(restart: Restart, restarts: list[Restart], held: list[Held], evidence:
         waiting=[wait for _, wait in waits if _may_wait_at_end(restart, wait)],
         others=[wait for row in held for wait in row.waits],
         flush=last_flush,
+        later_doubts=[
+            wait.scan.doubt
+            for _, wait in waits
+            if wait.scan
+            and wait.scan.doubt
+            and wait.scan.began_at > max(flushes.get(wait.scan.instance, [wait.scan.began_at]))
+            and restart.has_in_window(wait.scan.began_at)
+        ],
         order=_flush_order(restart, bool(commands or markers), evidence),
     )
     # What has no end in the log was neither passed over nor taken, as far as anybody knows.
@@ -185,7 +195,7 @@ def _doubt(case: Case, known: Known) -> str | None:
         return "too_few_messages" if _is_for_others(case) else None
     if case.flush is not None:
         if all(one.row.is_ended or one.is_failed_again for one in case.judged):
-            return None
+            return min(case.later_doubts, default=None)
         return end_reason if until < case.flush + LONGEST_ATTEMPT else "coverage_gap"
     # Before the log's end a wait was due that nothing tells of: lines of it are lost.
     is_lost = any(wait.until is None and wait.due_by < until for wait in case.waiting)
