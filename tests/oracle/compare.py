@@ -168,12 +168,13 @@ def differences(
             f"{key}: {name} is {_shown(row[name])} by the oracle, {_shown(other[name])} in {table}"
             for row, other in zip(*in_order, strict=True)
             for name in row
-            if not _is_equal(row[name], other[name]) and (is_backoff_known or name not in BACKOFF_COLUMNS)
+            if not is_equal(row[name], other[name]) and (is_backoff_known or name not in BACKOFF_COLUMNS)
         ]
     return told
 
 
-def _is_equal(ours: object, theirs: object) -> bool:
+def is_equal(ours: object, theirs: object) -> bool:
+    """Whether two values are the same, lists in any order and sums but for their rounding."""
     if isinstance(ours, list) and isinstance(theirs, list):
         return sorted(ours) == sorted(theirs)
     if isinstance(ours, float) and isinstance(theirs, float | int):

@@ -1,6 +1,7 @@
 """A seed to a history: a plan drawn by chance and run, its lines as files, or lines without any sense."""
 
 import random
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from tests.oracle.history import DAY, EPOCH, HOUR, MINUTE, SECOND, History, Settings
@@ -22,10 +23,11 @@ BUILDS: list[Settings] = [
 ]
 
 
-def generate(seed: int, *, episode_count: int = 5) -> History:
+def generate(seed: int, *, episode_count: int = 5, are_ids_used_again: bool = True) -> History:
     """Return the history of a seed: the same one each time."""
     chance = random.Random(seed)
     plan = draw_plan(chance, seed, episode_count=episode_count)
+    plan = replace(plan, are_ids_used_again=are_ids_used_again)
     happened = Host(plan).run()
     settings: Settings = dict(chance.choice(BUILDS))
     if chance.random() < 0.9:

@@ -224,15 +224,14 @@ def find_messages(told: Told, instances: dict[str, str], attempts: list[Attempt]
     return messages
 
 
-def find_held(messages: Iterable[Message]) -> list[Held]:
-    """Return one hold for each message and restart."""
+def find_held(messages: Iterable[Message], restarts: list[Restart]) -> list[Held]:
+    """Return one hold for each message and restart; of two in one instant the first is first."""
     held = []
+    place = {restart: number for number, restart in enumerate(restarts)}
     for message in messages:
-        rows = []
-        restarts = {id(a.restart): a.restart for a in message.attempts if a.restart}
-        for restart in sorted(restarts.values(), key=lambda restart: restart.down_at):
-            rows.append(_hold(message, restart))
-        rows.sort(key=lambda row: (row.first_deferred_at, row.restart.down_at))
+        holding = {attempt.restart for attempt in message.attempts if attempt.restart}
+        rows = [_hold(message, restart) for restart in holding]
+        rows.sort(key=lambda row: (row.first_deferred_at, place[row.restart]))
         for row, following in zip_longest(rows, rows[1:]):
             if following and row.released_at is not None:
                 row.released_at = min(row.released_at, following.first_deferred_at)

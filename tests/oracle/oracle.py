@@ -48,7 +48,7 @@ def judge_history(history: History) -> tuple[list[Row], list[Row]]:
         ],
         told_twice=[(gap.start, gap.end) for gap in clock_steps],
     )
-    held = find_held(messages)
+    held = find_held(messages, restarts)
     evidence = Evidence(
         coverage=replace(coverage, gaps=seen_gaps),
         manager_spans=told.manager_spans,

@@ -62,6 +62,7 @@ class Plan:
     lifetime: int = 5 * 24 * HOUR
     instances: tuple[str, ...] = ("postfix",)
     has_long_ids: bool = False
+    are_ids_used_again: bool = True
     poll_phase: int | None = 0
     event_jitter: int | None = None
     """How late the system events may be; None is a host without them."""
@@ -384,7 +385,7 @@ class Host:
 
     def _leave(self, queue: Queue, mail: Mail, now: int) -> None:
         queue.mails.remove(mail)
-        if not self.plan.has_long_ids:
+        if self.plan.are_ids_used_again and not self.plan.has_long_ids:
             self.free_ids.append((mail.queue_id, now))
 
     # Scans of the deferred queue.

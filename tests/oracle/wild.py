@@ -75,6 +75,7 @@ class Wild:
         self.now = SECOND + SECOND // 1000 if is_fine else SECOND
         self.qmgr = 13
         self.arrivals: dict[tuple[str, str], int] = {}
+        self.ended: set[tuple[str, str]] = set()
         self.episode_number = 0
         self.lines: list[Line] = []
         self.commands: list[int] = []
@@ -112,9 +113,14 @@ class Wild:
     def _log(self, instance: str, program: str, text: str) -> None:
         queue_id, about, _ = text.partition(": ")
         if about and len(queue_id) == QUEUE_ID_LENGTH:
-            self.arrivals.setdefault((instance, queue_id), self.now)
+            key = (instance, queue_id)
+            self.arrivals.setdefault(key, self.now)
+            # What is logged after the end is of the old message until a new one shows life.
             if "removed" in text or "requeued" in text:
-                del self.arrivals[instance, queue_id]
+                self.ended.add(key)
+            elif key in self.ended and text.endswith(("(queue active)", "example.com>")):
+                self.ended.remove(key)
+                self.arrivals[key] = self.now
         self.lines.append((self.now, len(self.lines), f"{instance}/{program}", text))
 
     def _happens(self, ids: list[str]) -> None:
@@ -135,6 +141,9 @@ class Wild:
                 self._attempt(taken, instance)
         elif what < 0.7:
             program, text = self._draw(QUEUE_LINES)
+            if text.startswith("client="):
+                # No id comes again within the second.
+                self.now += SECOND
             self._log(instance, program, f"{queue_id}: {text.format(now=self.now)}")
         elif what < 0.72:
             self._activation(queue_id, instance)
