@@ -21,7 +21,7 @@ from tests.oracle.history import History, read_archive
 from tests.oracle.removal import changes_without_witness, cuts_of
 from transforms.contracts import Checker
 from transforms.plan import ZONE_IS_KNOWN
-from transforms.silences import HAS_MAIL_LINES
+from transforms.problems import HAS_MAIL_LINES
 
 HOST_COUNT = int(os.environ.get("MAILLAG_HISTORIES", "80"))
 FIRST_SEED = int(os.environ.get("MAILLAG_SEED", "0"))

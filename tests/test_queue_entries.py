@@ -71,7 +71,10 @@ class Entry:
             "told_arrival_at": (clients or tried)[0].logged_at if clients or tried else None,
             "first_logged_at": self.of(*(k for k in KINDS if k != "notification"))[0].logged_at,
             "last_attempted_at": tried[-1].logged_at if tried else None,
-            "removed_at": max((line.logged_at for line in self.of(*ENDS)), default=None),
+            # Of a requeued message postsuper tells, and pickup so again.
+            "removed_at": (min if self.of("requeued") else max)(
+                (line.logged_at for line in self.of(*ENDS)), default=None
+            ),
             "is_expired": bool(self.of("expired")),
             "is_deferred": bool(self.of("deferred")),
             "activated_recipient_count": max((line.number for line in self.of("activation")), default=None),

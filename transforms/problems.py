@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+# What should be true of a host. The command line asks for it by this name.
+HAS_MAIL_LINES = "the log has lines of the host's mail program"
+
 
 class MaillagError(Exception):
     """Wrong use or a state that no run can work around; its text says what, where and what to do."""

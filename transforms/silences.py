@@ -10,11 +10,10 @@ from transforms.catalog import create_views, host_of_file
 from transforms.contracts import Contract
 from transforms.fleet import Fleet
 from transforms.ledger import SourceRecord
-from transforms.problems import Problem
+from transforms.problems import HAS_MAIL_LINES, Problem
 
 ONE_QUEUE = "the lines of a host's folder are those of one host"
 SETTING_FITS = "the log agrees with the retry settings that are told"
-HAS_MAIL_LINES = "the log has lines of the host's mail program"
 WITNESSES_AGREE = "the witnesses of an outage agree about its time"
 # Every mail leaves a line in one of these.
 MAIL_TABLES = (

@@ -77,22 +77,26 @@ restart_flushes as (
     group by restart_id
 ),
 
--- Scans after the last flush of their instance that may have been flushes as well.
+-- Scans that may have been flushes as well, after the last flush of their instance or where it saw none.
 later_doubts as (
     select
-        flushes.restart_id,
+        restart_flushes.restart_id,
         min(held_waits.doubt) as doubt
-    from flushes
+    from restart_flushes
     inner join restarts
-        on flushes.restart_id = restarts.restart_id
+        on restart_flushes.restart_id = restarts.restart_id
     inner join staging.held_waits as held_waits
         on
-            flushes.restart_id = held_waits.restart_id
-            and flushes.instance = held_waits.instance
-            and flushes.last_flushed_at < held_waits.scan_began_at
+            restart_flushes.restart_id = held_waits.restart_id
             and held_waits.is_flush is null
+            and restarts.window_from <= held_waits.scan_began_at
             and coalesce(restarts.window_until > held_waits.scan_began_at, true)
-    group by flushes.restart_id
+    left join flushes
+        on
+            held_waits.restart_id = flushes.restart_id
+            and held_waits.instance = flushes.instance
+    where coalesce(flushes.last_flushed_at < held_waits.scan_began_at, true)
+    group by restart_flushes.restart_id
 ),
 
 instants as (

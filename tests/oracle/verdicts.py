@@ -66,7 +66,7 @@ class Case:
     """The waits of all held mail of the host."""
     flush: int | None
     later_doubts: list[str]
-    """Why scans after the last flush of their instance may have been flushes as well."""
+    """Why scans after the last flush of their instance, if it saw any, may have been flushes as well."""
     order: str
 
 
@@ -115,7 +115,7 @@ def judge(restart: Restart, restarts: list[Restart], held: list[Held], evidence:
             for _, wait in waits
             if wait.scan
             and wait.scan.doubt
-            and wait.scan.began_at > max(flushes.get(wait.scan.instance, [wait.scan.began_at]))
+            and wait.scan.began_at > max(flushes.get(wait.scan.instance, [0]))
             and restart.has_in_window(wait.scan.began_at)
         ],
         order=_flush_order(restart, bool(commands or markers), evidence),
