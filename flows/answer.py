@@ -17,8 +17,7 @@ from rich.text import Text
 from flows.layout import Column, plain, show_table
 from transforms.advice import load_advice
 from transforms.catalog import CATALOG_NAME
-from transforms.problems import MaillagError
-from transforms.problems import HAS_MAIL_LINES
+from transforms.problems import HAS_MAIL_LINES, MaillagError
 from transforms.zone import Zone
 
 VERDICTS = {
