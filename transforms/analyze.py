@@ -75,6 +75,10 @@ class Thresholds:
     """minimal_backoff_time is estimated from no fewer queue runs that left mail behind."""
     left_behind_seconds: int = 2
     """Mail deferred longer than this before a scan, and not taken by it, was left behind."""
+    attempt_rate_seconds: int = 900
+    """How often mail is tried is counted for this long before an outage and after it."""
+    expected_attempt_count: int = 5
+    """An outage that no attempt met, where so many were to be expected, shows that lines are lost."""
     due_margin_seconds: int = 60
     """A busy qmgr takes deferred mail at most this long after the queue run for which it was due."""
     computed_activation_seconds: int = 2

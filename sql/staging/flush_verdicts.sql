@@ -212,6 +212,32 @@ waits_at_end as (
     group by restarts.restart_id
 ),
 
+-- An outage that no attempt met although many were to be expected, by those of the quarter hours about it:
+-- lines about mail are lost. expected_attempt_count is that many by chance once in a hundred and fifty times.
+silent_outages as (
+    select restarts.restart_id
+    from restarts
+    cross join config.thresholds as thresholds
+    inner join staging.scan_attempts as attempts
+        on
+            restarts.host = attempts.host
+            and attempts.began_at >= restarts.down_at - to_seconds(thresholds.attempt_rate_seconds)
+            and attempts.began_at < restarts.down_at + to_seconds(thresholds.attempt_rate_seconds)
+    where
+        restarts.failure_count = 0
+        and restarts.up_at_latest
+        > restarts.down_at_earliest + to_seconds(thresholds.shortest_outage_seconds)
+    group by
+        restarts.restart_id,
+        restarts.down_at_earliest,
+        restarts.up_at_latest,
+        thresholds.expected_attempt_count
+    having
+        count(*) * date_diff('microsecond', restarts.down_at_earliest, restarts.up_at_latest)
+        >= thresholds.expected_attempt_count
+        * date_diff('microsecond', min(attempts.began_at), max(attempts.began_at))
+),
+
 -- A restart that only a command tells of, while mail that another one held was waiting: that mail's, or its
 -- own. Nothing tells.
 others_waiting as (
@@ -236,6 +262,7 @@ evidence as (
         restarts.has_hiding_gap,
         restarts.odd_reason,
         others_waiting.restart_id is not null as is_mail_of_others_waiting,
+        silent_outages.restart_id is not null as is_silent_outage,
         orders.flush_commanded_at,
         orders.flush_marked_at,
         restart_flushes.flush_observed_at,
@@ -282,6 +309,8 @@ evidence as (
         on restarts.restart_id = later_doubts.restart_id
     left join others_waiting
         on restarts.restart_id = others_waiting.restart_id
+    left join silent_outages
+        on restarts.restart_id = silent_outages.restart_id
 ),
 
 -- Why the verdict stays open, NULL where it does not. First what the log lacks, then what it cannot tell.
@@ -299,6 +328,7 @@ doubts as (
                 then
                     case
                         when is_outage_cut then end_reason
+                        when is_silent_outage then 'coverage_gap'
                         when is_mail_of_others_waiting then 'too_few_messages'
                     end
             when flush_observed_at is not null

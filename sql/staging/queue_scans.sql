@@ -5,7 +5,8 @@
 -- refutes the assumption: whether that instance's scans are flushes is then NULL, not known, and so where the
 -- log contradicts a setting that is told (staging.refuted_settings), or where it may lack lines of mail that
 -- the scan took (maybe_left_count). Where it is only assumed, a scan that nobody ordered is not known either:
--- minimal_backoff_time may be shorter than any that is assumed. doubt says which.
+-- minimal_backoff_time may be shorter than any that is assumed. Nor is one whose activations were lost,
+-- unless an order came just before it: other lines of qmgr may be lost with them. doubt says which.
 -- qmgr runs the queue when it starts and then every queue_run_delay: a scan in that rhythm that takes no
 -- early mail is a queue run. The rhythm is that of the last start, or of the last scan that left younger
 -- mail.
@@ -90,13 +91,24 @@ rhythms as (
     group by scans.host, scans.instance, scans.scan_number
 ),
 
--- Nobody ordered what the scan took, as far as the orders of its time are known: the manager log covers it,
--- or an order of the minutes before had its effect.
-unordered as (
+-- Whether an order came just before the scan. Nobody ordered it for sure where the manager log covers it, or
+-- an order of the minutes before had its effect.
+orders as (
     select
         scans.host,
         scans.instance,
-        scans.scan_number
+        scans.scan_number,
+        coalesce(
+            flush_orders.ordered_before
+            >= scans.began_at - to_seconds(thresholds.order_effect_seconds),
+            false
+        ) as is_ordered,
+        not is_ordered
+        and coalesce(
+            scans.ended_at <= spans.covered_until
+            or flush_orders.ordered_at > scans.began_at - to_seconds(thresholds.flush_window_seconds),
+            false
+        ) as is_unordered
     from staging.scans as scans
     cross join config.thresholds as thresholds
     asof left join staging.flush_orders as flush_orders
@@ -107,16 +119,6 @@ unordered as (
         where log_kind = 'manager_log'
     ) as spans
         on scans.host = spans.host and scans.began_at >= spans.covered_from
-    where
-        coalesce(
-            flush_orders.ordered_before
-            < scans.began_at - to_seconds(thresholds.order_effect_seconds),
-            true
-        )
-        and (
-            scans.ended_at <= spans.covered_until
-            or flush_orders.ordered_at > scans.began_at - to_seconds(thresholds.flush_window_seconds)
-        )
 )
 
 select
@@ -140,22 +142,24 @@ select
                 end
         when scans.early_count = 0 or scans.left_behind_count > 0 then false
         when scans.maybe_left_count > 0 or refuted.host is not null then null
-        when not scans.is_backoff_known and (scans.is_computed or unordered.host is not null) then null
+        when not scans.is_backoff_known and (scans.is_computed or orders.is_unordered) then null
+        when scans.is_computed and not orders.is_ordered then null
         else true
     end as is_flush,
     case
         when is_flush is not null then null
-        when scans.maybe_left_count > 0 then 'coverage_gap'
+        when scans.maybe_left_count > 0 or (scans.is_backoff_known and refuted.host is null)
+            then 'coverage_gap'
         else 'settings_unknown'
     end as doubt,
     scans.began_at,
     scans.ended_at
 from staging.scans as scans
-left join unordered
+inner join orders
     on
-        scans.host = unordered.host
-        and scans.instance = unordered.instance
-        and scans.scan_number = unordered.scan_number
+        scans.host = orders.host
+        and scans.instance = orders.instance
+        and scans.scan_number = orders.scan_number
 left join staging.refuted_settings as refuted
     on
         scans.host = refuted.host

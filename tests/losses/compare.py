@@ -4,6 +4,7 @@ A restart of the variant belongs to the restart of the whole log whose certain o
 whose bounds meet its own, or that it follows within the time in which an order may come.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,6 +23,7 @@ Result = Literal[
     "settled",  # judged now, and not before; as far as is known, rightly
     "in_gap",  # not found, where the coverage has a gap
     "outside",  # not found, because the log begins after it or ends before it
+    "traceless",  # not found, because no line is left of an attempt that failed in it
     "supposed",  # found though the whole log has none, and not judged
     "turned",
     "vanished",
@@ -33,6 +35,8 @@ FAILURES: frozenset[Result] = frozenset(("turned", "vanished", "invented", "reco
 NOT_FLUSHED = {"missing", "ineffective"}
 # Within this after a restart an order or flush is taken for its own.
 WINDOW = timedelta(seconds=Thresholds().flush_window_seconds)
+FAILED_ATTEMPT = re.compile(r"status=deferred .*(127\.0\.0\.1|localhost)|stat=Deferred")
+STAMP = timedelta(seconds=1)
 COUNTS = ("held_message_count", "pending_count")
 DELAYS = ("restart_delay_p50_seconds", "restart_delay_max_seconds", "restart_delay_total_seconds")
 
@@ -67,6 +71,9 @@ def compare(variant: Variant, told: Told) -> list[Outcome]:
             nearby = [other for other in told.restarts if may_be_same(row, other)]
             its = min(nearby, key=lambda other: distance(row, other), default=None)
         result = _compare_rows(variant, row, its) if its else _why_not_found(variant, row, told)
+        if number not in pairs and result == "turned":
+            # The other one is a restart of its own.
+            its, result = None, _why_not_found(variant, row, told)
         reason = its["verdict_reason"] if its and result == "unknown" else None
         found = shown(its) if its else "no restart"
         outcomes.append(Outcome(str(variant), result, shown(row), found, reason))
@@ -193,7 +200,9 @@ def _why_not_found(variant: Variant, row: Row, told: Told) -> Result:
     logged_at = {line.text: line.logged_at for line in variant.whole.source.maillog}
     if not left or end <= logged_at[left[0]] or begin >= logged_at[left[-1]]:
         return "outside"
-    return "vanished"
+    first, last = widest(row)
+    is_met = any(FAILED_ATTEMPT.search(text) and first <= logged_at[text] <= last + STAMP for text in left)
+    return "vanished" if is_met else "traceless"
 
 
 def _added(variant: Variant, rest: list[Row]) -> Iterator[tuple[Result, Row]]:

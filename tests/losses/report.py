@@ -89,6 +89,7 @@ Made by `{command}` on {day}: {counted}, each judged beside its whole log.
 | settled | is judged now and was not before; rightly, as far as the truth is known |
 | in gap | is not found, and marts.coverage has a gap there |
 | outside | is not found, and no line before it or none after it is left |
+| traceless | is not found, and no line is left of an attempt that failed in it: nothing could tell |
 | supposed | does not exist: the variant has one that the whole log has not, and does not judge it |
 | turned | has another verdict (breaks the promise, as does all that follows) |
 | vanished | is not found, and nothing says why |

@@ -54,6 +54,7 @@ def judge_history(history: History) -> tuple[list[Row], list[Row]]:
         manager_spans=told.manager_spans,
         commands=[(order.at, order.at + SECOND) for order in told.orders],
         markers=[(event.at, event.before) for event in told.maillog if event.kind == "marker"],
+        attempts=[attempt.began_at for attempt in attempts],
     )
     ids = name_restarts(history.host, restarts)
     restart_rows = []

@@ -225,6 +225,8 @@ def _judge_scans(scans: list[Scan], told: Told, retries: Retries) -> None:
             not retries.is_backoff_told and (scan.is_computed or _is_unordered(scan, told, orders))
         ):
             scan.is_flush, scan.doubt = None, "settings_unknown"
+        elif scan.is_computed and not _is_ordered(scan, orders):
+            scan.is_flush, scan.doubt = None, "coverage_gap"
         else:
             scan.is_flush = True
 
@@ -270,10 +272,16 @@ def _longest_left(scan: Scan) -> int | None:
     return max(left, default=None)
 
 
+def _is_ordered(scan: Scan, orders: list[tuple[int, int]]) -> bool:
+    """Whether an order came just before a scan."""
+    last = max(((at, before) for at, before in orders if at <= scan.ended_at), default=None)
+    return last is not None and last[1] >= scan.began_at - ORDER_EFFECT
+
+
 def _is_unordered(scan: Scan, told: Told, orders: list[tuple[int, int]]) -> bool:
     """Whether surely nobody ordered a scan, as far as the orders of its time are known."""
-    last = max(((at, before) for at, before in orders if at <= scan.ended_at), default=None)
-    if last is not None and last[1] >= scan.began_at - ORDER_EFFECT:
+    if _is_ordered(scan, orders):
         return False
+    last = max(((at, before) for at, before in orders if at <= scan.ended_at), default=None)
     is_covered = any(since <= scan.began_at and scan.ended_at <= until for since, until in told.manager_spans)
     return is_covered or (last is not None and last[0] > scan.began_at - FLUSH_WINDOW)

@@ -10,6 +10,9 @@ from tests.oracle.read import Order
 from tests.oracle.scans import LEFT_BEHIND, ORDER_EFFECT
 
 LONGEST_ATTEMPT = 600 * SECOND
+SHORTEST_OUTAGE = 10 * SECOND
+ATTEMPT_RATE = 900 * SECOND
+EXPECTED_ATTEMPTS = 5
 POLL = MINUTE
 POLL_MARGIN = 2 * SECOND
 
@@ -37,6 +40,8 @@ class Evidence:
     commands: list[tuple[int, int]]
     markers: list[tuple[int, int]]
     """Orders, with where their stamps end."""
+    attempts: list[int]
+    """When attempts at the scan service began."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,8 @@ class Case:
     later_doubts: list[str]
     """Why scans after the last flush of their instance, if it saw any, may have been flushes as well."""
     order: str
+    attempts: list[int]
+    """When attempts at the scan service began."""
 
 
 def own_orders(restart: Restart, restarts: list[Restart], orders: list[tuple[int, int]]) -> list[int]:
@@ -119,6 +126,7 @@ def judge(restart: Restart, restarts: list[Restart], held: list[Held], evidence:
             and restart.has_in_window(wait.scan.began_at)
         ],
         order=_flush_order(restart, bool(commands or markers), evidence),
+        attempts=evidence.attempts,
     )
     # What has no end in the log was neither passed over nor taken, as far as anybody knows.
     missed = sum(not one.is_taken and one.wait.until is not None for one in case.judged)
@@ -171,6 +179,15 @@ def _flush_order(restart: Restart, is_ordered: bool, evidence: Evidence) -> str:
     return "not_ordered" if is_covered else "unknown"
 
 
+def _is_unmet(restart: Restart, attempts: list[int]) -> bool:
+    """Whether no attempt met an outage that several were to be expected in, by those about it."""
+    start, end = restart.down_at_earliest, restart.up_at_latest
+    if restart.failures or start is None or end is None or end <= start + SHORTEST_OUTAGE:
+        return False
+    near = [at for at in attempts if -ATTEMPT_RATE <= at - restart.down_at < ATTEMPT_RATE]
+    return bool(near) and len(near) * (end - start) >= EXPECTED_ATTEMPTS * (max(near) - min(near))
+
+
 def _doubt(case: Case, known: Known) -> str | None:
     """Return why the verdict stays open: first what the log lacks, then what it cannot tell."""
     restart = case.restart
@@ -192,6 +209,8 @@ def _doubt(case: Case, known: Known) -> str | None:
     if not case.waiting and not case.judged:
         if until < restart.up_at:
             return end_reason
+        if _is_unmet(restart, case.attempts):
+            return "coverage_gap"
         return "too_few_messages" if _is_for_others(case) else None
     if case.flush is not None:
         if all(one.row.is_ended or one.is_failed_again for one in case.judged):
