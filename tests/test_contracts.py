@@ -140,6 +140,7 @@ BROKEN_ROWS: Mapping[str, list[dict[str, Any]]] = {
         {"restart_id": "twice", "flush_verdict": "unknown", "verdict_reason": "rain"},
         {"restart_id": "words", "flush_verdict": "unknown", "flush_order": "perhaps"},
         {"restart_id": "reason", "flush_verdict": "effective", "missing_reason": "rain"},
+        {"restart_id": "wrapper", "missing_reason": "wrapper_defect", "flush_order": "not_ordered"},
         {"restart_id": "more_words", "build_verdict": "old", "confidence": "high"},
         {
             "restart_id": "down",

@@ -77,7 +77,7 @@ class Thresholds:
     """Mail deferred longer than this before a scan, and not taken by it, was left behind."""
     attempt_rate_seconds: int = 900
     """How often mail is tried is counted for this long before an outage and after it."""
-    expected_attempt_count: int = 5
+    expected_attempt_count: int = 60
     """An outage that no attempt met, where so many were to be expected, shows that lines are lost."""
     due_margin_seconds: int = 60
     """A busy qmgr takes deferred mail at most this long after the queue run for which it was due."""

@@ -212,8 +212,8 @@ waits_at_end as (
     group by restarts.restart_id
 ),
 
--- An outage that no attempt met although many were to be expected, by those of the quarter hours about it:
--- lines about mail are lost. expected_attempt_count is that many by chance once in a hundred and fifty times.
+-- An outage that no attempt met although very many were to be expected, by those of the quarter hours about
+-- it: lines about mail are lost. Mail comes in bursts: a few that were to be expected may not have come.
 silent_outages as (
     select restarts.restart_id
     from restarts
