@@ -19,9 +19,22 @@ TABLES = (
     "clients", "delivery_attempts", "manager_log", "message_ids", "queue_activations", "queue_removals",
     "service_events", "system_events",
 )  # fmt: skip
+# Where these have no repeated lines, none of the others is looked for: the daemon writes stretches again, and
+# each message has a line in one of these. Of the attempts those that failed are asked, as one alone matters.
+# What most lines are is told apart by the queue id, which is cheap to read.
+TELLING = {
+    "queue_activations": "true",
+    "queue_removals": "true",
+    "delivery_attempts": "status <> 'sent'",
+    "manager_log": "true",
+    "service_events": "event_kind <> 'lines_lost'",
+    "system_events": "true",
+}
 # Where and when a line was written, and how that was found; all else is its text.
+_CHEAP = dict.fromkeys(
+    ("queue_activations", "queue_removals"), ("host", "instance", "queue_id", "pid", "removal_kind")
+)
 _PLACE = frozenset({"source_id", "line_number", "logged_at", "year_source", "zone_source"})
-_CONDITIONS = {"service_events": "event_kind <> 'lines_lost'"}
 
 
 def show_lines_once(connection: duckdb.DuckDBPyConnection) -> None:
@@ -30,21 +43,51 @@ def show_lines_once(connection: duckdb.DuckDBPyConnection) -> None:
     Of equal lines the earliest counts, of those with equal stamps the first by the files' names and the
     lines' numbers. Needs the events and ops.source_files.
     """
-    for name in TABLES:
-        _show_once(connection, name)
+    if any(_has_repeats(connection, name, condition) for name, condition in TELLING.items()):
+        for name in TABLES:
+            _show_once(connection, name)
+
+
+def _has_repeats(connection: duckdb.DuckDBPyConnection, name: str, condition: str) -> bool:
+    """Tell whether lines of a table are equal and close in time, by what is cheap to read of them."""
+    columns = [
+        column
+        for column in EVENT_TABLES[name]
+        if column not in _PLACE and column in _CHEAP.get(name, (column,))
+    ]
+    close = f"to_seconds({REPEATED_WITHIN.total_seconds():.0f})"
+    found = connection.execute(
+        f"""
+        with lines as (
+            select hash({", ".join(columns)}) as text_hash, source_id, line_number, logged_at
+            from events.{name}
+            where {condition}
+        ),
+
+        equal_texts as (
+            select text_hash from lines group by text_hash having count(*) > 1
+        )
+
+        select 1 from (
+            select
+                logged_at,
+                (source_id, line_number) as place,
+                lag(logged_at) over in_time as previous_at,
+                lag((source_id, line_number)) over in_time as previous_place
+            from lines
+            semi join equal_texts on lines.text_hash = equal_texts.text_hash
+            window in_time as (partition by lines.text_hash order by logged_at, source_id, line_number)
+        )
+        where logged_at <= previous_at + {close} and place <> previous_place
+        limit 1
+        """
+    ).fetchone()
+    return found is not None
 
 
 def _show_once(connection: duckdb.DuckDBPyConnection, name: str) -> None:
     text = ", ".join(f"lines.{column}" for column in EVENT_TABLES[name] if column not in _PLACE)
-    lines = f"events.{name} as lines where {_CONDITIONS.get(name, 'true')}"
-    # One pass over the texts is all that it costs where no line is repeated.
-    execute(
-        connection,
-        f"""
-        create or replace temp table equal_texts as
-        select hash({text}) as text_hash from {lines} group by text_hash having count(*) > 1
-        """,
-    )
+    condition = TELLING[name] if name == "service_events" else "true"
     execute(
         connection,
         f"""
@@ -62,11 +105,9 @@ def _show_once(connection: duckdb.DuckDBPyConnection, name: str) -> None:
                     order by lines.logged_at, files.path, lines.line_number
                 ) as previous
             from events.{name} as lines
-            semi join equal_texts
-                on hash({text}) = equal_texts.text_hash
             left join ops.source_files as files
                 on lines.source_id = files.source_id
-            where {_CONDITIONS.get(name, "true")}
+            where {condition}
         ) as lines
         where
             logged_at <= previous.logged_at + to_seconds({REPEATED_WITHIN.total_seconds():.0f})

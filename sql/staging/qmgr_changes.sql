@@ -2,21 +2,33 @@
 -- A qmgr that was killed is started again by master, which need not say so. It ends for no other reason, and
 -- serves for as long as Postfix runs (master.cf: qmgr, no max_use). Where the process before goes on, there
 -- are two queue managers, such as those of two hosts, and none was started.
-with activations as (
+with instances as (
     select
         host,
-        instance,
-        source_id,
-        line_number,
-        pid,
-        lag(pid) over in_time as previous_pid,
-        lag(logged_at) over in_time as previous_at,
-        logged_at
+        instance
     from events.queue_activations
     where pid is not null and ends_with(program, 'qmgr')
+    group by host, instance
+    having min(pid) < max(pid)
+),
+
+activations as (
+    select
+        lines.host,
+        lines.instance,
+        lines.source_id,
+        lines.line_number,
+        lines.pid,
+        lag(lines.pid) over in_time as previous_pid,
+        lag(lines.logged_at) over in_time as previous_at,
+        lines.logged_at
+    from events.queue_activations as lines
+    semi join instances
+        on lines.host = instances.host and lines.instance = instances.instance
+    where lines.pid is not null and ends_with(lines.program, 'qmgr')
     window in_time as (
-        partition by host, instance
-        order by logged_at, source_id, line_number
+        partition by lines.host, lines.instance
+        order by lines.logged_at, lines.source_id, lines.line_number
     )
 ),
 
