@@ -238,6 +238,14 @@ silent_outages as (
         * date_diff('microsecond', min(attempts.began_at), max(attempts.began_at))
 ),
 
+-- Mail that was released after the outage although no wait of it is seen: lines about it are lost.
+late_releases as (
+    select distinct restarts.restart_id
+    from restarts
+    inner join marts.held_messages as held_messages
+        on restarts.restart_id = held_messages.restart_id and restarts.up_at < held_messages.released_at
+),
+
 -- A restart that only a command tells of, while mail that another one held was waiting: that mail's, or its
 -- own. Nothing tells.
 others_waiting as (
@@ -262,7 +270,7 @@ evidence as (
         restarts.has_hiding_gap,
         restarts.odd_reason,
         others_waiting.restart_id is not null as is_mail_of_others_waiting,
-        silent_outages.restart_id is not null as is_silent_outage,
+        silent_outages.restart_id is not null or late_releases.restart_id is not null as has_lost_lines,
         orders.flush_commanded_at,
         orders.flush_marked_at,
         restart_flushes.flush_observed_at,
@@ -311,6 +319,8 @@ evidence as (
         on restarts.restart_id = others_waiting.restart_id
     left join silent_outages
         on restarts.restart_id = silent_outages.restart_id
+    left join late_releases
+        on restarts.restart_id = late_releases.restart_id
 ),
 
 -- Why the verdict stays open, NULL where it does not. First what the log lacks, then what it cannot tell.
@@ -328,7 +338,7 @@ doubts as (
                 then
                     case
                         when is_outage_cut then end_reason
-                        when is_silent_outage then 'coverage_gap'
+                        when has_lost_lines then 'coverage_gap'
                         when is_mail_of_others_waiting then 'too_few_messages'
                     end
             when flush_observed_at is not null

@@ -71,8 +71,8 @@ def compare(variant: Variant, told: Told) -> list[Outcome]:
             nearby = [other for other in told.restarts if may_be_same(row, other)]
             its = min(nearby, key=lambda other: distance(row, other), default=None)
         result = _compare_rows(variant, row, its) if its else _why_not_found(variant, row, told)
-        if number not in pairs and result == "turned":
-            # The other one is a restart of its own.
+        if number not in pairs and result == "turned" and _why_not_found(variant, row, told) != "vanished":
+            # The other one is a restart of its own, and of this one the log tells nothing.
             its, result = None, _why_not_found(variant, row, told)
         reason = its["verdict_reason"] if its and result == "unknown" else None
         found = shown(its) if its else "no restart"

@@ -75,6 +75,8 @@ class Case:
     order: str
     attempts: list[int]
     """When attempts at the scan service began."""
+    is_released_late: bool
+    """Whether mail that it held was released after the service was up again."""
 
 
 def own_orders(restart: Restart, restarts: list[Restart], orders: list[tuple[int, int]]) -> list[int]:
@@ -127,6 +129,11 @@ def judge(restart: Restart, restarts: list[Restart], held: list[Held], evidence:
         ],
         order=_flush_order(restart, bool(commands or markers), evidence),
         attempts=evidence.attempts,
+        is_released_late=restart.up_at is not None
+        and any(
+            row.restart is restart and row.released_at is not None and row.released_at > restart.up_at
+            for row in held
+        ),
     )
     # What has no end in the log was neither passed over nor taken, as far as anybody knows.
     missed = sum(not one.is_taken and one.wait.until is not None for one in case.judged)
@@ -209,7 +216,7 @@ def _doubt(case: Case, known: Known) -> str | None:
     if not case.waiting and not case.judged:
         if until < restart.up_at:
             return end_reason
-        if _is_unmet(restart, case.attempts):
+        if case.is_released_late or _is_unmet(restart, case.attempts):
             return "coverage_gap"
         return "too_few_messages" if _is_for_others(case) else None
     if case.flush is not None:
