@@ -179,9 +179,12 @@ def results(
 ) -> list[str]:
     """Return what becomes of restarts when the first line is lost, or doubled."""
     true_restarts = tuple(TrueRestart(row["down_at"], truth) for row in before)
-    lines = lines_of("00 qmgr[2] a", "01 qmgr[2] b", "58 qmgr[2] c", "59 qmgr[2] d")
+    refused = "smtp[3] 4A01B7CC: status=deferred (connect to localhost[127.0.0.1]:10025: Connection refused)"
+    lines = lines_of(
+        "00 qmgr[2] a", "01 qmgr[2] b", f"12 {refused}", f"22 {refused} ", "58 qmgr[2] c", "59 qmgr[2] d"
+    )
     source = Source("rig/gw", lines, {}, {}, true_restarts)
-    parameters = {"line": {"line": 0}, "head": {"line": 2}, "tail": {"line": 2}}.get(kind, {})
+    parameters = {"line": {"line": 0}, "head": {"line": 4}, "tail": {"line": 2}}.get(kind, {})
     variant = Variant(Whole(source, Told(before)), KINDS[kind], parameters)
     return [outcome.result for outcome in compare(variant, Told(after, **told))]
 
@@ -219,6 +222,7 @@ def test_a_restart_may_go_only_where_there_is_a_gap_or_no_log() -> None:
     assert results(before, [], gaps=[earlier]) == ["vanished"]
     assert results(before, [], "head") == ["outside"]
     assert results(before, [], "tail") == ["outside"]
+    assert results([restart(30, 35, "missing")], []) == ["traceless"]
 
 
 def test_a_restart_that_the_whole_log_has_not_is_invented_where_it_is_judged() -> None:
