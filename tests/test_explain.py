@@ -525,7 +525,7 @@ def test_what_older_days_tell_is_asked_for_where_it_matters(told: Told) -> None:
     explanation = explain_restart(told.lake, "refuted-20261124T100000Z", archive=told.archive)
     assert explanation.restart["verdict_reason"] == "settings_unknown"
     assert explanation.differences == {}
-    assert "other scans speak against it" in Why(explanation).scan(explanation.scans[0].facts)
+    assert "that limit is only assumed" in Why(explanation).scan(explanation.scans[0].facts)
 
 
 def test_a_published_verdict_that_the_events_do_not_give_is_told_and_ends_with_1(told: Told) -> None:
