@@ -143,7 +143,9 @@ def changes_without_witness(whole: list[Row], less: list[Row], kind: Kind) -> It
             yield f"turned flushed: {shown}"
         if verdict in NOT_FLUSHED and not before & (NOT_FLUSHED | {"unknown"}):
             yield f"turned not flushed: {shown}"
-        if verdict == "not_needed" and "not_needed" not in before:
+        # Of an outage that another log tells, a lost stretch may hide all mail: nothing is left that tells.
+        is_traceless = kind == "stretch_lost" and row["held_message_count"] == 0
+        if verdict == "not_needed" and "not_needed" not in before and not is_traceless:
             yield f"turned not needed: {shown}"
         if verdict == "unknown" and row["verdict_reason"] is None:
             yield f"unknown without a reason: {shown}"
