@@ -176,7 +176,6 @@ waits_at_end as (
         count(*) filter (
             where coalesce(held_waits.waited_until > restarts.covered_until, true)
         ) as unended_count,
-        count(*) filter (where held_waits.waited_until is null) as open_count,
         -- It was due before the log's end, and yet nothing tells of it.
         count(*) filter (
             where held_waits.waited_until is null and held_waits.due_by < restarts.covered_until
