@@ -288,9 +288,8 @@ def host_events(*, days: int, random: np.random.Generator) -> dict[str, pl.DataF
     slot = SECONDS_PER_DAY / RESTARTS_PER_DAY
     # Less mail at night; nothing comes in the last hour, so that all of it leaves the queue.
     arrived = random.random(count) * span
-    arrived = np.sort(
-        np.clip(arrived + 8000 * np.sin(arrived * 2 * math.pi / SECONDS_PER_DAY), 1, span - 3600)
-    )
+    arrived += 8000 * np.sin(arrived * 2 * math.pi / SECONDS_PER_DAY)
+    arrived = 1 + np.sort(arrived % (span - 3600))
     numbers = np.arange(RESTARTS_PER_DAY * days)
     down = numbers * slot + random.uniform(600, slot - 3000, len(numbers))
     up = down + random.uniform(5, LONGEST_OUTAGE_SECONDS, len(numbers))
@@ -512,10 +511,11 @@ def with_program(name: str, frame: pl.DataFrame, random: np.random.Generator) ->
         "other_lines": "bounce",
         "service_events": "postfix-script",
     }
+    program = programs.get(name, "qmgr")
+    # master starts one qmgr, and of the others one after another.
+    pids = np.full(len(frame), 1903) if program == "qmgr" else random.integers(2000, 2200, len(frame))
     return frame.with_columns(
-        instance=pl.lit("postfix"),
-        program=pl.lit(programs.get(name, "qmgr")),
-        pid=pl.Series(random.integers(2000, 2200, len(frame)).astype(np.int32)),
+        instance=pl.lit("postfix"), program=pl.lit(program), pid=pl.Series(pids.astype(np.int32))
     )
 
 

@@ -20,6 +20,8 @@ def open_database(spill: Path, **settings: Any) -> Iterator[duckdb.DuckDBPyConne
     """Open a database; what does not fit goes into a folder that is there no longer than it."""
     config = {
         "preserve_insertion_order": False,
+        # What is made once and dropped again is not worth being compressed.
+        "checkpoint_threshold": "1 TiB",
         "temp_directory": str(spill),
         # Frames take strings over as they are.
         "arrow_output_version": "1.5",

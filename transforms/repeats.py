@@ -14,15 +14,10 @@ from transforms.database import execute
 from transforms.tables import EVENT_TABLES
 
 REPEATED_WITHIN = timedelta(seconds=2)
-# What a verdict or a count rests on. A notice of lost lines tells of other lines each time.
-TABLES = (
-    "clients", "delivery_attempts", "manager_log", "message_ids", "queue_activations", "queue_removals",
-    "service_events", "system_events",
-)  # fmt: skip
-# Where these have no repeated lines, none of the others is looked for: the daemon writes stretches again, and
-# each message has a line in one of these. Of the attempts those that failed are asked, as one alone matters.
-# What most lines are is told apart by the queue id, which is cheap to read.
-TELLING = {
+# What a verdict or a count rests on, with the lines that are looked at first. A notice of lost lines tells of
+# other lines each time.
+_FIRST = {
+    "clients": "true",
     "queue_activations": "true",
     "queue_removals": "true",
     "delivery_attempts": "status <> 'sent'",
@@ -30,10 +25,11 @@ TELLING = {
     "service_events": "event_kind <> 'lines_lost'",
     "system_events": "true",
 }
+# Where nothing else is repeated these are not looked at: the daemon writes stretches again, and each message
+# has a line above. An activation alone may only look repeated: a flush takes mail that was just deferred.
+_AFTERWARDS = ("delivery_attempts", "message_ids")
+_PROVES_NOTHING = "queue_activations"
 # Where and when a line was written, and how that was found; all else is its text.
-_CHEAP = dict.fromkeys(
-    ("queue_activations", "queue_removals"), ("host", "instance", "queue_id", "pid", "removal_kind")
-)
 _PLACE = frozenset({"source_id", "line_number", "logged_at", "year_source", "zone_source"})
 
 
@@ -43,23 +39,26 @@ def show_lines_once(connection: duckdb.DuckDBPyConnection) -> None:
     Of equal lines the earliest counts, of those with equal stamps the first by the files' names and the
     lines' numbers. Needs the events and ops.source_files.
     """
-    if any(_has_repeats(connection, name, condition) for name, condition in TELLING.items()):
-        for name in TABLES:
-            _show_once(connection, name)
+    repeated = {name for name, condition in _FIRST.items() if _find(connection, name, condition)}
+    if repeated - {_PROVES_NOTHING}:
+        repeated |= {name for name in _AFTERWARDS if _find(connection, name)}
+    for name in repeated:
+        _hide(connection, name)
 
 
-def _has_repeats(connection: duckdb.DuckDBPyConnection, name: str, condition: str) -> bool:
-    """Tell whether lines of a table are equal and close in time, by what is cheap to read of them."""
-    columns = [
-        column
-        for column in EVENT_TABLES[name]
-        if column not in _PLACE and column in _CHEAP.get(name, (column,))
-    ]
-    close = f"to_seconds({REPEATED_WITHIN.total_seconds():.0f})"
-    found = connection.execute(
+def _find(connection: duckdb.DuckDBPyConnection, name: str, condition: str = "true") -> bool:
+    """Put the repeated lines of a table into another; tell whether there are any.
+
+    A line is repeated where it is equal, in all that is not its place, to one shortly before.
+    """
+    columns = [column for column in EVENT_TABLES[name] if column not in _PLACE]
+    text = ", ".join(columns)
+    execute(
+        connection,
         f"""
+        create or replace temp table repeated_{name} as
         with lines as (
-            select hash({", ".join(columns)}) as text_hash, source_id, line_number, logged_at
+            select source_id, line_number, logged_at, {text}, hash({text}) as text_hash
             from events.{name}
             where {condition}
         ),
@@ -68,55 +67,31 @@ def _has_repeats(connection: duckdb.DuckDBPyConnection, name: str, condition: st
             select text_hash from lines group by text_hash having count(*) > 1
         )
 
-        select 1 from (
-            select
-                logged_at,
-                (source_id, line_number) as place,
-                lag(logged_at) over in_time as previous_at,
-                lag((source_id, line_number)) over in_time as previous_place
-            from lines
-            semi join equal_texts on lines.text_hash = equal_texts.text_hash
-            window in_time as (partition by lines.text_hash order by logged_at, source_id, line_number)
-        )
-        where logged_at <= previous_at + {close} and place <> previous_place
-        limit 1
-        """
-    ).fetchone()
-    return found is not None
-
-
-def _show_once(connection: duckdb.DuckDBPyConnection, name: str) -> None:
-    text = ", ".join(f"lines.{column}" for column in EVENT_TABLES[name] if column not in _PLACE)
-    condition = TELLING[name] if name == "service_events" else "true"
-    execute(
-        connection,
-        f"""
-        create or replace temp table repeated_{name} as
-        select distinct
-            source_id,
-            line_number
+        select distinct source_id, line_number
         from (
             select
                 lines.source_id,
                 lines.line_number,
                 lines.logged_at,
                 lag(struct_pack(lines.source_id, lines.line_number, lines.logged_at)) over (
-                    partition by {text}
+                    partition by {", ".join(f"lines.{column}" for column in columns)}
                     order by lines.logged_at, files.path, lines.line_number
                 ) as previous
-            from events.{name} as lines
-            left join ops.source_files as files
-                on lines.source_id = files.source_id
-            where {condition}
-        ) as lines
+            from lines
+            semi join equal_texts on lines.text_hash = equal_texts.text_hash
+            left join ops.source_files as files on lines.source_id = files.source_id
+        )
         where
             logged_at <= previous.logged_at + to_seconds({REPEATED_WITHIN.total_seconds():.0f})
             -- A line may name the same recipient twice.
             and (source_id, line_number) <> (previous.source_id, previous.line_number)
         """,
     )
-    if connection.execute(f"select 1 from repeated_{name} limit 1").fetchone() is None:
-        return
+    return bool(execute(connection, f"select 1 from repeated_{name} limit 1"))
+
+
+def _hide(connection: duckdb.DuckDBPyConnection, name: str) -> None:
+    """Replace a table or view of events by a view without its repeated lines."""
     ((is_view,),) = connection.execute(
         "select count(*) > 0 from duckdb_views() where schema_name = 'events' and view_name = $name",
         {"name": name},

@@ -104,6 +104,18 @@ explained_commands as (
     from commands
     left join commands_for_held_mail as held
         on commands.host = held.host and commands.ordered_at = held.ordered_at
+),
+
+-- Silences lie one after another: of those that are long enough for a command, the last before it decides.
+long_silences as (
+    select
+        silences.host,
+        silences.silent_from,
+        silences.silent_until,
+        lengths.shortest_outage_seconds
+    from silences
+    inner join (select distinct shortest_outage_seconds from explained_commands) as lengths
+        on coalesce(silences.silent_seconds > lengths.shortest_outage_seconds, true)
 )
 
 select
@@ -112,12 +124,12 @@ select
 from explained_commands
 semi join answers
     on explained_commands.host = answers.host
-anti join silences
+asof left join long_silences
     on
-        explained_commands.host = silences.host
-        and explained_commands.ordered_at > silences.silent_from
-        and explained_commands.needed_from < silences.silent_until
-        and coalesce(explained_commands.shortest_outage_seconds < silences.silent_seconds, true)
+        explained_commands.host = long_silences.host
+        and explained_commands.shortest_outage_seconds = long_silences.shortest_outage_seconds
+        and explained_commands.ordered_at > long_silences.silent_from
+where coalesce(explained_commands.needed_from >= long_silences.silent_until, true)
 
 union
 
