@@ -16,6 +16,7 @@ from transforms.dictionary import render_dictionary
 from transforms.events import LINE_COUNTS
 from transforms.fleet import HISTORY_SCHEMA, latest_hosts
 from transforms.ledger import Ledger
+from transforms.mart_files import MARTS
 from transforms.models import load_models, run_models
 from transforms.pipeline import PUBLISHED_OF_LEDGER
 from transforms.postfix import POSTFIX_PATTERNS
@@ -359,10 +360,38 @@ def test_every_rule_trips_on_a_row_that_breaks_it(tmp_path: Path, checker: Check
                 connection.execute(f"insert into {table} ({names}) values ({marks})", values)
     broken = checker.check(database, CONTRACTS.values())
     assert all(finding.row_count > 0 for finding in broken)
-    tripped = [(finding.table, finding.rule) for finding in broken]
     for table, contract in CONTRACTS.items():
-        rules = [rule for name, rule in tripped if name == table]
+        rules = {finding.rule for finding in broken if finding.table == table}
         assert len(rules) == len(contract.expectations), f"{table}: only {rules} tripped"
+
+
+@pytest.mark.slow
+def test_a_broken_rule_names_the_hosts_of_the_rows(tmp_path: Path, checker: Checker) -> None:
+    """One host's marts are held back for it, and no other's."""
+    database = tmp_path / "broken.duckdb"
+    tables = {name: contract for name, contract in CONTRACTS.items() if name in MARTS}
+    with duckdb.connect(str(database)) as connection:
+        for table, contract in tables.items():
+            columns = (f'"{name}" {column.data_type}' for name, column in contract.columns.items())
+            connection.execute("create schema if not exists marts")
+            connection.execute(f"create table {table} ({', '.join(columns)})")
+            for host in ("mx1", "mx2"):
+                for row in BROKEN_ROWS[table]:
+                    own = {**row, "host": host} | (
+                        {"restart_id": f"{host}-{row['restart_id']}"} if "restart_id" in row else {}
+                    )
+                    names = ", ".join(f'"{name}"' for name in own)
+                    marks = ", ".join("?" for _ in own)
+                    connection.execute(f"insert into {table} ({names}) values ({marks})", list(own.values()))
+    broken = checker.check(database, tables.values())
+    nameless = [(finding.table, finding.rule) for finding in broken if finding.host is None]
+    assert nameless == []
+    assert {finding.table for finding in broken} == tables.keys()
+    of_host = {
+        host: {(found.table, found.rule, found.row_count) for found in broken if found.host == host}
+        for host in ("mx1", "mx2")
+    }
+    assert of_host["mx1"] == of_host["mx2"]
 
 
 def test_the_catalog_carries_the_meanings(sample_lake: Path) -> None:

@@ -3,11 +3,13 @@
 import atexit
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from itertools import groupby
 from multiprocessing import get_context, parent_process
+from operator import itemgetter
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -51,17 +53,18 @@ class Contract:
 
 @dataclass(frozen=True)
 class Finding:
-    """A broken expectation: which table and rule, how many rows, and the source files that they name.
+    """An expectation that rows of one host and source file break; both None where the rows name none.
 
-    `rows` shows a few of them.
+    `rows` shows a few of them, as JSON.
     """
 
     table: str
     rule: str
     severity: str
+    host: str | None
+    source_id: str | None
     row_count: int
     rows: str
-    source_ids: frozenset[str]
 
 
 def load_contracts(folder: Path = CONTRACT_FOLDER) -> dict[str, Contract]:
@@ -193,7 +196,7 @@ def check_here(database: Path, contracts: Iterable[Contract]) -> list[Finding]:
     source = context.data_sources.add_sql(
         "lake", connection_string=f"duckdb:///{database}", create_temp_table=False
     )
-    findings = []
+    findings: list[Finding] = []
     with duckdb.connect(str(database), read_only=True) as connection:
         for contract in contracts:
             schema, name = contract.table.split(".")
@@ -205,9 +208,9 @@ def check_here(database: Path, contracts: Iterable[Contract]) -> list[Finding]:
                 expectations=[dict(expectation) for expectation in contract.expectations],
             )
             outcome = batch.validate(suite, result_format=_result_format(contract))
-            findings += [
-                _finding(contract, result, connection) for result in outcome.results if not result.success
-            ]
+            for result in outcome.results:
+                if not result.success:
+                    findings += _findings(contract, result, connection)
     source.get_engine().dispose()
     return findings
 
@@ -217,7 +220,7 @@ def _result_format(contract: Contract) -> dict[str, Any]:
     return {
         "result_format": "COMPLETE",
         "exclude_unexpected_values": True,
-        "unexpected_index_column_names": [_row_key(contract)],
+        "unexpected_index_column_names": _row_key(contract),
     }
 
 
@@ -231,12 +234,13 @@ def _import_great_expectations() -> Any:
     return great_expectations
 
 
-def _row_key(contract: Contract) -> str:
-    """Return the column that names a broken row: its source file, else the table's first column."""
-    return "source_id" if "source_id" in contract.columns else next(iter(contract.columns))
+def _row_key(contract: Contract) -> list[str]:
+    """Return the columns that name a broken row: its source file, else the table's first column; its host."""
+    first = "source_id" if "source_id" in contract.columns else next(iter(contract.columns))
+    return [first, *({"host"} & contract.columns.keys() - {first})]
 
 
-def _finding(contract: Contract, result: Any, connection: duckdb.DuckDBPyConnection) -> Finding:
+def _findings(contract: Contract, result: Any, connection: duckdb.DuckDBPyConnection) -> Iterator[Finding]:
     config = result.expectation_config
     rule = rule_in_words({"type": config.type, "kwargs": config.kwargs, "description": config.description})
     query = result.result.get("unexpected_index_query") or config.kwargs.get("unexpected_rows_query")
@@ -246,18 +250,30 @@ def _finding(contract: Contract, result: Any, connection: duckdb.DuckDBPyConnect
             f"({_first_exception(result.exception_info)}). Correct that rule."
         )
     broken = connection.sql(query.replace("{batch}", contract.table).rstrip("; \n"))
-    count, *sources = broken.aggregate(
-        "count(*), list(distinct source_id)" if "source_id" in broken.columns else "count(*)"
-    ).fetchall()[0]
-    shown = [dict(zip(broken.columns, row, strict=True)) for row in broken.limit(ROWS_SHOWN).fetchall()]
-    return Finding(
-        table=contract.table,
-        rule=rule,
-        severity=config.severity.value,
-        row_count=count,
-        rows=json.dumps(shown, default=str, ensure_ascii=False),
-        source_ids=frozenset(filter(None, sources[0] if sources else ())),
-    )
+    host, source_id = (name if name in broken.columns else "null" for name in ("host", "source_id"))
+    rows = connection.sql(
+        f"""
+        select
+            {host} as place_host,
+            {source_id} as place_source_id,
+            count(*) over one_place as row_count,
+            broken as shown
+        from broken
+        window one_place as (partition by place_host, place_source_id)
+        qualify row_number() over one_place <= {ROWS_SHOWN}
+        order by place_host, place_source_id
+        """
+    ).fetchall()
+    for (place_host, place_source_id, count), same in groupby(rows, itemgetter(0, 1, 2)):
+        yield Finding(
+            table=contract.table,
+            rule=rule,
+            severity=config.severity.value,
+            host=place_host,
+            source_id=place_source_id,
+            row_count=count,
+            rows=json.dumps([shown for *_, shown in same], default=str, ensure_ascii=False),
+        )
 
 
 def _first_exception(info: Mapping[str, Any]) -> str:

@@ -84,13 +84,20 @@ def run_models(connection: duckdb.DuckDBPyConnection, models: list[Model]) -> No
         run_model(connection, model)
 
 
-def run_model(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
-    """Make a model's tables, whose input tables must be there already."""
+def run_model(connection: duckdb.DuckDBPyConnection, model: Model, source: str | None = None) -> None:
+    """Make a model's tables, whose input tables must be there already; of another SELECT, where one is given.
+
+    What goes wrong bears the model's name as a note.
+    """
     connection.execute(f"create schema if not exists {model.name.split('.')[0]}")
-    if model.function:
-        model.function(connection)
-    else:
-        execute(connection, f"create table {model.name} as {model.source}")
+    try:
+        if model.function:
+            model.function(connection)
+        else:
+            execute(connection, f"create table {model.name} as {source or model.source}")
+    except Exception as error:
+        error.add_note(model.name)
+        raise
 
 
 def last_uses(models: list[Model]) -> Iterator[tuple[Model, list[str]]]:

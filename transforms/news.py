@@ -1,6 +1,7 @@
 """What is new in the lake since its marts were made, to from when on those of each host are made anew."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -151,7 +152,7 @@ def settle(
     files: Mapping[str | None, Mapping[str, list[str]]],
     contracts: "Mapping[str, Contract]",
 ) -> dict[str, Settled]:
-    """Return from when on the marts of hosts are to be made anew; those that it lacks are as a whole.
+    """Return from when on the marts of hosts are to be made anew; those that it lacks are, as a whole.
 
     `files`: of each host, by table. The connection has staging.log_gaps as it is now, and the tables of the
     fleet, the ledger and the thresholds.
@@ -160,9 +161,11 @@ def settle(
     for one in news:
         if one.since is not None:
             own = files.get(one.host, {})
-            show_marts(connection, lake, own, contracts, schema="before")
-            since = _changed_since(connection, lake, one, own)
-            settled[one.host] = _settled(connection, lake, one.host, since, own)
+            # Of files that cannot be read nothing is taken over.
+            with suppress(duckdb.Error):
+                show_marts(connection, lake, own, contracts, schema="before")
+                since = _changed_since(connection, lake, one, own)
+                settled[one.host] = _settled(connection, lake, one.host, since, own)
     return settled
 
 

@@ -16,7 +16,7 @@ import polars as pl
 from sqlalchemy.exc import SQLAlchemyError
 
 from transforms.advice import load_advice
-from transforms.analyze import Built, Thresholds, build_marts
+from transforms.analyze import Batch, Built, Thresholds, build_marts, config_tables
 from transforms.archive import Discovery, discover, passed_over
 from transforms.catalog import CATALOG_NAME, create_tables, create_views, host_of_file, publish
 from transforms.compact import compacted
@@ -59,7 +59,10 @@ LOOK = "Its rows: maillag status --json"
 REMEDIES = {
     ("source", True): f"The file is kept out until its lines are mended and read again. {LOOK}",
     ("source", False): f"The file was taken all the same. {LOOK}",
-    ("marts", True): f"The marts published before stay in place; report this as a defect. {LOOK}",
+    (
+        "marts",
+        True,
+    ): f"The host keeps the marts that it had, all others have new ones. Report this as a defect. {LOOK}",
     ("marts", False): f"The marts were published all the same. {LOOK}",
 }
 
@@ -298,13 +301,13 @@ def ingest(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: Pr
 def analyze(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: Progress) -> Analyzed:
     """Build the marts from the lake's events if anything they rest on changed, check and publish them.
 
-    Marts that break a critical rule are not published: the ones before stay in place.
+    A host whose marts cannot be made, or break a critical rule, keeps those that it had.
     """
     files = ledger.lake_files()
     contracts = load_contracts()
     models = load_models()
     fingerprint = _fingerprint(job, files, models, contracts)
-    is_rebuilt = fingerprint != ledger.last_marts_fingerprint()
+    is_rebuilt = fingerprint != ledger.last_marts_fingerprint() or any(map(_is_failure, ledger.findings()))
     settled_hosts: Sequence[str] = ()
     if is_rebuilt:
         checker.start()
@@ -330,33 +333,37 @@ def analyze(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: P
             log_dates=basis.log_dates if basis else None,
             thresholds=job.thresholds,
             run_id=run_id,
+            check=lambda batch, made: _check_marts(job, batch, made, contracts, run_id, checker),
             progress=lambda model, share: progress.advance(share),
         )
-        broken = _check_marts(job.lake, files, built, contracts, run_id, checker)
-        made = built.files_after(files)
-        warnings = [
-            *witnesses_apart(
-                job.lake,
-                contracts["marts.restarts"],
-                made.get("marts.restarts", []),
-                dict(latest_hosts(now.host_history).select("host", "time_zone").iter_rows()),
-            ),
-            *mixed_hosts(job.lake, contracts, made),
-            *contradicted_settings(job.lake, made.get("staging.refuted_settings", [])),
-        ]
+        zones = dict(latest_hosts(now.host_history).select("host", "time_zone").iter_rows())
+        failed = built.failed_hosts
+        unchanged = hosts - built.hosts
         ledger.replace_findings(
-            "marts", [*_contract_findings(broken, [], run_id), *_findings(warnings, "marts", run_id)]
+            "marts",
+            [
+                *(row for row in ledger.findings() if row.stage == "marts" and row.place in unchanged),
+                *_contract_findings(built.findings, [], run_id),
+                *_findings(built.failed.values(), "marts", run_id),
+                *_findings(_doubts(job.lake, files, built, contracts, zones), "marts", run_id),
+            ],
         )
-        if not any(finding.severity == "critical" for finding in broken):
-            old_basis = [path for table in BASIS for path in files.get(table, ())]
-            ledger.replace_marts(
-                [*built.files, *write_basis(job.lake, replace(now, log_dates=built.log_dates), run_id)],
-                replaced=[*built.replaced, *old_basis],
-            )
-            ledger.update_run(run_id, marts_fingerprint=fingerprint)
-            settled_hosts = built.settled_hosts
-        else:
-            discard(job.lake, built.files)
+        # What failed is made anew by the next run, as a whole.
+        is_made = ~pl.col("host").is_in(failed)
+        basis = Basis(
+            rules=now.rules,
+            source_files=now.source_files.filter(is_made),
+            host_history=now.host_history.filter(is_made),
+            log_dates=built.log_dates,
+        )
+        ledger.replace_marts(
+            [*built.files, *write_basis(job.lake, basis, run_id)],
+            replaced=[*built.replaced, *(path for table in BASIS for path in files.get(table, ()))],
+        )
+        ledger.update_run(run_id, marts_fingerprint=fingerprint)
+        if failed:
+            _remove_unlisted(job.lake, ledger, run_id)
+        settled_hosts = built.settled_hosts
     return Analyzed(is_rebuilt, _publish(job, ledger, run_id, contracts), settled_hosts)
 
 
@@ -393,9 +400,12 @@ def expire(job: Job, ledger: Ledger, run_id: str, *, before: date, today: date) 
     files = ledger.lake_files()
     if _fingerprint(job, files, models, contracts) != ledger.last_marts_fingerprint():
         raise MaillagError(f"{job.lake}: is not up to date. Run this first: maillag run ARCHIVE")
+    # The days of a host whose marts could not be made stay until they are.
+    failed = {row.place for row in ledger.findings() if _is_failure(row)}
     left = {
         file: events_since(job.lake, file, before, run_id)
         for file in ledger.files_of(ledger.source_records())
+        if host_of_file(file.path) not in failed
     }
     replaced = [file for file, rest in left.items() if rest is not file]
     new_files = [rest for file, rest in left.items() if rest is not None and rest is not file]
@@ -419,6 +429,8 @@ def expire(job: Job, ledger: Ledger, run_id: str, *, before: date, today: date) 
         thresholds=job.thresholds,
         run_id=run_id,
     )
+    if news := built.failed.keys() - failed:
+        raise MaillagError(f"{built.failed[min(news)]} Nothing was expired.")
     made = built.files_after(files)
     if changed := changed_rows(job.lake, [contracts[table] for table in MARTS], files, made):
         told = ", ".join(f"{count} rows of {table}" for table, count in changed.items())
@@ -434,6 +446,11 @@ def expire(job: Job, ledger: Ledger, run_id: str, *, before: date, today: date) 
     after = _fingerprint(job, ledger.lake_files(), models, contracts)
     ledger.update_run(run_id, marts_fingerprint=after)
     return Expired(frozen, _publish(job, ledger, run_id, contracts))
+
+
+def _is_failure(row: QuarantineRow) -> bool:
+    """Tell whether a finding says that a host keeps the marts that it had."""
+    return row.stage == "marts" and row.severity == "critical"
 
 
 def _without_expired(
@@ -590,21 +607,44 @@ def _check_events(lake: Path, reads: Reads, run_id: str, checker: Checker) -> li
 
 
 def _check_marts(
-    lake: Path,
-    files: Mapping[str, list[str]],
-    built: Built,
+    job: Job,
+    batch: Batch,
+    made: Built,
     contracts: Mapping[str, Contract],
     run_id: str,
     checker: Checker,
 ) -> list[Finding]:
-    """Check new marts before anybody sees them: of message_trace, which is large, only what was made anew."""
-    new = paths_by_table(built.files)
-    shown = built.files_after(files) | {"marts.message_trace": new.get("marts.message_trace", [])}
-    checked = [contracts[table] for table in ("config.thresholds", *MARTS)]
-    with _check_database(lake, f"{run_id}.marts") as (database, connection):
-        create_views(connection, lake, contracts=checked, files=shown)
+    """Check a batch's marts before anybody sees them: of message_trace, which is large, only what is new."""
+    new = paths_by_table(made.files)
+    shown = made.files_after(batch.files) | {"marts.message_trace": new.get("marts.message_trace", [])}
+    marts = [contracts[table] for table in MARTS]
+    with _check_database(job.lake, f"{run_id}.marts") as (database, connection):
+        create_views(connection, job.lake, contracts=marts, files=shown)
+        create_tables(connection, {"config.thresholds": config_tables(job.thresholds)["config.thresholds"]})
         connection.close()
-        return checker.check(database, checked)
+        return checker.check(database, [contracts["config.thresholds"], *marts])
+
+
+def _doubts(
+    lake: Path,
+    before: Mapping[str, list[str]],
+    built: Built,
+    contracts: Mapping[str, Contract],
+    zones: Mapping[str, str],
+) -> list[Problem]:
+    """Return what the new marts show to be wrong with what their hosts log, or with what is told of them.
+
+    `zones` are the names of the hosts' zones.
+    """
+    made = {
+        table: [path for path in paths if host_of_file(path) in built.hosts - built.failed_hosts]
+        for table, paths in built.files_after(before).items()
+    }
+    return [
+        *witnesses_apart(lake, contracts["marts.restarts"], made.get("marts.restarts", []), zones),
+        *mixed_hosts(lake, contracts, made),
+        *contradicted_settings(lake, made.get("staging.refuted_settings", [])),
+    ]
 
 
 @contextmanager
@@ -619,7 +659,7 @@ def _check_database(lake: Path, name: str) -> Iterator[tuple[Path, duckdb.DuckDB
 
 def _with_status(record: SourceRecord, broken: list[Finding]) -> SourceRecord:
     is_broken = any(
-        finding.severity == "critical" and record.source_id in finding.source_ids for finding in broken
+        finding.severity == "critical" and record.source_id == finding.source_id for finding in broken
     )
     return replace(record, status="quarantined") if is_broken else record
 
@@ -654,7 +694,7 @@ def _source_findings(new_sources: list[NewSource], run_id: str) -> list[Quaranti
 def _contract_findings(
     broken: list[Finding], records: list[SourceRecord], run_id: str
 ) -> list[QuarantineRow]:
-    """Return one row per finding and source file that it names; findings of marts name none."""
+    """Return the findings of new source files, or of the hosts' marts, as rows of the ledger."""
     files = Counter(record.path for record in records)
     paths = {
         record.source_id: record.path if files[record.path] == 1 else f"{record.path} ({record.host})"
@@ -662,21 +702,20 @@ def _contract_findings(
     }
     rows = []
     for finding in broken:
-        for source_id in finding.source_ids & paths.keys() or {None}:
-            stage = "source" if source_id else "marts"
-            rows.append(
-                QuarantineRow(
-                    place=paths[source_id] if source_id else finding.table,
-                    stage=stage,
-                    rule=f"{finding.table}: {finding.rule}",
-                    severity=finding.severity,
-                    what=f"breaks a rule of {finding.table} in {finding.row_count} rows: "
-                    + finding.rule.rstrip("."),
-                    remedy=REMEDIES[stage, finding.severity == "critical"],
-                    row_count=finding.row_count,
-                    example_rows=finding.rows,
-                    source_id=source_id,
-                    run_id=run_id,
-                )
+        stage = "source" if finding.source_id else "marts"
+        rows.append(
+            QuarantineRow(
+                place=paths[finding.source_id] if finding.source_id else finding.host or finding.table,
+                stage=stage,
+                rule=f"{finding.table}: {finding.rule}",
+                severity=finding.severity,
+                what=f"breaks a rule of {finding.table} in {finding.row_count} rows: "
+                + finding.rule.rstrip("."),
+                remedy=REMEDIES[stage, finding.severity == "critical"],
+                row_count=finding.row_count,
+                example_rows=finding.rows,
+                source_id=finding.source_id,
+                run_id=run_id,
             )
+        )
     return rows
