@@ -13,7 +13,7 @@ run: $(INSTALLED)
 	@$(BIN)/maillag run data/sample --lake data/lake
 
 test: $(INSTALLED)
-	@$(BIN)/pytest -q
+	@$(BIN)/pytest -q -n 2 --dist loadfile
 
 test-fast: $(INSTALLED)
 	@$(BIN)/pytest -q -m "not slow"

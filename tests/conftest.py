@@ -1,9 +1,11 @@
 """What tests share: one contract checker, and the sample fleet's lake."""
 
 import atexit
+import fcntl
 import os
 import shutil
 import subprocess
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -131,8 +133,11 @@ def install_debian_package(name: str) -> None:
     if not Path("/etc/debian_version").exists():
         pytest.skip(f"needs Debian, for its package {name}")
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["update"], ["install", "--yes", "--no-install-recommends", name]):
-        subprocess.run(["apt-get", "-qq", *command], env=environment, check=True)
+    # Of several test processes one at a time.
+    with (Path(tempfile.gettempdir()) / "maillag-apt.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for command in (["update"], ["install", "--yes", "--no-install-recommends", name]):
+            subprocess.run(["apt-get", "-qq", *command], env=environment, check=True)
 
 
 @pytest.fixture(scope="session")
