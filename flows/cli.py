@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from transforms.names import AS_SHOWN, given_host
 from transforms.problems import MaillagError
 
 if TYPE_CHECKING:
@@ -34,7 +36,14 @@ Archive = Annotated[Path, typer.Argument(help="Folder with one folder of logs pe
 Lake = Annotated[
     Path | None, typer.Option("--lake", help="Folder for events and marts. Default: `lake` of the settings.")
 ]
-Hosts = Annotated[list[str] | None, typer.Option("--host", help="Only this host; may be repeated.")]
+Hosts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--host",
+        help="Only this host; may be repeated.",
+        callback=lambda names: [given_host(name) for name in names or ()],
+    ),
+]
 Day = datetime | None
 Since = Annotated[
     Day, typer.Option("--since", formats=["%Y-%m-%d"], help="Restarts from this day of the host.")
@@ -377,6 +386,9 @@ def query(
 
 def main() -> None:
     """Run the command line; errors of the MaillagError family end it with exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors=AS_SHOWN)
     try:
         app()
     except MaillagError as error:

@@ -2,7 +2,6 @@
 
 import difflib
 import os
-import tomllib
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,13 +10,15 @@ from pydantic import ConfigDict, ValidationError, field_validator
 from pydantic.dataclasses import dataclass as validated
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    TomlConfigSettingsSource,
+    SettingsError,
 )
 
 from transforms.analyze import Thresholds
 from transforms.problems import MaillagError
+from transforms.toml_file import read_toml
 from transforms.trend import LogRules, why_unsound
 from transforms.zone import Zone
 
@@ -74,9 +75,8 @@ class Settings(BaseSettings):
     @field_validator("log_rules")
     @classmethod
     def _sound_patterns(cls, rules: LogRuleSettings) -> LogRuleSettings:
-        for name, pattern in asdict(rules).items():
-            if error := why_unsound(pattern):
-                raise ValueError(f"{name} is no regular expression ({error})")
+        if error := why_unsound(rules):
+            raise ValueError(error)
         return rules
 
     @classmethod
@@ -92,7 +92,9 @@ class Settings(BaseSettings):
         return (
             init_settings,
             env_settings,
-            TomlConfigSettingsSource(settings_cls, toml_file=_settings_file()),
+            InitSettingsSource(
+                settings_cls, read_toml(path) if os.path.lexists(path := _settings_file()) else {}
+            ),
         )
 
     def job(
@@ -136,8 +138,8 @@ def load_settings() -> Settings:
             raise MaillagError(f"{variable}: is no setting.{_suggestion(variable, known)}")
     try:
         return Settings()
-    except tomllib.TOMLDecodeError as error:
-        raise MaillagError(f"{path}: is not valid TOML ({error}). Correct that line.") from None
+    except (SettingsError, RecursionError) as error:
+        raise MaillagError(f"environment: {error}. Correct that variable, which is to hold JSON.") from None
     except ValidationError as error:
         raise MaillagError(f"{path} or environment: {_explain(error)}") from None
 

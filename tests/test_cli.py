@@ -347,12 +347,12 @@ def test_init_writes_settings_that_the_next_run_follows(maillag: Maillag, tmp_pa
     assert done.stderr == ""
     assert done.stdout.splitlines() == [
         "Wrote fleet.toml and maillag.toml. The archive has 1 host.",
-        r"minimal_backoff_seconds is not known of gw\x1b1.",
+        "minimal_backoff_seconds is not known of gw%1B1.",
         "Next: maillag run 'its logs'",
     ]
     assert maillag("run", "its logs").returncode == 0
     (restart,) = json.loads(maillag("restarts", "--json", "--lake", "data/lake").stdout)
-    assert restart["host"] == "gw\x1b1"
+    assert restart["host"] == "gw%1B1"
     again = maillag("init", "its logs")
     assert again.returncode == 2
     assert "fleet.toml: exists already" in again.stderr

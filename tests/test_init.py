@@ -17,6 +17,7 @@ from tests.conftest import SAMPLE, published_rows, run_job
 from transforms.contracts import Checker
 from transforms.fleet import read_fleet
 from transforms.host_settings import HostSettings
+from transforms.names import host_name
 from transforms.pipeline import Job
 from transforms.problems import MaillagError
 
@@ -115,8 +116,9 @@ def test_hosts_and_files_of_any_name_are_quoted(archive: Path) -> None:
     notes.write_text("5e0eb2ceffbf474480ec2814e85d66ae  /opt/trend/imss/script/postfix\n")
     write_settings(archive, may_overwrite=False)
     fleet = tomllib.loads(Path("fleet.toml").read_text(encoding="utf-8"))
-    assert fleet == {"hosts": {HOSTILE: {}, "imsva11": {}}}
-    assert [host.name for host in read_fleet(archive, Path("fleet.toml")).hosts] == [HOSTILE, "imsva11"]
+    shown = host_name(HOSTILE.encode())
+    assert fleet == {"hosts": {shown: {}, "imsva11": {}}}
+    assert [host.name for host in read_fleet(archive, Path("fleet.toml")).hosts] == [shown, "imsva11"]
 
 
 @given(st.text() | st.integers() | st.booleans())
@@ -127,11 +129,18 @@ def test_values_are_quoted_as_toml(value: Any) -> None:
     }
 
 
-def test_a_name_that_is_not_utf8_is_refused(archive: Path) -> None:
-    (archive / "gw\udcff").mkdir()
+def test_a_path_that_is_not_utf8_is_refused(archive: Path) -> None:
+    odd = archive.with_name("archive\udcff")
+    archive.rename(odd)
     with pytest.raises(MaillagError, match="is not UTF-8, so that no TOML file can hold it"):
-        write_settings(archive, may_overwrite=False)
+        write_settings(odd, may_overwrite=False)
     assert list(Path.cwd().iterdir()) == []
+
+
+def test_a_host_whose_name_is_not_utf8_has_a_table(archive: Path) -> None:
+    (archive / "gw\udcff").mkdir()
+    write_settings(archive, may_overwrite=False)
+    assert tomllib.loads(Path("fleet.toml").read_text(encoding="utf-8"))["hosts"]["gw%FF"] == {}
 
 
 @pytest.mark.parametrize("name", ["fleet.toml", "maillag.toml"])

@@ -1,80 +1,22 @@
 """A folder of archived logs to the list of source files that maillag reads, by their names alone."""
 
-import glob
 import os
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import date, time
 from pathlib import Path
 
-from transforms.fleet import FLEET_FILE, Fleet, Host
-from transforms.inventory import inventory_file
-from transforms.lines import DamagedFileError, Member, is_container, list_members
+from transforms.file_names import LIKE_A_LOG, FileName, classify
+from transforms.fleet import FLEET_FILE, Fleet, Host, host_folders
+from transforms.lines import DamagedFileError, Member, is_container, list_members, open_regular
+from transforms.names import MEMBER_MARK, shown_path
 from transforms.problems import MaillagError, Problem
+from transforms.walk import Walk, unreadable
 
-COMPRESSED = r"(?P<compressed>\.(?:gz|bz2|xz|zst))?"
-# logrotate(8), dateext and dateformat: maillog.1, maillog-20261124, maillog-2026112403,
-# maillog-20261124-1790000000, maillog_20261124, maillog-2026-11-24, maillog-2026-11-24_03:10; a second
-# rotation of one day, maillog-20261124.1; Postfix, maillog_file_rotate_suffix: postfix.log.20261124-031000;
-# FreeBSD, newsyslog -t: maillog.20261124T031000. With `extension .log`, or with a maillog_file of such a
-# name, `.log` stands before or behind it.
-DATE = r"(?P<date>[0-9]{8}|[0-9]{4}-[0-9]{2}-[0-9]{2})"
-LOGROTATE = (
-    rf"(?P<rotation>[-._]{DATE}(?:[-_.T]?[0-9]{{1,10}}(?:[-:.][0-9]{{1,4}}){{0,3}})?"
-    r"|\.(?P<number>[0-9]{1,4}))?"
-)
-LOG_EXTENSION = r"(?:\.log)?"
-# Trend Micro 1309884: imssmgr.20200203.0001, daily and by size within the day.
-TREND_DAILY = r"(?P<rotation>\.(?P<date>[0-9]{8})(?:\.[0-9]{4})?)?"
-LOG_NAMES = {
-    "maillog": re.compile(
-        # `postfix` alone is a script of that name.
-        rf"(?!postfix(?!.*\.log))(?:(?:maillog|mail|postfix){LOG_EXTENSION}|(?:maillog|journal)(?:[-_.][\w.-]*)?\.json)"
-        rf"{LOGROTATE}{LOG_EXTENSION}{COMPRESSED}"
-    ),
-    # Read for what a syslog daemon says of lost lines, and for nothing else.
-    "system_log": re.compile(rf"(?:messages|syslog){LOG_EXTENSION}{LOGROTATE}{LOG_EXTENSION}{COMPRESSED}"),
-    "manager_log": re.compile(rf"imssmgr{TREND_DAILY}{COMPRESSED}"),
-    # The log query's export has no name of its own: it is to be kept as system-events*.csv.
-    "system_events": re.compile(
-        rf"(?:sysevt\.imss{TREND_DAILY}|system[-_]events?(?P<export>[-_.]?[0-9T_-]*)\.(?:csv|txt))"
-        rf"{COMPRESSED}"
-    ),
-    "message_tracking": re.compile(rf"msgtra\.imss{TREND_DAILY}{COMPRESSED}"),
-    # `postqueue -p` and -j have none either: postqueue-20261124T1200.txt is the instant, in the host's zone.
-    "queue_snapshot": re.compile(
-        r"(?:postqueue|mailq)(?:[-_ ]?[pj])?"
-        r"(?:[-_.](?P<date>[0-9]{8})(?:[T_-]?(?P<hour>[0-2][0-9])(?P<minute>[0-5][0-9])(?P<second>[0-5][0-9])?)?)?"
-        rf"(?:\.(?:txt|json|out|log))?{COMPRESSED}"
-    ),
-}
-LOG_KINDS = (*LOG_NAMES, "inventory")
-# What is ignored, and yet may be such a log: another rotation, another daemon's name.
-LIKE_A_LOG = re.compile(
-    r"(?i:.*(?:mail[._-]?log|postfix.*log|imssmgr|sysevt|msgtra).*(?<!~)(?<!\.swp)(?<!\.conf))"
-)
 PATHS_NAMED = 3
 # Kinds that tell of no mail and no restart: a host that has nothing else has no logs.
 SECONDARY_KINDS = frozenset({"inventory", "system_log"})
-# A collector's files may have any name; where there is a date in it, it is that of the rotation.
-DATE_IN_NAME = re.compile(r"(?<![0-9])(20[0-9]{2})-?([01][0-9])-?([0-3][0-9])(?![0-9])")
-
-
-@dataclass(frozen=True)
-class FileName:
-    """What a file's name tells: the kind of log, its date, its place in a rotation, the tool behind it.
-
-    `name_time` is that of a queue snapshot; `rotation_number` counts backwards, the newest file has none.
-    """
-
-    log_kind: str
-    name_date: date | None = None
-    name_time: time | None = None
-    rotation_number: int | None = None
-    is_rotated: bool = True
-    is_compressed: bool = False
-    tool: str = ""
+# What the ledger can hold: bundles may tell any size and time of their members.
+LARGEST_INTEGER = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -115,24 +57,26 @@ class Discovery:
     without_files: dict[str, Problem] = field(default_factory=dict)
 
 
-def discover(archive: Path, fleet: Fleet, *, has_collector: bool = False) -> Discovery:
-    """List the archive's source files, host by host; the hosts are those of the fleet.
+def discover(archive: Path, fleet: Fleet, *, only: Collection[str] = ()) -> Discovery:
+    """List the archive's source files, host by host; `only` names hosts of the fleet, empty means all.
 
-    `has_collector`: lines of these hosts may also be in files of a collector that is not among them.
     Raises MaillagError if the archive is not a folder.
     """
     if not archive.is_dir():
         raise MaillagError(
             f"{archive}: is not a folder. Give the folder that holds one folder of logs per host."
         )
-    found = Discovery([], [], [])
-    taken: set[Path] = set()
-    has_collector = has_collector or any(host.is_collector for host in fleet.hosts)
+    walk = Walk(archive, fleet)
+    found = Discovery([], walk.ignored, walk.problems)
+    taken: set[str] = set()
+    has_collector = any(host.is_collector for host in fleet.hosts)
     for host in fleet.hosts:
+        if only and host.name not in only:
+            continue
         sources: list[SourceFile] = []
-        for path in host_files(archive, host):
-            taken.add(path)
-            sources += _sources_of(path, archive, host, found)
+        for path in walk.files_of(host):
+            taken.add(walk.shown(path))
+            sources += _sources_of(path, host, walk)
         newest = {
             source.log_kind: source.path
             for source in sorted(sources, key=lambda source: source.path)
@@ -145,11 +89,10 @@ def discover(archive: Path, fleet: Fleet, *, has_collector: bool = False) -> Dis
             found.without_files[host.name] = _no_logs(host)
         else:
             found.problems.append(_no_logs(host))
-    found.ignored.extend(
-        path.name
-        for path in sorted(archive.iterdir())
-        if path.is_file() and path not in taken and path.name != FLEET_FILE and not path.name.startswith(".")
-    )
+    no_files = {*host_folders(archive), FLEET_FILE}
+    beside = sorted(path.name for path in archive.iterdir() if path.name not in no_files)
+    shown = (shown_path(os.fsencode(name)) for name in beside if not name.startswith("."))
+    found.ignored.extend(name for name in shown if name not in taken)
     return found
 
 
@@ -169,77 +112,46 @@ def passed_over(ignored: Iterable[str]) -> Iterator[Problem]:
         )
 
 
-def host_files(archive: Path, host: Host) -> Iterator[Path]:
-    """Yield a host's files in name order: those below its folder, or below what its `path` glob matches."""
-    for root in sorted(archive.glob(host.path or glob.escape(host.name))):
-        if not root.is_dir():
-            yield root
-            continue
-        for folder, subfolders, names in os.walk(root):
-            subfolders.sort()
-            yield from (Path(folder, name) for name in sorted(names))
-
-
-def classify(name: str, *, is_central: bool = False) -> FileName | None:
-    """Return what a file name stands for; None if it is no log. In a collector's path every file is one."""
-    for log_kind, pattern in LOG_NAMES.items():
-        # A log server may keep all that it gets in `messages`.
-        if not (is_central and log_kind == "system_log") and (match := pattern.fullmatch(name)):
-            groups = match.groupdict()
-            return FileName(
-                log_kind=log_kind,
-                name_date=_name_date(groups.get("date")),
-                name_time=_name_time(groups),
-                rotation_number=int(number) if (number := groups.get("number")) else None,
-                is_rotated=(groups.get("rotation") or groups.get("export")) is not None,
-                is_compressed=groups.get("compressed") is not None,
-            )
-    if told := inventory_file(name):
-        tool, on = told
-        return FileName("inventory", name_date=on, tool=tool)
-    if is_central:
-        found = DATE_IN_NAME.search(name)
-        return FileName(
-            "maillog",
-            name_date=_name_date("".join(found.groups())) if found else None,
-            is_rotated=found is not None,
-        )
-    return None
-
-
-def _sources_of(path: Path, archive: Path, host: Host, found: Discovery) -> Iterator[SourceFile]:
-    """Yield the source files that one file is or holds; tell `found` of what it is not."""
-    relative = path.relative_to(archive).as_posix()
+def _sources_of(path: Path, host: Host, walk: Walk) -> Iterator[SourceFile]:
+    """Yield the source files that one file is or holds; tell the walk of what it is not."""
+    relative = walk.shown(path)
+    is_bundle = is_container(path.name)
     try:
-        stat = path.stat()
-        with path.open("rb"):
-            pass
-        is_bundle = is_container(path.name)
-        members = list_members(path) if is_bundle else []
+        with open_regular(path) as opened:
+            stat = os.fstat(opened.fileno())
+        files = [Member(path.name, path.name, stat.st_size, stat.st_mtime_ns)]
+        if is_bundle:
+            files, damage = list_members(path)
+            if damage:
+                walk.report(_damaged(relative, damage, len(files)))
     except OSError as error:
-        found.problems.append(_unreadable(relative, error))
+        walk.report(unreadable(relative, error))
         return
-    except DamagedFileError as error:
-        found.problems.append(_damaged(relative, error))
-        return
-    files = members if is_bundle else [Member(path.name, stat.st_size, stat.st_mtime_ns)]
+    read = {file.name for file in files if not file.obstacle and _classify(file, host)}
     for file in files:
-        shown = f"{relative}!{file.name}" if is_bundle else relative
-        name = classify(Path(file.name).name, is_central=host.is_collector)
+        shown = f"{relative}{MEMBER_MARK}{file.name}" if is_bundle else relative
+        name = _classify(file, host)
         if name is None:
-            found.ignored.append(shown)
+            walk.ignored.append(shown)
+        elif file.obstacle and file.links_to not in read:
+            walk.report(Problem(shown, f"{file.obstacle}, so it was not read", file.remedy))
+        if name is None or file.obstacle:
             continue
         yield SourceFile(
             host=host.name,
             path=shown,
             absolute_path=path,
             member=file.name if is_bundle else None,
-            size_bytes=file.size_bytes,
-            modified_at_ns=file.modified_at_ns,
+            size_bytes=min(file.size_bytes, LARGEST_INTEGER),
+            modified_at_ns=min(max(file.modified_at_ns, 0), LARGEST_INTEGER),
             name=name,
             is_live=False,
             is_central=host.is_collector and name.log_kind == "maillog",
         )
+
+
+def _classify(file: Member, host: Host) -> FileName | None:
+    return classify(file.base_name, is_central=host.is_collector)
 
 
 def _with_liveness(source: SourceFile, newest: dict[str, str]) -> SourceFile:
@@ -257,31 +169,11 @@ def _is_newest_trend_log(source: SourceFile, newest: dict[str, str]) -> bool:
     return source.log_kind != "maillog" and newest.get(source.log_kind) == source.path
 
 
-def _name_date(digits: str | None) -> date | None:
-    try:
-        return date.fromisoformat(digits.replace("-", "")) if digits else None
-    except ValueError:
-        return None
-
-
-def _name_time(groups: dict[str, str | None]) -> time | None:
-    hour, minute, second = (groups.get(name) for name in ("hour", "minute", "second"))
-    try:
-        return time(int(hour), int(minute or 0), int(second or 0)) if hour else None
-    except ValueError:
-        return None
-
-
-def _unreadable(path: str, error: OSError) -> Problem:
-    return Problem(
-        path,
-        f"cannot be read ({error.strerror or error})",
-        "Check its permissions or the link that it is, and run again.",
+def _damaged(path: str, error: DamagedFileError, file_count: int) -> Problem:
+    taken = (
+        f"the files before the damage were taken ({file_count})" if file_count else "nothing of it was taken"
     )
-
-
-def _damaged(path: str, error: DamagedFileError) -> Problem:
-    return Problem(path, f"{error}, so nothing of it was taken", "Copy it again from its host.")
+    return Problem(path, f"{error}; {taken}", "Copy it again from its host.")
 
 
 def _some(paths: list[str]) -> str:

@@ -18,6 +18,9 @@ CATALOG_NAME = "maillag.duckdb"
 # The version of the file format: DuckDB 1.5 clients read it as well.
 STORAGE_VERSION = "v1.5.0"
 HOST_PREFIX = "host="
+# A name that is too long for a folder is cut into folders, one in the other.
+LONG_HOST_PREFIX = "long_host="
+FOLDER_BYTES = 255
 # What is shown of files by the keys in their folders' names.
 COLUMNS_BY_KEYS = {
     ("host",): "*",
@@ -138,14 +141,22 @@ def attach_published(lake: Path) -> duckdb.DuckDBPyConnection:
 
 
 def host_folder(host: str) -> str:
-    """Return the name of the lake's folders for a host, which may be called anything."""
-    return f"{HOST_PREFIX}{quote(host, safe='').replace(NO_HOST, '%5F' + NO_HOST[1:])}"
+    """Return the path of a host's folder below the lake's folder of a table; it may be called anything."""
+    quoted = quote(host, safe="").replace(NO_HOST, "%5F" + NO_HOST[1:])
+    if len(HOST_PREFIX + quoted) <= FOLDER_BYTES:
+        return HOST_PREFIX + quoted
+    step = FOLDER_BYTES - len(LONG_HOST_PREFIX)
+    return LONG_HOST_PREFIX + "/".join(quoted[at : at + step] for at in range(0, len(quoted), step))
 
 
-def host_of_file(path: str) -> str | None:
+def host_of_file(path: str | PurePath) -> str | None:
     """Return the host whose events a file of the lake has, None for a table that is not kept by host."""
-    _, _, folder, *_ = path.split("/")
-    return unquote(folder.removeprefix(HOST_PREFIX)) if folder.startswith(HOST_PREFIX) else None
+    parts = PurePath(path).parent.parts
+    starts = [at for at, part in enumerate(parts) if part.startswith((HOST_PREFIX, LONG_HOST_PREFIX))]
+    if not starts:
+        return None
+    first, *more = parts[starts[-1] :]
+    return unquote("".join([first.partition("=")[2], *(part for part in more if "=" not in part)]))
 
 
 def files_by_host(files: Mapping[str, Iterable[str]]) -> dict[str | None, dict[str, list[str]]]:

@@ -17,15 +17,15 @@ import duckdb
 
 from transforms import evidence
 from transforms.catalog import (
-    HOST_PREFIX,
     attach_published,
     create_views,
-    host_folder,
+    host_of_file,
     period_of_file,
     published_files,
 )
 from transforms.contracts import load_contracts
 from transforms.models import load_models, needed_models, run_models
+from transforms.names import given_host
 from transforms.problems import MaillagError
 from transforms.quotes import Place, Quotes, read_quotes
 from transforms.repeats import show_lines_once
@@ -34,7 +34,7 @@ from transforms.tables import EVENT_TABLES
 # Days before and after a restart and its mail that may still matter to it.
 MARGIN = timedelta(days=1)
 # The number is that of a second restart, or third, within one second.
-RESTART_ID = re.compile(r"(?P<host>.+)-(?P<instant>[0-9]{8}T[0-9]{6}Z)(?P<number>-[0-9]+)?")
+RESTART_ID = re.compile(r"(?s)(?P<host>.+)-(?P<instant>[0-9]{8}T[0-9]{6}Z)(?P<number>-[0-9]+)?")
 EVENTS = tuple(f"events.{name}" for name in EVENT_TABLES)
 # Restarts, or hosts, that are named where none was found.
 NAMED = 5
@@ -130,9 +130,11 @@ def find_restart(catalog: duckdb.DuckDBPyConnection, asked: str) -> str:
 
     Raises MaillagError, which names the nearest ones, if there is none.
     """
+    match = RESTART_ID.fullmatch(asked)
+    if match:
+        asked = given_host(match["host"]) + asked[match.end("host") :]
     if catalog.execute("select 1 from marts.restarts where restart_id = $asked", {"asked": asked}).fetchone():
         return asked
-    match = RESTART_ID.fullmatch(asked)
     try:
         instant = match and datetime.strptime(match["instant"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
     except ValueError:
@@ -142,7 +144,8 @@ def find_restart(catalog: duckdb.DuckDBPyConnection, asked: str) -> str:
             f"{asked}: names no restart. Write host and time (UTC) as in imsva91-20200203T010736Z; "
             "`maillag restarts` lists all."
         )
-    place = {"host": match["host"], "instant": instant}
+    host = given_host(match["host"])
+    place = {"host": host, "instant": instant}
     if match["number"] is None and (found := catalog.execute(_FIND, place).fetchone()):
         return str(found[0])
     nearest = catalog.execute(_NEAREST, place | {"named": NAMED}).fetchall()
@@ -150,7 +153,7 @@ def find_restart(catalog: duckdb.DuckDBPyConnection, asked: str) -> str:
         raise MaillagError(f"{asked}: lies in no restart. The nearest: {_listed(nearest)}.")
     hosts = catalog.execute(_HOSTS, {"named": NAMED + 1}).fetchall()
     raise MaillagError(
-        f"{asked}: there is no restart of host {match['host']}. Hosts with restarts: "
+        f"{asked}: there is no restart of host {host}. Hosts with restarts: "
         f"{_listed(hosts[:NAMED]) or 'none'}{' and others' if len(hosts) > NAMED else ''}."
     )
 
@@ -195,7 +198,7 @@ def _run_models(connection: duckdb.DuckDBPyConnection, host: str, days: tuple[da
     # Whatever line is evidence, its event tells its time.
     for table in sorted(read | set(EVENTS)):
         files = published_files(connection, table)
-        if table in EVENTS or any(_folder(file, HOST_PREFIX) for file in files):
+        if table in EVENTS or any(host_of_file(file) for file in files):
             own = [file for file in files if _is_of(file, host, days)]
             create_views(
                 connection,
@@ -212,12 +215,8 @@ def _run_models(connection: duckdb.DuckDBPyConnection, host: str, days: tuple[da
     run_models(connection, models)
 
 
-def _folder(file: Path, prefix: str) -> str | None:
-    return next((part for part in reversed(file.parts) if part.startswith(prefix)), None)
-
-
 def _is_of(file: Path, host: str, days: tuple[date, date] | None) -> bool:
-    if _folder(file, HOST_PREFIX) != host_folder(host):
+    if host_of_file(file) != host:
         return False
     period = period_of_file(file)
     if days is None or period is None:

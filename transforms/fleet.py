@@ -3,7 +3,7 @@
 import difflib
 import ipaddress
 import json
-import tomllib
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
@@ -25,7 +25,9 @@ from transforms.host_settings import (
     product_defaults,
 )
 from transforms.inventory_settings import NOTHING, InventorySettings, inventory_spans
+from transforms.names import given_host, host_name, raw_name
 from transforms.problems import MaillagError, Problem
+from transforms.toml_file import read_toml
 from transforms.zone import Zone
 
 FLEET_FILE = "fleet.toml"
@@ -81,28 +83,49 @@ def read_fleet(archive: Path, fleet_file: Path | None = None) -> Fleet:
     path = fleet_file or archive / FLEET_FILE
     if fleet_file and not fleet_file.is_file():
         raise MaillagError(f"{fleet_file}: no such file. Give an existing fleet file, or none.")
-    document: dict[str, Any] = {}
-    if path.is_file():
-        try:
-            document = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise MaillagError(f"{path}: is not valid TOML ({error}). Correct that line.") from None
+    if not fleet_file and not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(archive)):
+        raise MaillagError(
+            f"{path}: is a symbolic link that leads out of the archive. Give its target as --fleet."
+        )
+    document = read_toml(path) if os.path.lexists(path) else {}
     _refuse_unknown(document, ("defaults", "hosts"), f"{path}")
     defaults = _settings(document.get("defaults", {}), f"{path}: [defaults]")
     tables = document.get("hosts", {})
     if not isinstance(tables, dict):
         raise MaillagError(f'{path}: hosts is not a table. Write [hosts."name"] for each host.')
     hosts = [_host(name, table, defaults, path) for name, table in tables.items()]
-    folders = [
-        entry.name
-        for entry in (archive.iterdir() if archive.is_dir() else ())
-        if entry.is_dir() and not entry.name.startswith(".")
-    ]
-    missing = sorted(set(folders) - set(tables) - {h.path.split("/")[0] for h in hosts if h.path})
+    folders = {host_name(os.fsencode(name)) for name in host_folders(archive) if not name.startswith(".")}
+    with_path = {given_host(host.path.split("/")[0]) for host in hosts if host.path}
+    missing = sorted(folders - with_path - {host.name for host in hosts})
     hosts += [Host(name, defaults=defaults) for name in missing]
     _refuse_shared_names(hosts, path)
     problems = tuple(_no_entry(f"{name}/", name, path.name) for name in missing) if tables else ()
     return Fleet(tuple(sorted(hosts, key=lambda host: host.name)), problems)
+
+
+def host_folders(archive: Path) -> list[str]:
+    """Return the names of the archive's folders, and of links that may stand for one.
+
+    A link to what is in another folder of the archive is no host. An archive that is no folder has none.
+    Raises MaillagError if it cannot be read.
+    """
+    if not archive.is_dir():
+        return []
+    try:
+        with os.scandir(archive) as entries:
+            return [entry.name for entry in entries if _is_host_folder(entry, archive)]
+    except OSError as error:
+        raise MaillagError(f"{archive}: cannot be read ({error.strerror}). Check its permissions.") from None
+
+
+def _is_host_folder(entry: os.DirEntry[str], archive: Path) -> bool:
+    if not entry.is_symlink():
+        return entry.is_dir(follow_symlinks=False)
+    target, root = Path(os.path.realpath(entry)), Path(os.path.realpath(archive))
+    is_in_folder = target.is_relative_to(root) and not target.relative_to(root).parts[0].startswith(".")
+    # Unlike Path.is_file, False where the target cannot be looked at.
+    is_file = os.path.isfile(target)  # noqa: PTH113
+    return not is_file and not (is_in_folder and os.path.lexists(target)) and entry.name != FLEET_FILE
 
 
 def host_of_line(fleet: Fleet) -> dict[str, str]:
@@ -115,7 +138,7 @@ def host_of_line(fleet: Fleet) -> dict[str, str]:
     exact: dict[str, set[str]] = {}
     short: dict[str, set[str]] = {}
     for host in fleet.hosts:
-        for name in (host.name, *host.aliases):
+        for name in (host.name, _as_logged(host.name), *host.aliases):
             exact.setdefault(name.lower(), set()).add(host.name)
             if not _is_address(name):
                 short.setdefault(name.lower().split(".")[0], set()).add(host.name)
@@ -174,27 +197,15 @@ def host_history(
     counts for the time before it. `inventory` has the columns host, tool, setting, value, logged_at, path
     and line_number; `imss_ini_keys` is that of inventory_settings.
     """
-    rows = history_rows(fleet, zones, inventory, imss_ini_keys=imss_ini_keys, imsva_paths=imsva_paths)
-    return pl.DataFrame(rows, schema=HISTORY_SCHEMA)
-
-
-def history_rows(
-    fleet: Fleet,
-    zones: Mapping[str, Zone],
-    inventory: pl.DataFrame | None = None,
-    *,
-    imss_ini_keys: Mapping[str, str] = NOTHING,
-    imsva_paths: Mapping[str, str] = NOTHING,
-) -> list[dict[str, Any]]:
-    """Return the rows of host_history, also of hosts whose names are not UTF-8."""
     told = _told(fleet, inventory, imss_ini_keys)
-    return [
+    rows = [
         row
         for host in fleet.gateways
         for row in _host_spans(
             host, zones[host.name], told[host.name], is_imsva_by_path=host.name in imsva_paths
         )
     ]
+    return pl.DataFrame(rows, schema=HISTORY_SCHEMA)
 
 
 def inventory_problems(
@@ -335,6 +346,8 @@ def _first(layers: Iterable[tuple[str, HostSettings]], name: str) -> tuple[str |
 
 def _host(name: str, table: Any, defaults: HostSettings, path: Path) -> Host:
     where = f"{path}: [hosts.{json.dumps(name)}]"
+    if not name:
+        raise MaillagError(f"{where}: has no name. Write one between the quotation marks.")
     if not isinstance(table, dict):
         raise MaillagError(f"{where}: is not a table. Write its keys below that heading.")
     _refuse_unknown(table, SETTING_NAMES + HOST_KEYS, where)
@@ -350,9 +363,7 @@ def _host(name: str, table: Any, defaults: HostSettings, path: Path) -> Host:
             '["mx1.example.com", "192.0.2.7"].'
         )
     glob = entry.pop("path", None)
-    if glob is not None and (
-        not isinstance(glob, str) or Path(glob).is_absolute() or ".." in Path(glob).parts
-    ):
+    if glob is not None and (not isinstance(glob, str) or not _is_within_archive(glob)):
         raise MaillagError(f"{where}: path must be a glob inside the archive, such as 'gw1/logs/*'.")
     changes = []
     listed = entry.pop("changes", [])
@@ -366,7 +377,7 @@ def _host(name: str, table: Any, defaults: HostSettings, path: Path) -> Host:
         changes.append((day, _settings(keys, f"{where}, change from {day}")))
     settings = _settings(entry, where)
     return Host(
-        name=name,
+        name=given_host(name),
         settings=settings,
         defaults=defaults,
         changes=tuple(sorted(changes, key=lambda change: change[0])),
@@ -374,6 +385,11 @@ def _host(name: str, table: Any, defaults: HostSettings, path: Path) -> Host:
         host_from=host_from,
         aliases=tuple(aliases),
     )
+
+
+def _is_within_archive(glob: str) -> bool:
+    parts = Path(glob).parts
+    return bool(parts) and not Path(glob).is_absolute() and ".." not in parts and "\0" not in glob
 
 
 def _settings(table: Any, where: str) -> HostSettings:
@@ -413,6 +429,12 @@ def _refuse_unless(value: str | None, known: tuple[str, ...], name: str, where: 
 
 
 def _refuse_shared_names(hosts: list[Host], path: Path) -> None:
+    names = [host.name for host in hosts]
+    for name in names:
+        if names.count(name) > 1:
+            raise MaillagError(
+                f"{path}: [hosts.{json.dumps(name)}]: is there twice, in two spellings. Remove one."
+            )
     owners: dict[str, Host] = {host.name.lower(): host for host in hosts}
     is_name = set(owners)
     for host in hosts:
@@ -424,6 +446,11 @@ def _refuse_shared_names(hosts: list[Host], path: Path) -> None:
                     f"{path}: [hosts.{json.dumps(host.name)}]: alias {alias!r} is {claim} of host "
                     f"{owner.name!r} too. A line that bears it must mean one host: remove it from one."
                 )
+
+
+def _as_logged(name: str) -> str:
+    """Return how lines that are split show a name."""
+    return raw_name(name).decode(errors="backslashreplace")
 
 
 def _is_address(name: str) -> bool:

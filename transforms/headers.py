@@ -88,6 +88,8 @@ class Header:
     samples: tuple[str, ...] = field(default=())
     is_trimmed: bool = True
     """Whether white space around the text says nothing; columns that are told by tabs need it."""
+    is_by_setting: bool = False
+    """Whether a user wrote the regex, so that its groups may hold anything."""
 
 
 RFC_3164 = rf"{PRI}{CONTAINER}(?:{MONTH_NAME}|{MONTH_NUMBER}) {{1,2}}{DAY_NAME} {TIME}{GAP}"
@@ -191,6 +193,8 @@ def read_headers(headers: tuple[Header, ...], lines: pl.DataFrame) -> pl.DataFra
         is_match = found["day"].is_not_null()
         if "cut_tag" in found.columns:
             is_match &= found["cut_tag"].str.contains(CUT_TAG)
+        if header.is_by_setting:
+            is_match &= found.select(_is_stamp(found.columns)).to_series()
         parts.append(_typed(pl.concat([rest, found], how="horizontal").filter(is_match), header))
         rest = rest.filter(~is_match)
         if rest.is_empty():
@@ -201,6 +205,22 @@ def read_headers(headers: tuple[Header, ...], lines: pl.DataFrame) -> pl.DataFra
         rest = rest.filter(~is_json)
     parts.append(_typed(rest))
     return with_programs(pl.concat(parts).sort("line_number")).select(HEADER_SCHEMA.names())
+
+
+def _is_stamp(columns: list[str]) -> pl.Expr:
+    """Tell which groups make a stamp."""
+    forms = {
+        "year": "[0-9]{4}",
+        "month": "[0-9]{1,2}",
+        "day": "[0-9]{1,2}",
+        "time": TIME,
+        "fraction": "[0-9]{1,9}",
+    }
+    forms = {name: form for name, form in forms.items() if name in columns}
+    return pl.all_horizontal(
+        pl.col(name).str.contains(f"^(?:{form})$").fill_null(name == "fraction")
+        for name, form in forms.items()
+    )
 
 
 def has_foreign_month(line: pl.Expr) -> pl.Expr:
@@ -284,6 +304,15 @@ def _whole(value: Any) -> int:
     return int(text)
 
 
+def _text(value: Any) -> str:
+    """Read a text of the journal, which writes one that is no UTF-8 as a list of bytes.
+
+    Half a surrogate pair, which JSON can hold and no text can, becomes the escape that it was.
+    """
+    text = bytes(value).decode(errors="backslashreplace") if isinstance(value, list) else str(value)
+    return text.encode(errors="backslashreplace").decode()
+
+
 def _journal_header(line: str) -> dict[str, Any]:
     try:
         entry = json.loads(line)
@@ -291,9 +320,6 @@ def _journal_header(line: str) -> dict[str, Any]:
             microseconds=_whole(entry["__REALTIME_TIMESTAMP"])
         )
         text, tag = entry["MESSAGE"], entry.get("SYSLOG_IDENTIFIER") or entry.get("_COMM")
-        # The journal writes what is no UTF-8 as a list of bytes.
-        if isinstance(text, list):
-            text = bytes(text).decode(errors="backslashreplace")
         pid = entry.get("SYSLOG_PID") or entry.get("_PID")
         return {
             "year": logged_at.year,
@@ -301,11 +327,11 @@ def _journal_header(line: str) -> dict[str, Any]:
             "day": logged_at.day,
             "time_of_day": logged_at - datetime.combine(logged_at.date(), datetime.min.time(), UTC),
             "utc_offset": timedelta(),
-            "logging_host": str(entry.get("_HOSTNAME") or ""),
-            "tag": str(tag or ""),
+            "logging_host": _text(entry.get("_HOSTNAME") or ""),
+            "tag": _text(tag or ""),
             "pid": min(_whole(pid), MOST_PID + 1) if pid else None,
             # What a program writes in several lines is one line here.
-            "text": str(text).replace("\n", "\\n"),
+            "text": _text(text).replace("\n", "\\n"),
         }
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return {}

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 import polars as pl
 
 from transforms.archive import Discovery, discover, passed_over
-from transforms.fleet import Fleet, history_rows, inventory_problems, product_problems, read_fleet
+from transforms.fleet import Fleet, host_history, inventory_problems, product_problems, read_fleet
 from transforms.host_settings import PRODUCTS, HostSettings
 from transforms.ingest import read_inventory, read_sources
 from transforms.inventory_settings import IMSVA_PATH, InventorySettings, inventory_spans
@@ -60,7 +60,7 @@ def find_fleet(archive: Path) -> FoundFleet:
     zones = found_zones.zones
     inventory, problems = _read_inventory(discovery, fleet, zones)
     imsva_paths = {source.host: source.path for source in discovery.sources if IMSVA_PATH.search(source.path)}
-    history = history_rows(fleet, zones, inventory, imsva_paths=imsva_paths)
+    history = host_history(fleet, zones, inventory, imsva_paths=imsva_paths)
     told = {
         str(host): inventory_spans(rows)[-1][1]
         for (host,), rows in inventory.partition_by("host", as_dict=True).items()
@@ -73,7 +73,7 @@ def find_fleet(archive: Path) -> FoundFleet:
         *discovery.problems,
         *passed_over(discovery.ignored),
         *inventory_problems(fleet, inventory),
-        *product_problems(history, imsva_paths),
+        *product_problems(history.iter_rows(named=True), imsva_paths),
         *found_zones.problems,
     ]
     return FoundFleet(hosts, problems)

@@ -35,7 +35,7 @@ from transforms.headers import has_foreign_month, read_headers
 from transforms.kernels import is_compiled
 from transforms.lake import EventWriter, discard, without_sources
 from transforms.ledger import LakeFile, Ledger, SeenFile, SourceRecord
-from transforms.lines import DamagedFileError, open_members, read_blocks
+from transforms.lines import DamagedFileError, open_members, open_regular, read_blocks
 from transforms.plan import Plan, seen_file
 from transforms.problems import Problem
 from transforms.tables import EVENT_TABLES, NOISE, UNPARSED
@@ -147,7 +147,7 @@ def _open_sources(
         (first, _), *_ = planned.values()
         try:
             if first.member is None:
-                with path.open("rb") as plain:
+                with open_regular(path) as plain:
                     yield *planned.pop(None), plain
             else:
                 with closing(open_members(path, {name for name in planned if name})) as members:

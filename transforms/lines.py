@@ -4,20 +4,31 @@ Everything is streamed: memory does not grow with the size of a file.
 """
 
 import bz2
+import errno
 import io
 import lzma
+import math
+import os
+import posixpath
+import re
+import stat
+import struct
 import tarfile
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, cast
+from typing import Any, BinaryIO, Protocol, Self, cast
 
 from backports import zstd
 from isal import igzip_lib
+
+from transforms.names import shown_name
 
 # Recycled by the allocator at this size; blocks four times as large multiplied the system time by five.
 BLOCK_BYTES = 8 * 1024 * 1024
@@ -27,6 +38,26 @@ RAW_BYTES = 1024 * 1024
 # A decoder that meets damage drops what it has not handed out yet: so it is asked for little at a time.
 PIECE_BYTES = 256 * 1024
 ISAL_ERROR: type[Exception] = igzip_lib.error  # type: ignore[assignment]  # typed as an instance
+ZIP_ENCRYPTED, ZIP_ENCRYPTED_STRONGLY, ZIP_UTF8 = 0x1, 0x40, 0x800
+ZIP_MADE_ON_UNIX = 3
+ZIP_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
+# What zipfile raises where numbers in a file are wrong.
+ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    NotImplementedError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    OverflowError,
+    struct.error,
+)
+TAR_KINDS = {
+    tarfile.LNKTYPE: "is a link",
+    tarfile.SYMTYPE: "is a symbolic link",
+    tarfile.FIFOTYPE: "is a FIFO",
+    tarfile.CHRTYPE: "is a device",
+    tarfile.BLKTYPE: "is a device",
+}
 TAR_SUFFIXES = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
 
 
@@ -67,11 +98,29 @@ DECODERS: dict[bytes, Callable[[], Decoder]] = {
 
 @dataclass(frozen=True)
 class Member:
-    """A file inside a tar or zip file; a zip file knows times of its own clock's zone, to two seconds."""
+    """A file inside a tar or zip file; a zip file knows times of its own clock's zone, to two seconds.
+
+    No two members of a bundle share a `name`: the second of one name is `name#2`. `base_name` is the last
+    part of its path. An `obstacle` keeps it from being read, with what to do about it; `links_to` is the name
+    of the member that a link stands for.
+    """
 
     name: str
+    base_name: str
     size_bytes: int
     modified_at_ns: int
+    obstacle: str = ""
+    remedy: str = ""
+    links_to: str | None = None
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file. Raises OSError, also if it is none: to open a FIFO would wait for a writer for ever."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
+    return os.fdopen(descriptor, "rb")
 
 
 def read_blocks(raw: BinaryIO, padding: bytes = b"") -> Iterator[bytes]:
@@ -127,9 +176,12 @@ def read_pieces(raw: BinaryIO) -> Iterator[bytes]:
             yield piece
         data = b""
         if decoder.eof:
-            data = decoder.unused_data or _read(raw)
-            if not data:
-                return
+            # NULs pad a file to the blocks of a tape, and are no member (gzip(1)).
+            data = decoder.unused_data.lstrip(b"\0")
+            while not data:
+                if not (more := _read(raw)):
+                    return
+                data = more.lstrip(b"\0")
             decoder = make_decoder()
         elif decoder.needs_input:
             data = _read(raw)
@@ -150,48 +202,122 @@ def is_container(name: str) -> bool:
     return name.endswith((".zip", *TAR_SUFFIXES))
 
 
-def list_members(path: Path) -> list[Member]:
-    """Return the files in a tar or zip file, in its order.
+def list_members(path: Path) -> tuple[list[Member], DamagedFileError | None]:
+    """Return the files in a tar or zip file, in its order, and the damage that was met behind them.
 
-    Raises OSError, or DamagedFileError if it ends early or is corrupt: a tar file is read through for it.
+    A tar file is read through for it. Raises OSError.
     """
-    if path.name.endswith(".zip"):
-        with _open_zip(path) as bundle:
-            return [
-                Member(info.filename, info.file_size, _zip_time_ns(info))
-                for info in bundle.infolist()
-                if not info.is_dir()
-            ]
-    with _open_tar(path) as archive:
-        return [Member(info.name, info.size, int(info.mtime * 1e9)) for info in archive if info.isfile()]
+    members: list[Member] = []
+    try:
+        with _open_container(path) as found:
+            members.extend(member for member, _ in found)
+    except DamagedFileError as error:
+        return members, error
+    return members, None
 
 
 def open_members(path: Path, names: Collection[str]) -> Generator[tuple[str, BinaryIO]]:
     """Yield the named files of a tar or zip file with their content, in its order, in one pass.
 
-    A stream is to be read before the next one is asked for. Raises what list_members raises.
+    A stream is to be read before the next one is asked for. Raises OSError, and DamagedFileError where the
+    bundle is damaged.
     """
-    if path.name.endswith(".zip"):
-        with _open_zip(path) as bundle:
-            for name in (name for name in bundle.namelist() if name in names):
-                with _open_zipped(bundle, name) as stream:
-                    yield name, stream
-        return
-    with _open_tar(path) as archive:
-        for info in archive:
-            if info.name in names and (content := archive.extractfile(info)):
-                yield info.name, cast(BinaryIO, content)
+    with _open_container(path) as found:
+        for member, open_stream in found:
+            if member.name in names:
+                with open_stream() as stream:
+                    yield member.name, stream
 
 
-def _open_zipped(bundle: zipfile.ZipFile, name: str) -> BinaryIO:
+Found = Iterator[tuple[Member, Callable[[], BinaryIO]]]
+
+
+def _open_container(path: Path) -> AbstractContextManager[Found]:
+    """Open a tar or zip file to its members, each with what opens it."""
+    return _open_zip(path) if path.name.endswith(".zip") else _open_tar(path)
+
+
+class _Names:
+    """The names of members, each of them once."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    def unique(self, raw: bytes) -> str:
+        name = shown_name(raw)
+        self._counts[name] += 1
+        while (count := self._counts[name]) > 1:
+            name = f"{name}#{count}"
+            self._counts[name] += 1
+        return name
+
+
+def _base_name(name: str) -> str:
+    # Some tools for Windows write its separator.
+    return re.split(r"[/\\]", name)[-1]
+
+
+def _zip_members(bundle: zipfile.ZipFile) -> Found:
+    names = _Names()
+    for info in bundle.infolist():
+        if info.is_dir():
+            continue
+        is_utf8 = info.flag_bits & ZIP_UTF8
+        member = Member(
+            names.unique(info.filename.encode("utf-8" if is_utf8 else "cp437", "surrogatepass")),
+            _base_name(info.filename),
+            info.file_size,
+            _zip_time_ns(info),
+            *_zip_obstacle(info),
+        )
+        yield member, partial(_open_zipped, bundle, info)
+
+
+def _zip_obstacle(info: zipfile.ZipInfo) -> tuple[str, str]:
+    """Return what keeps a member from being read, and what to do about it; empty if nothing does."""
+    if info.flag_bits & (ZIP_ENCRYPTED | ZIP_ENCRYPTED_STRONGLY):
+        return "is encrypted", "Pack the bundle again without a password."
+    if info.compress_type not in ZIP_METHODS:
+        return f"is compressed by method {info.compress_type}", "Pack the bundle again with deflate."
+    if info.create_system == ZIP_MADE_ON_UNIX and stat.S_ISLNK(info.external_attr >> 16):
+        return "is a symbolic link", "Pack the bundle again with the file itself."
+    return "", ""
+
+
+def _open_zipped(bundle: zipfile.ZipFile, info: zipfile.ZipInfo) -> BinaryIO:
     try:
-        return cast(BinaryIO, bundle.open(name))
-    except (RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:
-        # An encrypted member, or a compression that Python lacks.
-        return _Unreadable(str(error))
+        return cast(BinaryIO, bundle.open(info))
+    except ZIP_ERRORS as error:
+        return _Damaged(str(error))
 
 
-class _Unreadable(io.BytesIO):
+def _tar_members(archive: tarfile.TarFile) -> Found:
+    names = _Names()
+    for info in archive:
+        if info.isdir():
+            continue
+        target = (
+            info.linkname if info.islnk() else posixpath.join(posixpath.dirname(info.name), info.linkname)
+        )
+        member = Member(
+            names.unique(info.name.encode(errors="surrogateescape")),
+            _base_name(info.name),
+            info.size,
+            int(info.mtime * 1e9) if math.isfinite(info.mtime) else 0,
+            "" if info.isfile() else TAR_KINDS.get(info.type, "is of a kind that is not known"),
+            "Pack the bundle again with the file itself.",
+            shown_name(posixpath.normpath(target).encode(errors="surrogateescape"))
+            if info.linkname
+            else None,
+        )
+        yield member, partial(_open_in_tar, archive, info)
+
+
+def _open_in_tar(archive: tarfile.TarFile, info: tarfile.TarInfo) -> BinaryIO:
+    return cast(BinaryIO, archive.extractfile(info))
+
+
+class _Damaged(io.BytesIO):
     """A stream that fails with the reason why there is none."""
 
     def __init__(self, reason: str) -> None:
@@ -201,7 +327,31 @@ class _Unreadable(io.BytesIO):
     def read(self, size: int | None = -1, /) -> bytes:
         """Raise the reason."""
         del size
-        raise OSError(self.reason)
+        raise DamagedFileError(f"the file around it is damaged ({self.reason})")
+
+
+class _StrictHeader(tarfile.TarInfo):
+    """A header of a tar file that must be sound: tarfile ends in silence at the first one that is not.
+
+    Blocks of zeros end an archive; another one may follow, as `cat a.tar b.tar` makes it.
+    """
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
+        """Read the next header. Raises tarfile.HeaderError."""
+        at_end = getattr(archive, "is_at_end", False)
+        archive.is_at_end = False  # type: ignore[attr-defined]
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+            archive.is_at_end = True  # type: ignore[attr-defined]
+            raise
+        except tarfile.HeaderError as error:
+            if at_end:
+                raise tarfile.EmptyHeaderError from None  # type: ignore[attr-defined]
+            is_cut = isinstance(error, tarfile.EmptyHeaderError)  # type: ignore[attr-defined]
+            reason = "it lacks the mark of its end" if is_cut else str(error)
+            raise tarfile.SubsequentHeaderError(reason) from None  # type: ignore[attr-defined]
 
 
 class _PlainStream(io.RawIOBase):
@@ -227,22 +377,29 @@ class _PlainStream(io.RawIOBase):
 
 
 @contextmanager
-def _open_tar(path: Path) -> Iterator[tarfile.TarFile]:
-    with path.open("rb") as raw:
+def _open_tar(path: Path) -> Iterator[Found]:
+    with open_regular(path) as raw:
         try:
-            with tarfile.open(fileobj=io.BufferedReader(_PlainStream(raw), RAW_BYTES), mode="r|") as archive:
-                yield archive
-        except tarfile.TarError as error:
+            with tarfile.open(
+                fileobj=io.BufferedReader(_PlainStream(raw), RAW_BYTES),
+                mode="r|",
+                encoding="utf-8",
+                tarinfo=_StrictHeader,
+                ignore_zeros=True,
+            ) as archive:
+                yield _tar_members(archive)
+        except (tarfile.TarError, ValueError, OverflowError) as error:
             raise DamagedFileError(f"is no sound tar file ({error})") from None
 
 
 @contextmanager
-def _open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
-    try:
-        with zipfile.ZipFile(path) as bundle:
-            yield bundle
-    except zipfile.BadZipFile as error:
-        raise DamagedFileError(f"is no sound zip file ({error})") from None
+def _open_zip(path: Path) -> Iterator[Found]:
+    with open_regular(path) as raw:
+        try:
+            with zipfile.ZipFile(raw) as bundle:
+                yield _zip_members(bundle)
+        except ZIP_ERRORS as error:
+            raise DamagedFileError(f"is no sound zip file ({error})") from None
 
 
 def _zip_time_ns(info: zipfile.ZipInfo) -> int:

@@ -45,6 +45,7 @@ from transforms.ledger import (
 )
 from transforms.mart_files import MARTS
 from transforms.models import Model, load_models
+from transforms.names import given_host
 from transforms.news import BASIS, Basis, news_since, read_basis, write_basis
 from transforms.plan import PARSER_VERSION, find_zones, plan_reads
 from transforms.problems import MaillagError, Problem
@@ -200,7 +201,8 @@ def ingest(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: Pr
     A source file whose events break a critical rule is kept out. Raises MaillagError for wrong use.
     """
     fleet = read_fleet(job.archive, job.fleet_file)
-    unknown = set(job.hosts) - {host.name for host in fleet.hosts}
+    wanted = {given_host(host) for host in job.hosts}
+    unknown = wanted - {host.name for host in fleet.hosts}
     if unknown:
         raise MaillagError(
             f"{job.archive}: has no host {', '.join(sorted(unknown))}. Its hosts: "
@@ -208,9 +210,9 @@ def ingest(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: Pr
         )
     chosen = replace(
         fleet,
-        hosts=tuple(host for host in fleet.hosts if not job.hosts or host.name in job.hosts),
+        hosts=tuple(host for host in fleet.hosts if not wanted or host.name in wanted),
     )
-    discovery = discover(job.archive, chosen, has_collector=any(host.is_collector for host in fleet.hosts))
+    discovery = discover(job.archive, fleet, only=wanted)
     if not discovery.sources and not job.hosts and ledger.seen_files():
         raise MaillagError(
             f"{job.archive}: holds no log file, although some were read there before. See if it is mounted."
@@ -665,21 +667,25 @@ def _with_status(record: SourceRecord, broken: list[Finding]) -> SourceRecord:
 
 
 def _findings(problems: Iterable[Problem], stage: str, run_id: str) -> list[QuarantineRow]:
+    """Return one row per place and rule: what is wrong there in several ways is said together."""
+    together: dict[tuple[str, str], list[Problem]] = {}
+    for problem in problems:
+        if not problem.is_note:
+            together.setdefault((problem.where, problem.rule), []).append(problem)
     return [
         QuarantineRow(
-            place=problem.where,
+            place=place,
             stage=stage,
-            rule=problem.rule,
-            severity=problem.severity,
-            what=problem.what,
-            remedy=problem.remedy,
+            rule=rule,
+            severity=min(problem.severity for problem in its),
+            what="; ".join(dict.fromkeys(problem.what for problem in its)),
+            remedy=" ".join(dict.fromkeys(problem.remedy for problem in its)),
             row_count=None,
             example_rows=None,
             source_id=None,
             run_id=run_id,
         )
-        for problem in problems
-        if not problem.is_note
+        for (place, rule), its in together.items()
     ]
 
 

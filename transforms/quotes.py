@@ -1,5 +1,6 @@
 """Places in source files to the log lines that stand there, as far as the archive is at hand."""
 
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
@@ -8,7 +9,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from transforms.events import split_lines
-from transforms.lines import DamagedFileError, is_container, open_members, read_blocks
+from transforms.lines import DamagedFileError, open_members, open_regular, read_blocks
+from transforms.names import MEMBER_MARK, raw_name
 
 Quotes = dict[tuple[str, int], str]
 
@@ -33,6 +35,9 @@ def read_quotes(archive: Path, places: Iterable[Place]) -> Quotes:
         by_file[file][member].append(place)
     quotes: Quotes = {}
     for file, members in by_file.items():
+        # A link may have taken its place since.
+        if not Path(os.path.realpath(file)).is_relative_to(os.path.realpath(archive)):
+            continue
         try:
             for member, stream in _open(file, members):
                 quotes.update(_quote(stream, members[member]))
@@ -43,18 +48,14 @@ def read_quotes(archive: Path, places: Iterable[Place]) -> Quotes:
 
 
 def _locate(archive: Path, path: str) -> tuple[Path, str | None]:
-    """Split a path into a file and its member: names may hold a `!` as well."""
-    at = path.find("!")
-    while at >= 0:
-        if is_container(path[:at]) and (archive / path[:at]).is_file():
-            return archive / path[:at], path[at + 1 :]
-        at = path.find("!", at + 1)
-    return archive / path, None
+    """Split a path into a file and its member."""
+    file, mark, member = path.partition(MEMBER_MARK)
+    return archive / os.fsdecode(raw_name(file)), member if mark else None
 
 
 def _open(file: Path, members: Mapping[str | None, list[Place]]) -> Iterator[tuple[str | None, BinaryIO]]:
     if None in members:
-        with file.open("rb") as plain:
+        with open_regular(file) as plain:
             yield None, plain
     else:
         with closing(open_members(file, {name for name in members if name})) as opened:

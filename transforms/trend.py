@@ -4,7 +4,8 @@ One line of the manager log is public (KA-0010256); the formats of imssmgr, syse
 export are not (KB 1122512). So what is looked for in them is a setting: `LogRules` holds the defaults.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import cast
 
 import polars as pl
 
@@ -14,6 +15,11 @@ from transforms.patterns import Pattern
 # What may stand before the number of a system event: no other number of that form (2 and four digits), so
 # that a number within the event's own words is none.
 _BEFORE_CODE = r"^(?:[^0-9]|\b(?:[0-9]{1,4}|[013-9][0-9]{4}|[0-9]{6,})\b)*?"
+
+
+# The groups of a system event's line: those that it has, and those that it may have.
+LINE_GROUPS = frozenset({"year", "month", "day", "time", "text"})
+OPTIONAL_GROUPS = frozenset({"fraction", "offset"})
 
 
 @dataclass(frozen=True)
@@ -49,13 +55,27 @@ class LogRules:
         return {name: rule for name in names if (rule := getattr(self, name))}
 
 
-def why_unsound(pattern: str) -> str | None:
-    """Return what is wrong with a regular expression, None if it can be used."""
-    try:
-        pl.select(pl.lit("").str.contains(pattern))
-    except pl.exceptions.ComputeError as error:
-        return str(error).splitlines()[-1].strip()
+def why_unsound(rules: LogRules) -> str | None:
+    """Return what is wrong with the first rule that cannot be used, None if all can."""
+    for name, rule in asdict(rules).items():
+        try:
+            groups = _groups(rule)
+            # Where the rule is a part of a pattern, a comment or a group of its own could break that.
+            _groups(f"^.*(?:{rule}).*$")
+        except pl.exceptions.ComputeError as error:
+            return f"{name} is no regular expression ({str(error).splitlines()[-1].strip()})"
+        is_line = name == "system_event_line"
+        if is_line and (missing := sorted(LINE_GROUPS - groups)):
+            return f"{name} lacks the group {' and '.join(f'(?P<{group}>...)' for group in missing)}"
+        if others := sorted(groups - (LINE_GROUPS | OPTIONAL_GROUPS if is_line else frozenset())):
+            return f"{name} has a group that means nothing, {', '.join(others)}: write (?:...) for it"
     return None
+
+
+def _groups(regex: str) -> set[str]:
+    """Return the names of a regular expression's groups; raises polars' ComputeError if it is none."""
+    found = pl.select(pl.lit("").str.extract_groups(regex)).to_series().dtype
+    return {field.name for field in cast(pl.Struct, found).fields if not field.name.isdigit()}
 
 
 def manager_patterns(rules: LogRules) -> tuple[Pattern, ...]:
@@ -88,6 +108,7 @@ def system_event_headers(rules: LogRules) -> tuple[Header, ...]:
             name="system event",
             regex=rules.system_event_line,
             samples=("2020/02/03 10:07:30 text", '"2020/02/03 10:07:30","text"'),
+            is_by_setting=True,
         ),
     )
 

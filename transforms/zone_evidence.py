@@ -13,7 +13,7 @@ import polars as pl
 from transforms.archive import SourceFile
 from transforms.events import headers_of_kind, split_lines
 from transforms.headers import read_headers
-from transforms.lines import DamagedFileError, open_members, read_pieces
+from transforms.lines import DamagedFileError, open_members, open_regular, read_pieces
 from transforms.trend import LogRules
 from transforms.zone import FARTHEST_OFFSET, Zone
 
@@ -125,7 +125,7 @@ def read_heads(sources: Iterable[SourceFile]) -> dict[str, bytes]:
     bundles = defaultdict(list)
     for source in sources:
         if source.member is None:
-            with suppress(OSError, DamagedFileError), source.absolute_path.open("rb") as plain:
+            with suppress(OSError, DamagedFileError), open_regular(source.absolute_path) as plain:
                 heads[source.path] = next(read_pieces(plain), b"")[:HEAD_BYTES]
         else:
             bundles[source.absolute_path].append(source)
@@ -166,7 +166,7 @@ def _tail(source: SourceFile) -> bytes:
     if source.member or source.name.is_compressed or source.size_bytes <= HEAD_BYTES:
         return b""
     try:
-        with source.absolute_path.open("rb") as plain:
+        with open_regular(source.absolute_path) as plain:
             plain.seek(-HEAD_BYTES, 2)
             return b"\n" + plain.read(HEAD_BYTES).partition(b"\n")[2]
     except OSError:
