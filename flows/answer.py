@@ -4,7 +4,8 @@ import csv
 import json
 import math
 import sys
-from collections.abc import Iterable, Sequence
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -16,7 +17,7 @@ from rich.text import Text
 
 from flows.layout import Column, plain, show_table
 from transforms.advice import load_advice
-from transforms.catalog import CATALOG_NAME
+from transforms.catalog import CATALOG_NAME, confine
 from transforms.problems import HAS_MAIL_LINES, MaillagError
 from transforms.zone import Zone
 
@@ -186,19 +187,16 @@ Row = dict[str, Any]
 Values = tuple[Any, ...]
 
 
-def open_catalog(lake: Path) -> duckdb.DuckDBPyConnection:
-    """Open the published catalog read-only, with no other file within reach.
+def open_catalog(lake: Path, config: Mapping[str, Any] | None = None) -> duckdb.DuckDBPyConnection:
+    """Open the published catalog read-only, by DuckDB's settings, with no other file within reach.
 
     Raises MaillagError if nothing was published there yet.
     """
     catalog = lake / CATALOG_NAME
     if not catalog.is_file():
         raise MaillagError(f"{catalog}: does not exist. Make it with: maillag run ARCHIVE --lake {lake}")
-    connection = duckdb.connect(str(catalog), read_only=True)
-    connection.execute("set timezone = 'UTC'")
-    connection.execute("set allowed_directories = [?]", [str(lake.resolve())])
-    connection.execute("set enable_external_access = false")
-    connection.execute("set lock_configuration = true")
+    connection = duckdb.connect(str(catalog), read_only=True, config=dict(config or {}))
+    confine(connection, lake)
     return connection
 
 
@@ -230,38 +228,30 @@ def check_hosts(connection: duckdb.DuckDBPyConnection, hosts: Sequence[str]) -> 
             raise MaillagError(f"{host}: is no host of this lake. Its hosts: {named or 'none'}.")
 
 
-def fetch_select(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[list[str], list[Values]]:
-    """Run a user's query, and return its columns, of which some may have the same name, and rows.
-
-    Raises MaillagError if it is not one SELECT, or if it fails.
-    """
-    try:
-        statements = connection.extract_statements(sql)
-        reading = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
-        if len(statements) != 1 or statements[0].type not in reading:
-            raise MaillagError("query: is not one SELECT. The catalog is for reading.")
-        rows = connection.execute(statements[0]).fetchall()
-        return [column[0] for column in connection.description or ()], rows
-    except (duckdb.Error, OverflowError) as error:
-        # An interval of millions of years is none for Python.
-        raise MaillagError(f"query: {error}") from None
+def write_json(document: Any, stream: TextIO = sys.stdout) -> None:
+    """Write JSON; times are ISO 8601 in UTC, durations seconds, and what is no number is null."""
+    stream.write(_json(document) + "\n")
 
 
-def as_records(columns: Sequence[str], rows: Iterable[Values]) -> list[Row]:
-    """Return rows as dictionaries.
+def _json(document: Any) -> str:
+    text = json.dumps(json_value(document), indent=2, ensure_ascii=True, allow_nan=False)
+    # The one control character that is ASCII and that JSON takes as it is.
+    return text.replace("\x7f", r"\u007f")
+
+
+def write_records(columns: Sequence[str], rows: Iterable[Values], stream: TextIO = sys.stdout) -> None:
+    """Write rows as a JSON list of objects, as they come.
 
     Raises MaillagError if two columns have the same name.
     """
     for name in columns:
         if columns.count(name) > 1:
             raise MaillagError(f"query: two columns are called {name}. For JSON, rename one with `as`.")
-    return [dict(zip(columns, row, strict=True)) for row in rows]
-
-
-def write_json(document: Any, stream: TextIO = sys.stdout) -> None:
-    """Write JSON; times are ISO 8601 in UTC, durations seconds, and what is no number is null."""
-    json.dump(json_value(document), stream, indent=2, ensure_ascii=True, allow_nan=False)
-    stream.write("\n")
+    before = "[\n"
+    for row in rows:
+        stream.write(before + textwrap.indent(_json(dict(zip(columns, row, strict=True))), "  "))
+        before = ",\n"
+    stream.write("[]\n" if before == "[\n" else "\n]\n")
 
 
 def write_csv(columns: Sequence[str], rows: Iterable[Iterable[Any]], stream: TextIO = sys.stdout) -> None:
@@ -276,6 +266,8 @@ def write_csv(columns: Sequence[str], rows: Iterable[Iterable[Any]], stream: Tex
 
 
 def _csv_cell(value: Any) -> str:
+    if type(value) is int:
+        return str(value)
     lines = "\n".join("\t".join(map(plain, line.split("\t"))) for line in cell_text(value).split("\n"))
     return f"'{lines}" if isinstance(value, str) and lines.startswith(FORMULA) else lines
 

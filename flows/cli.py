@@ -1,11 +1,14 @@
 """The command line: arguments to runs and answers. Results on stdout, progress and problems on stderr."""
 
+import io
+import os
 import shlex
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
-from io import TextIOWrapper
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -21,8 +24,13 @@ if TYPE_CHECKING:
     from transforms.pipeline import Job
 
 DONE, BROKEN, WRONG_USE = 0, 1, 2
+PIPE_CLOSED = 128 + signal.SIGPIPE
 # Restarts that a run prints unless it is told since when: a fleet has a million in a year.
 NEWEST_SHOWN = 100
+# Rows of a query that a table shows, and what a query may take unless it is given more.
+ROWS_SHOWN = 1000
+QUERY_TIMEOUT_SECONDS = 300
+QUERY_MEMORY_MIB = 1024
 
 app = typer.Typer(
     help="Which mail waited for restarts of the InterScan MSS / IMSVA scan service, and why.",
@@ -368,34 +376,61 @@ def explain(
 def query(
     sql: Annotated[str, typer.Argument(help="One SELECT over events., fleet., ops. and marts.")],
     lake: Lake = None,
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=0, help="Seconds after which it is ended; 0 is never.")
+    ] = QUERY_TIMEOUT_SECONDS,
+    memory: Annotated[
+        int, typer.Option("--memory", min=256, help="MiB of memory that it may take.")
+    ] = QUERY_MEMORY_MIB,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
     """Run a query, read-only, against the published tables."""
     from flows import answer, layout
+    from flows.sandbox import open_sandbox
 
-    with answer.open_catalog(_lake(lake)) as catalog:
-        columns, rows = answer.fetch_select(catalog, sql)
-    if as_json:
-        answer.write_json(answer.as_records(columns, rows))
-    elif as_csv:
-        answer.write_csv(columns, rows)
-    else:
-        answer.show_rows(layout.output_console(), columns, rows)
+    with open_sandbox(_lake(lake), timeout_seconds=timeout, memory_mib=memory, may_exit=True) as sandbox:
+        columns, rows = sandbox.select(sql)
+        if as_json:
+            answer.write_records(columns, rows)
+        elif as_csv:
+            answer.write_csv(columns, rows)
+        else:
+            shown = list(islice(rows, ROWS_SHOWN))
+            answer.show_rows(layout.output_console(), columns, shown)
+            if next(rows, None):
+                print(
+                    f"These are the first {ROWS_SHOWN:,} rows. All of them: --csv or --json", file=sys.stderr
+                )
 
 
 def main() -> None:
-    """Run the command line; errors of the MaillagError family end it with exit code 2."""
+    """Run the command line; errors of the MaillagError family end it with exit code 2.
+
+    A reader who closes the pipe ends it without a word, as SIGPIPE would; a character that the terminal
+    lacks is shown as `%XX`, as in names.
+    """
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=AS_SHOWN)
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except MaillagError as error:
         from flows.layout import plain_lines
 
         print(f"maillag: {plain_lines(error)}", file=sys.stderr)
         sys.exit(WRONG_USE)
+    except (BrokenPipeError, SystemExit) as end:
+        # typer and rich make a closed pipe exit code 1.
+        if isinstance(end, SystemExit) and not isinstance(end.__context__, BrokenPipeError):
+            raise
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (1, 2):
+            os.dup2(nowhere, stream)
+        sys.exit(PIPE_CLOSED)
 
 
 class _ProgressBar:

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,9 @@ from flows.answer import (
     EVERYTHING,
     RESTARTS,
     SHOWN_RESTARTS,
-    as_records,
     check_hosts,
     count_rows,
     fetch,
-    fetch_select,
     open_catalog,
     show_counts,
     show_restarts,
@@ -28,8 +26,10 @@ from flows.answer import (
     verdict_in_words,
     write_csv,
     write_json,
+    write_records,
 )
 from flows.layout import Column, show_table
+from flows.sandbox import Sandbox
 from transforms.problems import MaillagError
 
 
@@ -38,6 +38,17 @@ def connection() -> Iterator[duckdb.DuckDBPyConnection]:
     with duckdb.connect() as opened:
         opened.execute("set timezone = 'UTC'")
         yield opened
+
+
+@pytest.fixture
+def sandbox(connection: duckdb.DuckDBPyConnection) -> Sandbox:
+    return Sandbox(connection, timeout_seconds=0, memory_mib=1024)
+
+
+def printed_records(columns: list[str], rows: Iterable[tuple[Any, ...]]) -> str:
+    stream = io.StringIO()
+    write_records(columns, rows, stream)
+    return stream.getvalue()
 
 
 def printed_json(document: Any) -> str:
@@ -82,28 +93,32 @@ def printed(console: Console) -> list[str]:
         ("{'a': {'b': date '2026-11-24'}}", {"a": {"b": "2026-11-24"}}),
     ],
 )
-def test_json_holds_a_value_of_every_type(
-    sql: str, value: Any, connection: duckdb.DuckDBPyConnection
-) -> None:
-    columns, rows = fetch_select(connection, f"select {sql} as it")
-    assert json.loads(printed_json(as_records(columns, rows))) == [{"it": value}]
+def test_json_holds_a_value_of_every_type(sql: str, value: Any, sandbox: Sandbox) -> None:
+    assert json.loads(printed_records(*sandbox.select(f"select {sql} as it"))) == [{"it": value}]
 
 
-def test_columns_of_the_same_name_keep_their_values_and_json_refuses_them(
-    connection: duckdb.DuckDBPyConnection,
-) -> None:
-    columns, rows = fetch_select(connection, "select 1 as a, 2 as b, 3 as a")
-    assert printed_csv(columns, rows) == "a,b,a\n1,2,3\n"
+def test_columns_of_the_same_name_keep_their_values_and_json_refuses_them(sandbox: Sandbox) -> None:
+    columns, rows = sandbox.select("select 1 as a, 2 as b, 3 as a")
+    (row,) = rows
+    assert printed_csv(columns, [row]) == "a,b,a\n1,2,3\n"
     console = terminal(80)
-    show_rows(console, columns, rows)
+    show_rows(console, columns, [row])
     assert printed(console) == ["a  b  a", "1  2  3"]
     with pytest.raises(MaillagError, match="two columns are called a"):
-        as_records(columns, rows)
+        printed_records(columns, [row])
 
 
-def test_what_python_cannot_hold_is_an_error_of_the_query(connection: duckdb.DuckDBPyConnection) -> None:
+@pytest.mark.parametrize("rows", [[], [(1, "x")], [(1, "x\x7f"), (2, None)]])
+def test_records_are_the_json_of_the_whole_list(rows: list[tuple[Any, ...]]) -> None:
+    printed = printed_records(["a", "b"], rows)
+    assert printed == printed_json([dict(zip("ab", row, strict=True)) for row in rows])
+    assert printed.isascii()
+    assert "\x7f" not in printed
+
+
+def test_what_python_cannot_hold_is_an_error_of_the_query(sandbox: Sandbox) -> None:
     with pytest.raises(MaillagError, match="query: "):
-        fetch_select(connection, "select interval '10000000 years'")
+        sandbox.select("select interval '10000000 years'")
 
 
 def test_csv_holds_lists_as_json_lines_as_lines_and_no_control_character() -> None:

@@ -279,24 +279,6 @@ def test_a_trace_of_nothing_says_so(maillag: Maillag, sample_lake: Path) -> None
     assert maillag("trace", "nobody", "--json", "--lake", sample_lake).stdout == "[]\n"
 
 
-@pytest.mark.parametrize(
-    ("sql", "says"),
-    [
-        ("drop view marts.restarts", "is not one SELECT"),
-        ("copy (select 1) to 'x.csv'", "is not one SELECT"),
-        ("select 1; select 2", "is not one SELECT"),
-        ("select * from read_csv('/etc/passwd')", "disabled by configuration"),
-        ("select nothing", "nothing"),
-    ],
-)
-def test_a_query_may_only_read_the_lake(sql: str, says: str, maillag: Maillag, sample_lake: Path) -> None:
-    done = maillag("query", sql, "--lake", sample_lake)
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert says in done.stderr
-    assert "Traceback" not in done.stderr
-
-
 def test_what_a_sender_wrote_does_not_steer_the_terminal(
     maillag: Maillag, tmp_path: Path, checker: Checker
 ) -> None:

@@ -130,14 +130,24 @@ def publish(
 
 
 def attach_published(lake: Path) -> duckdb.DuckDBPyConnection:
-    """Open an empty database in memory, the catalog as `published` beside it, and only the lake in reach."""
+    """Open an empty database in memory, the catalog as `published` beside it, and only its files in reach."""
     connection = duckdb.connect(":memory:")
-    connection.execute("set timezone = 'UTC'")
     connection.execute(f"attach {_literal(str(lake / CATALOG_NAME))} as published (read_only)")
-    connection.execute("set allowed_directories = [?]", [str(lake.resolve())])
+    confine(connection, lake)
+    return connection
+
+
+def confine(connection: duckdb.DuckDBPyConnection, lake: Path) -> None:
+    """Let a connection to the catalog reach the folders of its tables and no other file, for good."""
+    schemas = connection.execute(
+        "select distinct schema_name from duckdb_views() where not internal"
+    ).fetchall()
+    connection.execute("set timezone = 'UTC'")
+    connection.execute(
+        "set allowed_directories = ?", [[str(lake.resolve() / schema) for (schema,) in schemas]]
+    )
     connection.execute("set enable_external_access = false")
     connection.execute("set lock_configuration = true")
-    return connection
 
 
 def host_folder(host: str) -> str:
