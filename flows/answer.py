@@ -16,7 +16,7 @@ from rich.text import Text
 
 from flows.layout import Column, plain, show_table
 from transforms.advice import load_advice
-from transforms.catalog import CATALOG_NAME
+from transforms.catalog import CATALOG_NAME, show_lake_at
 from transforms.problems import HAS_MAIL_LINES, MaillagError
 from transforms.zone import Zone
 
@@ -196,7 +196,7 @@ def open_catalog(lake: Path) -> duckdb.DuckDBPyConnection:
         raise MaillagError(f"{catalog}: does not exist. Make it with: maillag run ARCHIVE --lake {lake}")
     connection = duckdb.connect(str(catalog), read_only=True)
     connection.execute("set timezone = 'UTC'")
-    connection.execute("set allowed_directories = [?]", [str(lake.resolve())])
+    show_lake_at(connection, lake)
     connection.execute("set enable_external_access = false")
     connection.execute("set lock_configuration = true")
     return connection

@@ -11,6 +11,7 @@ from multiprocessing import get_context, parent_process
 from pathlib import Path
 from threading import Thread
 from typing import Any
+from urllib.parse import quote
 
 import duckdb
 import yaml
@@ -191,7 +192,7 @@ def check_here(database: Path, contracts: Iterable[Contract]) -> list[Finding]:
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False, "metric_calculations": False}
     source = context.data_sources.add_sql(
-        "lake", connection_string=f"duckdb:///{database}", create_temp_table=False
+        "lake", connection_string=f"duckdb:///{quote(str(database))}", create_temp_table=False
     )
     findings = []
     with duckdb.connect(str(database), read_only=True) as connection:
