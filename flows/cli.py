@@ -80,6 +80,9 @@ def run(
     host: Hosts = None,
     since: Since = None,
     until: Until = None,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Look for damage in the content of every lake file first.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Read what is new in an archive, and print the restarts and the missing flushes."""
@@ -88,7 +91,7 @@ def run(
     from transforms import pipeline
     from transforms.contracts import Checker
 
-    job = load_settings().job(archive, lake=lake, fleet_file=fleet, hosts=tuple(host or ()))
+    job = load_settings().job(archive, lake=lake, fleet_file=fleet, hosts=tuple(host or ()), is_deep=deep)
     ledger = job.open_ledger()
     with Checker() as checker, _ProgressBar() as progress, pipeline.run(job, ledger) as run_id:
         ingested = pipeline.ingest(job, ledger, run_id, checker, progress)
@@ -169,6 +172,9 @@ def status(
     verify: Annotated[
         bool, typer.Option("--verify", help="Whether the lake, its ledger and the catalog agree, as well.")
     ] = False,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="With --verify: read all of every lake file, not only its size.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Print what the lake holds, what is kept out of it and why, and what could not be parsed."""
@@ -191,7 +197,7 @@ def status(
         from flows.settings import load_settings
         from transforms.verify import verify_lake
 
-        wrong = verify_lake(_lake(lake), load_settings().ledger_url)
+        wrong = verify_lake(_lake(lake), load_settings().ledger_url, is_deep=deep)
         report["verified"] = [vars(problem) for problem in wrong] or [{"where": "lake", "what": "all agree"}]
     if as_json:
         answer.write_json(report)
@@ -237,6 +243,25 @@ def expire(
         print(f"{host}: no events before {days.expired_before}; frozen before {days.frozen_before}.")
     if not expired.frozen:
         print(f"There are no events before {before.date()}.")
+
+
+@app.command()
+def acknowledge(
+    place: Annotated[str, typer.Argument(help="What the finding is about, as `maillag status` prints it.")],
+    lake: Lake = None,
+) -> None:
+    """Make a critical finding about which nothing can be done a warning, as long as it stays what it is."""
+    from flows import answer, layout
+    from transforms import pipeline
+
+    with _run_on(lake) as (job, ledger, run_id):
+        critical = [finding for finding in ledger.findings() if finding.severity == "critical"]
+        meant = [finding for finding in critical if place in {finding.place, layout.plain(finding.place)}]
+        if not meant:
+            places = ", ".join(sorted({finding.place for finding in critical})) or "none"
+            raise MaillagError(f"{place}: has no critical finding. Places that have one: {places}.")
+        pipeline.acknowledge(job, ledger, run_id, meant)
+    print(f"Acknowledged {answer.counted(len(meant), 'finding')} about {layout.plain(place)}.")
 
 
 @app.command()

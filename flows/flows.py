@@ -92,7 +92,9 @@ def ingest_archive(night: Night) -> None:
 def analyze_lake(night: Night) -> list[answer.Row]:
     """Build the marts and publish the catalog; return the missing flushes that are new in it."""
     before = missing_flushes.fetch_published(night.job.lake)
-    pipeline.analyze(night.job, night.ledger, night.run_id, night.checker, NoProgress())
+    analyzed = pipeline.analyze(night.job, night.ledger, night.run_id, night.checker, NoProgress())
+    for note in analyzed.notes:
+        get_run_logger().info("%s", plain(note))
     return missing_flushes.find_new(before, missing_flushes.fetch_published(night.job.lake))
 
 

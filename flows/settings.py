@@ -104,6 +104,7 @@ class Settings(BaseSettings):
         lake: Path | None = None,
         fleet_file: Path | None = None,
         hosts: tuple[str, ...] = (),
+        is_deep: bool = False,
     ) -> "Job":
         """Return what one run has to do; arguments come before settings."""
         # 0.3 s that who only asks for the lake need not wait.
@@ -120,6 +121,7 @@ class Settings(BaseSettings):
             fleet_file=fleet_file or self.fleet_file,
             ledger_url=self.ledger_url,
             hosts=hosts,
+            is_deep=is_deep,
             default_time_zone=self.default_time_zone,
             log_rules=LogRules(**asdict(self.log_rules)),
             imss_ini_keys=self.imss_ini_keys,

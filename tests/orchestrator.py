@@ -118,9 +118,18 @@ def orchestrator(
         yield started
 
 
+@dataclass(frozen=True)
+class PostgreSQL:
+    """A running server with a database, `place` is `user@host:port/name` of it."""
+
+    place: str
+    start: Callable[[], None]
+    stop: Callable[[], None]
+
+
 @contextmanager
-def postgresql() -> Iterator[str]:
-    """Start Debian's PostgreSQL with a cluster of its own; yield `user@host:port/name` of a database.
+def postgresql() -> Iterator[PostgreSQL]:
+    """Start Debian's PostgreSQL with a cluster of its own.
 
     Skips the test where it is not installed and cannot be.
     """
@@ -146,14 +155,21 @@ def postgresql() -> Iterator[str]:
 
         run("initdb", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8")
         options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off"
-        run("pg_ctl", "start", "--wait", "--log", f"{folder}/log", "--options", options)
+
+        def start() -> None:
+            run("pg_ctl", "start", "--wait", "--log", f"{folder}/log", "--options", options)
+
+        def stop() -> None:
+            run("pg_ctl", "stop", "--wait", "--mode", "immediate")
+
+        start()
         try:
             with psycopg.connect(f"host=127.0.0.1 port={port} user=postgres", autocommit=True) as server:
                 server.execute("create role maillag login")
                 server.execute("create database maillag owner maillag")
-            yield f"maillag@127.0.0.1:{port}/maillag"
+            yield PostgreSQL(f"maillag@127.0.0.1:{port}/maillag", start, stop)
         finally:
-            run("pg_ctl", "stop", "--wait", "--mode", "fast")
+            stop()
 
 
 @contextmanager

@@ -63,17 +63,6 @@ def test_every_row_of_every_host_is_shown_once(
     )
 
 
-@pytest.mark.parametrize("name", ["lake", "year=2026", "host=other"])
-def test_files_are_shown_by_their_whole_paths_too(
-    tmp_path: Path, connection: duckdb.DuckDBPyConnection, name: str
-) -> None:
-    lake = tmp_path / name
-    files = [str(lake / path) for of_host in _write_hosts(lake).values() for path in of_host]
-    show_files(connection, Path(), TABLE, files)
-    shown = connection.sql(f"select host, queue_id from {TABLE}").fetchall()
-    assert sorted(shown) == sorted((host, f"{host} {period}") for host in HOSTS for period in PERIODS)
-
-
 @pytest.mark.parametrize("host", HOSTS)
 def test_a_query_about_one_host_opens_no_file_of_another(
     tmp_path: Path, connection: duckdb.DuckDBPyConnection, host: str

@@ -559,8 +559,8 @@ def test_the_files_of_the_catalog_are_those_of_the_lake(told: Told) -> None:
         assert published_files(connection, "events.system_events") == []
         with pytest.raises(duckdb.PermissionException):
             connection.execute("select * from read_text('/etc/hostname')")
-    assert all(file.is_file() for file in files)
-    folders = {part for file in files for part in file.parts if part.startswith("host=")}
+    assert all((told.lake / file).is_file() for file in files)
+    folders = {part for file in files for part in Path(file).parts if part.startswith("host=")}
     assert folders == {"host=bundled", "host=collected", "host=hostile", "host=refuted"}
 
 

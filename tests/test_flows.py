@@ -28,7 +28,7 @@ def orchestrator(
     with ExitStack() as stack:
         database_url = None
         if request.param == "PostgreSQL":
-            place = stack.enter_context(running.postgresql())
+            place = stack.enter_context(running.postgresql()).place
             # Both may share a database: their tables have different names.
             database_url = f"postgresql+asyncpg://{place}"
             environment["MAILLAG_LEDGER_URL"] = f"postgresql://{place}"

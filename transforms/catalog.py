@@ -1,8 +1,11 @@
 """The lake's current files to one DuckDB catalog that analysts open: views, comments, one rename."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePath
+from shutil import copyfile
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
@@ -29,6 +32,8 @@ COLUMNS_BY_KEYS = {
 }
 # How DuckDB calls a folder of rows without a host.
 NO_HOST = "__HIVE_DEFAULT_PARTITION__"
+# The variable that says where the lake is, if it is not where its catalog was made.
+PLACE = "lake"
 PERIOD_FOLDER = re.compile(r"(?:date|month)=(?P<period>[0-9]{4}-[0-9]{2}(?:-[0-9]{2})?)")
 
 # DuckDB 1.5 knows IANA zones, but not the GMT+09:00 that a manager log writes.
@@ -69,7 +74,8 @@ def create_views(
 def show_files(connection: duckdb.DuckDBPyConnection, lake: Path, table: str, paths: Iterable[str]) -> None:
     """Create a view over files of the lake, of which there is at least one.
 
-    A query about one host opens that host's files alone: the folders tell which they are.
+    A query about one host opens that host's files alone: the folders tell which they are. Where the lake is
+    now, `confine` tells a view that was made when it was elsewhere.
     """
     _create_schema_of(connection, table)
     by_keys: dict[tuple[str, ...], list[Path]] = {}
@@ -79,15 +85,17 @@ def show_files(connection: duckdb.DuckDBPyConnection, lake: Path, table: str, pa
         keys = tuple(part.partition("=")[0] for part in file.parts if "=" in part)
         by_keys.setdefault(keys, []).append(file)
     parts = []
+    place = f"coalesce(getvariable('{PLACE}'), {_literal(literally(root))})"
     for keys, files in by_keys.items():
-        literals = ", ".join(_literal(str(file)) for file in files)
+        names = ", ".join(_literal(f"/{file.relative_to(root).as_posix()}") for file in files)
         # DuckDB would take a folder above the lake that is called x=y for a column, too.
         if columns := COLUMNS_BY_KEYS.get(keys):
             types = ", ".join(f"{key}: varchar" for key in keys)
             options = f"hive_partitioning = true, hive_types = {{{types}}}"
         else:
             columns, options = "*", "hive_partitioning = false"
-        parts.append(f"select {columns} from read_parquet([{literals}], {options})")
+        paths = f"list_transform([{names}], lambda name: {place} || name)"
+        parts.append(f"select {columns} from read_parquet({paths}, {options})")
     connection.execute(f"create view {table} as {' union all by name '.join(parts)}")
 
 
@@ -112,7 +120,7 @@ def publish(
     contracts = list(contracts)
     aside = lake / f"{CATALOG_NAME}.{run_id}"
     aside.unlink(missing_ok=True)
-    with duckdb.connect(str(aside), config={"storage_compatibility_version": STORAGE_VERSION}) as connection:
+    with create_database(aside) as connection:
         in_lake = [contract for contract in contracts if contract.table not in frames]
         create_views(connection, lake, contracts=in_lake, files=files)
         create_tables(connection, frames)
@@ -129,6 +137,19 @@ def publish(
     return published
 
 
+@contextmanager
+def create_database(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a new database, which is put at the path once it is closed."""
+    # Made elsewhere: DuckDB cannot write a database to a folder with a `?` in its path.
+    with TemporaryDirectory(prefix="maillag-") as folder:
+        made = Path(folder, path.name)
+        with duckdb.connect(
+            str(made), config={"storage_compatibility_version": STORAGE_VERSION}
+        ) as connection:
+            yield connection
+        copyfile(made, path)
+
+
 def attach_published(lake: Path) -> duckdb.DuckDBPyConnection:
     """Open an empty database in memory, the catalog as `published` beside it, and only its files in reach."""
     connection = duckdb.connect(":memory:")
@@ -138,16 +159,25 @@ def attach_published(lake: Path) -> duckdb.DuckDBPyConnection:
 
 
 def confine(connection: duckdb.DuckDBPyConnection, lake: Path) -> None:
-    """Let a connection to the catalog reach the folders of its tables and no other file, for good."""
+    """Let a catalog's views show the files of the lake where it is now, and reach no other file, for good."""
     schemas = connection.execute(
         "select distinct schema_name from duckdb_views() where not internal"
     ).fetchall()
+    root = lake.resolve()
+    # DuckDB asks both for the pattern and for the file that it stands for.
+    places = (root, Path(literally(root)))
     connection.execute("set timezone = 'UTC'")
+    connection.execute(f"set variable {PLACE} = {_literal(literally(root))}")
     connection.execute(
-        "set allowed_directories = ?", [[str(lake.resolve() / schema) for (schema,) in schemas]]
+        "set allowed_directories = ?", [[str(place / schema) for (schema,) in schemas for place in places]]
     )
     connection.execute("set enable_external_access = false")
     connection.execute("set lock_configuration = true")
+
+
+def literally(path: PurePath) -> str:
+    """Return a path as a pattern of DuckDB's that stands for this path alone, whatever is in it."""
+    return re.sub(r"[*?[]", r"[\g<0>]", str(path))
 
 
 def host_folder(host: str) -> str:
@@ -184,8 +214,8 @@ def period_of_file(path: str | PurePath) -> str | None:
     return folder and folder["period"]
 
 
-def published_files(connection: duckdb.DuckDBPyConnection, table: str) -> list[Path]:
-    """Return the files that a table of the attached catalog shows; none if it is no view over files."""
+def published_files(connection: duckdb.DuckDBPyConnection, table: str) -> list[str]:
+    """Return the lake's files that a table of the attached catalog shows; none if it is no view of any."""
     schema, name = table.split(".")
     views = connection.execute(
         "select sql from duckdb_views() "
@@ -193,7 +223,7 @@ def published_files(connection: duckdb.DuckDBPyConnection, table: str) -> list[P
         [schema, name],
     ).fetchall()
     return [
-        Path(literal.replace("''", "'"))
+        literal.replace("''", "'").removeprefix("/")
         for (sql,) in views
         if "read_parquet(" in sql
         for literal in re.findall(r"'((?:[^']|'')*\.parquet)'", sql)

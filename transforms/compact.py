@@ -70,7 +70,12 @@ def _merged(lake: Path, files: list[LakeFile], path: str, run_id: str) -> LakeFi
             row_count += rows.num_rows
     source_ids = {source_id for file in files for source_id in file.source_ids}
     return replace(
-        files[0], path=path, source_ids=tuple(sorted(source_ids)), row_count=row_count, run_id=run_id
+        files[0],
+        path=path,
+        source_ids=tuple(sorted(source_ids)),
+        row_count=row_count,
+        run_id=run_id,
+        content=None,
     )
 
 

@@ -13,6 +13,7 @@ from operator import itemgetter
 from pathlib import Path
 from threading import Thread
 from typing import Any
+from urllib.parse import quote
 
 import duckdb
 import yaml
@@ -194,7 +195,7 @@ def check_here(database: Path, contracts: Iterable[Contract]) -> list[Finding]:
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False, "metric_calculations": False}
     source = context.data_sources.add_sql(
-        "lake", connection_string=f"duckdb:///{database}", create_temp_table=False
+        "lake", connection_string=f"duckdb:///{quote(str(database))}", create_temp_table=False
     )
     findings: list[Finding] = []
     with duckdb.connect(str(database), read_only=True) as connection:

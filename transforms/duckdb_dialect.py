@@ -6,6 +6,7 @@ gave the connection back, and by then the rows are gone. Here each cursor is a D
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import unquote
 
 import duckdb
 from sqlalchemy import Connection, pool
@@ -117,7 +118,7 @@ class DuckDBDialect(DefaultDialect):
         return pool.StaticPool
 
     def create_connect_args(self, url: URL) -> tuple[list[str], dict[str, Any]]:
-        return [], {"database": url.database or ":memory:"}
+        return [], {"database": unquote(url.database or ":memory:")}
 
     def connect(self, *_: Any, **arguments: Any) -> Any:
         return DuckDBConnection(duckdb.connect(arguments["database"], read_only=True))

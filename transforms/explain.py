@@ -168,12 +168,12 @@ def explain_restart(
     with closing(attach_published(lake)) as connection:
         restart = _published(connection, restart_id)
         days = _days(connection, restart_id)
-        _run_models(connection, restart["host"], days)
+        _run_models(connection, lake, restart["host"], days)
         differences = _differences(connection, restart)
         if not differences:
             return _gather(connection, restart, {}, archive=archive, message_limit=message_limit)
     with closing(attach_published(lake)) as connection:
-        _run_models(connection, restart["host"], None)
+        _run_models(connection, lake, restart["host"], None)
         differences = _differences(connection, restart)
         return _gather(connection, restart, differences, archive=archive, message_limit=message_limit)
 
@@ -189,7 +189,9 @@ def _days(connection: duckdb.DuckDBPyConnection, restart_id: str) -> tuple[date,
     return (first_at - MARGIN).date(), (last_at + MARGIN).date()
 
 
-def _run_models(connection: duckdb.DuckDBPyConnection, host: str, days: tuple[date, date] | None) -> None:
+def _run_models(
+    connection: duckdb.DuckDBPyConnection, lake: Path, host: str, days: tuple[date, date] | None
+) -> None:
     """Make marts.restarts and all that it rests on, for one host and these UTC days (None: all)."""
     models = needed_models(load_models(), {"marts.restarts"})
     contracts = load_contracts()
@@ -202,9 +204,9 @@ def _run_models(connection: duckdb.DuckDBPyConnection, host: str, days: tuple[da
             own = [file for file in files if _is_of(file, host, days)]
             create_views(
                 connection,
-                Path(),
+                lake,
                 contracts=[contracts[table]],
-                files={table: [str(file) for file in own]},
+                files={table: own},
             )
         else:
             of_host = {"host": host} if "host" in contracts[table].columns else {}
@@ -215,7 +217,7 @@ def _run_models(connection: duckdb.DuckDBPyConnection, host: str, days: tuple[da
     run_models(connection, models)
 
 
-def _is_of(file: Path, host: str, days: tuple[date, date] | None) -> bool:
+def _is_of(file: str, host: str, days: tuple[date, date] | None) -> bool:
     if host_of_file(file) != host:
         return False
     period = period_of_file(file)

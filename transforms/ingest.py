@@ -497,7 +497,7 @@ class _Reader:
 def read_inventory(lake: Path, files: Iterable[str], records: Iterable[SourceRecord]) -> pl.DataFrame:
     """Return the rows of files of events.inventory, with the path of the source file that each is from."""
     schema = EVENT_TABLES["inventory"]
-    rows = pl.concat([schema.to_frame(), *(pl.read_parquet(lake / file) for file in files)])
+    rows = pl.concat([schema.to_frame(), *(pl.read_parquet(lake / file, glob=False) for file in files)])
     paths = {record.source_id: record.path for record in records}
     return rows.with_columns(
         path=pl.col("source_id").replace_strict(paths, default=None, return_dtype=pl.String)

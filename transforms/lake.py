@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import polars as pl
@@ -29,6 +30,7 @@ ROW_GROUP_ROWS = 65_536
 # Of all tables and days together: a file of many days must not hold back rows of each.
 MOST_HELD_ROWS = 4 * ROW_GROUP_ROWS
 DAY_MICROSECONDS = 86_400_000_000
+LOCK_NAME = "lock"
 
 
 @dataclass
@@ -183,6 +185,7 @@ def write_anew(lake: Path, file: LakeFile, rows: pa.Table, run_id: str) -> LakeF
         source_ids=tuple(sorted(pc.unique(rows.column("source_id")).to_pylist())),
         row_count=rows.num_rows,
         run_id=run_id,
+        content=None,
     )
 
 
@@ -201,20 +204,37 @@ def _name_anew(name: str, run_id: str) -> str:
 @contextmanager
 def hold_lake(lake: Path) -> Iterator[None]:
     """Hold the lake alone, until the end or the process's; raises MaillagError that says who has it."""
-    with (lake / "lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            raise MaillagError(
-                f"{lake}: is held by another run ({lock.read() or 'which is just beginning'}). "
-                "Wait until it has ended."
-            ) from None
+    with (lake / LOCK_NAME).open("a+") as lock:
+        _take(lock, lake)
         lock.truncate(0)
         lock.write(f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now(UTC):%F %T} UTC")
         lock.flush()
         yield
         lock.truncate(0)
+
+
+@contextmanager
+def meet_no_run(lake: Path) -> Iterator[None]:
+    """Let no run hold the lake meanwhile, and write nothing; raises MaillagError that says who has it."""
+    try:
+        lock = (lake / LOCK_NAME).open()
+    except FileNotFoundError:
+        yield
+        return
+    with lock:
+        _take(lock, lake)
+        yield
+
+
+def _take(lock: TextIO, lake: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        raise MaillagError(
+            f"{lake}: is held by another run ({lock.read() or 'which is just beginning'}). "
+            "Wait until it has ended."
+        ) from None
 
 
 def remove_unlisted(lake: Path, run_id: str, listed: Collection[str]) -> None:

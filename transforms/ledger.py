@@ -1,16 +1,25 @@
 """What was read, when and with what result: the ledger, in SQLite or PostgreSQL through SQLAlchemy."""
 
 from collections.abc import Collection, Iterable
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import sqlalchemy as sa
+import xxhash
 from sqlalchemy.engine import Dialect
 
 from transforms.problems import MaillagError
+
+LEDGER_NAME = "ledger.sqlite"
+# Raise when a table changes; say in _bring_up_to_date what becomes of the ledgers before. Those of version 0
+# do not tell their version.
+VERSION = 1
+# What a lake has once a run read something.
+LAKE_FOLDERS = ("basis", "config", "events", "fleet", "marts", "ops", "staging")
 
 
 class UtcDateTime(sa.TypeDecorator[datetime]):
@@ -29,6 +38,8 @@ class UtcDateTime(sa.TypeDecorator[datetime]):
 
 
 METADATA = sa.MetaData()
+
+VERSIONS = sa.Table("ledger_version", METADATA, sa.Column("version", sa.BigInteger, primary_key=True))
 
 SOURCE_FILES = sa.Table(
     "source_files",
@@ -78,6 +89,10 @@ LAKE_FILES = sa.Table(
     sa.Column("table_name", sa.String, nullable=False),
     sa.Column("row_count", sa.BigInteger, nullable=False),
     sa.Column("run_id", sa.String, nullable=False),
+    # NULL until the next run where a ledger of version 0 listed the file.
+    sa.Column("size_bytes", sa.BigInteger),
+    sa.Column("modified_at_ns", sa.BigInteger),
+    sa.Column("content_hash", sa.String),
 )
 # A file of events holds the rows of several sources, a table that is written whole those of none.
 LAKE_FILE_SOURCES = sa.Table(
@@ -93,6 +108,17 @@ DROPPED_FILES = sa.Table(
     sa.Column("path", sa.String, primary_key=True),
     sa.Column("dropped_at", UtcDateTime, nullable=False),
 )
+# Rows that went with a lake file, until their source file is read again; source_id is '' for rows of marts.
+LOST_ROWS = sa.Table(
+    "lost_rows",
+    METADATA,
+    sa.Column("path", sa.String, primary_key=True),
+    sa.Column("source_id", sa.String, primary_key=True),
+    sa.Column("table_name", sa.String, nullable=False),
+    sa.Column("host", sa.String, nullable=False),
+)
+# The hosts whose marts lack a file.
+STALE_HOSTS = sa.Table("stale_hosts", METADATA, sa.Column("host", sa.String, primary_key=True))
 FROZEN_DAYS = sa.Table(
     "frozen_days",
     METADATA,
@@ -127,6 +153,16 @@ QUARANTINE = sa.Table(
     sa.Column("example_rows", sa.String),
     sa.Column("source_id", sa.String),
     sa.Column("run_id", sa.String, nullable=False),
+)
+# Findings that somebody knows of and can do nothing about.
+ACKNOWLEDGED = sa.Table(
+    "acknowledged",
+    METADATA,
+    sa.Column("place", sa.String, primary_key=True),
+    sa.Column("stage", sa.String, primary_key=True),
+    sa.Column("rule", sa.String, primary_key=True),
+    sa.Column("what", sa.String, primary_key=True),
+    sa.Column("acknowledged_at", UtcDateTime, nullable=False),
 )
 
 
@@ -169,13 +205,46 @@ class SeenFile:
 
 @dataclass(frozen=True)
 class LakeFile:
-    """One Parquet file that readers may see; `path` is relative to the lake, marts are of no source."""
+    """One Parquet file that readers may see; `path` is relative to the lake, marts are of no source.
+
+    Its content is what the ledger notes of a new file; a file that is listed keeps what was noted.
+    """
 
     path: str
     table_name: str
     source_ids: tuple[str, ...]
     row_count: int
     run_id: str
+    content: "Content | None" = None
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a lake file was when it was written. It is never changed, so that anything else is damage."""
+
+    size_bytes: int
+    modified_at_ns: int
+    content_hash: str
+
+
+def read_content(path: Path) -> Content:
+    """Read a file and return what it is now. Raises OSError."""
+    with path.open("rb") as file:
+        stat = path.stat()
+        digest = xxhash.xxh3_128()
+        while block := file.read(2**20):
+            digest.update(block)
+    return Content(stat.st_size, stat.st_mtime_ns, digest.hexdigest())
+
+
+@dataclass(frozen=True)
+class LostRows:
+    """Rows of a source file that went with a file of the lake; those of marts are of no source."""
+
+    path: str
+    source_id: str
+    table_name: str
+    host: str
 
 
 @dataclass(frozen=True)
@@ -192,8 +261,9 @@ class FrozenDays:
 class QuarantineRow:
     """One open finding: a file that could not be read as it should, or a broken contract.
 
-    `stage` is archive (looked at anew by every run), source (open until that source file is read again)
-    or marts (checked anew whenever the marts are built). `place` is a path, a host or a table.
+    `stage` is archive or lake (looked at anew by every run), source (open until that source file is read
+    again, or gone from the archive) or marts (checked anew whenever the marts are built). `place` is a path,
+    a host or a table.
     """
 
     place: str
@@ -211,30 +281,128 @@ class QuarantineRow:
         return f"{self.place}: {self.what}. {self.remedy}"
 
 
-def open_ledger(lake: Path, url: str | None = None) -> "Ledger":
-    """Open the ledger of a lake, made if need be: the database given by URL, else SQLite in the lake.
+def open_ledger(lake: Path, url: str | None = None, *, is_reading: bool = False) -> "Ledger":
+    """Open the ledger of a lake: the database given by URL, else SQLite in the lake.
 
-    Raises MaillagError if the lake cannot be written to, or the database cannot be reached.
+    One that is missing is made where the lake is new, and one of an older version is brought up to date,
+    unless `is_reading`. Raises MaillagError if the lake cannot be written to, if the database cannot be
+    reached, or if its ledger is missing, damaged or of a version that is not known.
     """
+    if "\\" in str(lake.resolve()):
+        raise MaillagError(f"{lake}: has a backslash in its path, which DuckDB takes for a slash. Rename it.")
+    has_files = any((lake / folder).exists() for folder in LAKE_FOLDERS)
+    is_new = not (has_files or is_reading)
+    place = lake / LEDGER_NAME
+    if not (url or is_new or place.is_file()):
+        raise _missing(lake, f"{place} does not exist")
     try:
-        lake.mkdir(parents=True, exist_ok=True)
-        return Ledger(url or f"sqlite:///{lake.resolve() / 'ledger.sqlite'}")
+        if is_new:
+            lake.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as stack:
+            ledger = Ledger(url or sa.URL.create("sqlite", database=str(place.resolve())), lake)
+            stack.callback(ledger.close)
+            with ledger.engine.begin() as connection:
+                if not _bring_up_to_date(connection, lake, may_create=is_new, may_change=not is_reading):
+                    raise _missing(lake, f"{'the database of ledger_url' if url else place} is empty")
+            stack.pop_all()
+            return ledger
     except (OSError, ImportError, sa.exc.SQLAlchemyError) as error:
         reason = str(error).splitlines()[0]
-        remedy = "Correct ledger_url" if url else "Give a folder that can be written to"
+        if url:
+            remedy = "See that its database runs, or correct ledger_url"
+        elif isinstance(error, sa.exc.DatabaseError) and not isinstance(error, sa.exc.OperationalError):
+            remedy = f"It is damaged. {_RESTORE}"
+        else:
+            remedy = "Give a folder that can be written to"
         raise MaillagError(f"{lake}: its ledger cannot be opened ({reason}). {remedy}.") from None
+
+
+_RESTORE = (
+    "Restore lake and ledger from one backup; without one, move the lake aside and make a new one with: "
+    "maillag run ARCHIVE"
+)
+
+
+def _missing(lake: Path, why: str) -> MaillagError:
+    if not lake.is_dir():
+        return MaillagError(f"{lake}: does not exist. Make it with: maillag run ARCHIVE --lake {lake}")
+    return MaillagError(
+        f"{lake}: its ledger, which knows what its files are, is missing ({why}). Set ledger_url if it is "
+        f"kept elsewhere. {_RESTORE} --lake {lake}"
+    )
+
+
+def _bring_up_to_date(connection: sa.Connection, lake: Path, *, may_create: bool, may_change: bool) -> bool:
+    """Make a ledger that is missing, or bring one up to date; return whether there is one.
+
+    Raises MaillagError where it cannot be used.
+    """
+    inspector = sa.inspect(connection)
+    known = METADATA.tables.keys() & set(inspector.get_table_names())
+    if SOURCE_FILES.name not in known and not may_create:
+        return False
+    is_versioned = VERSIONS.name in known
+    version = connection.execute(sa.select(VERSIONS.c.version)).scalar() or 0 if is_versioned else 0
+    if version > VERSION:
+        raise MaillagError(
+            f"{lake}: its ledger is of version {version}, and this maillag knows versions up to {VERSION}. "
+            "Run the maillag that made it, or a newer one."
+        )
+    if known and LAKE_FILE_SOURCES.name not in known:
+        raise _not_to_be_used(lake, f"has no table {LAKE_FILE_SOURCES.name}")
+    lacking: list[sa.Column[Any]] = []
+    for name in known:
+        columns = {column["name"]: column for column in inspector.get_columns(name)}
+        table = METADATA.tables[name]
+        lacking += [column for column in table.columns if column.name not in columns]
+        for there in columns.values():
+            if there["name"] not in table.columns and not there["nullable"] and not there["default"]:
+                raise _not_to_be_used(lake, f"has a column {name}.{there['name']}, which is not known")
+    for column in lacking:
+        if not column.nullable:
+            raise _not_to_be_used(lake, f"has no column {column.table.name}.{column.name}")
+    if known == METADATA.tables.keys() and version == VERSION and not lacking:
+        return True
+    if not may_change:
+        raise MaillagError(
+            f"{lake}: its ledger is of an older version. Bring it up to date with: "
+            f"maillag run ARCHIVE --lake {lake}"
+        )
+    METADATA.create_all(connection)
+    quote = connection.dialect.identifier_preparer
+    for column in lacking:
+        column_type = column.type.compile(connection.dialect)
+        connection.execute(
+            sa.text(
+                f"alter table {quote.format_table(column.table)} "
+                f"add column {quote.format_column(column)} {column_type}"
+            )
+        )
+    connection.execute(sa.delete(VERSIONS))
+    connection.execute(sa.insert(VERSIONS).values(version=VERSION))
+    return True
+
+
+def _not_to_be_used(lake: Path, why: str) -> MaillagError:
+    return MaillagError(
+        f"{lake}: its ledger was made by another version of maillag, and cannot be brought up to date (it "
+        f"{why}). Run that version, or move the lake aside and make a new one with: maillag run ARCHIVE"
+    )
 
 
 class Ledger:
     """The database of source files, lake files and runs. Each method is one transaction."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str | sa.URL, lake: Path = Path()) -> None:
         address = sa.make_url(url)
         if address.drivername == "postgresql":
             # As people write it; SQLAlchemy would take psycopg2, which is not installed.
             address = address.set(drivername="postgresql+psycopg")
         self.engine = sa.create_engine(address)
-        METADATA.create_all(self.engine)
+        self.lake = lake
+        if address.database is None:
+            # In memory, and of nobody else.
+            METADATA.create_all(self.engine)
 
     def close(self) -> None:
         """Close all connections."""
@@ -261,14 +429,17 @@ class Ledger:
 
     def last_marts_fingerprint(self) -> str | None:
         """Return what the current marts were built from, None before the first build."""
-        query = (
-            sa.select(RUNS.c.marts_fingerprint)
-            .where(RUNS.c.marts_fingerprint.is_not(None))
-            .order_by(RUNS.c.started_at.desc(), RUNS.c.run_id.desc())
-            .limit(1)
-        )
         with self.engine.connect() as connection:
-            return connection.execute(query).scalar()
+            told = sa.select(RUNS.c.marts_fingerprint).where(RUNS.c.marts_fingerprint.is_not(None))
+            # A ledger of version 0 has one of every run that built marts.
+            return connection.execute(told.order_by(RUNS.c.started_at.desc()).limit(1)).scalar()
+
+    def name_marts(self, run_id: str, fingerprint: str) -> None:
+        """Record what the current marts were built from; of no others, as the clock may be set back."""
+        with self.engine.begin() as connection:
+            connection.execute(sa.update(RUNS).values(marts_fingerprint=None))
+            its_run = sa.update(RUNS).where(RUNS.c.run_id == run_id)
+            connection.execute(its_run.values(marts_fingerprint=fingerprint))
 
     def findings(self) -> list[QuarantineRow]:
         """Return the open findings, critical ones first."""
@@ -312,8 +483,17 @@ class Ledger:
             for path, source_id in connection.execute(sa.select(LAKE_FILE_SOURCES)):
                 sources.setdefault(path, []).append(source_id)
             return [
-                LakeFile(**row, source_ids=tuple(sorted(sources.get(row["path"], ()))))
-                for row in connection.execute(sa.select(LAKE_FILES)).mappings()
+                LakeFile(
+                    row.path,
+                    row.table_name,
+                    tuple(sorted(sources.get(row.path, ()))),
+                    row.row_count,
+                    row.run_id,
+                    Content(row.size_bytes, row.modified_at_ns or 0, row.content_hash)
+                    if row.content_hash
+                    else None,
+                )
+                for row in connection.execute(sa.select(LAKE_FILES))
             ]
 
     def files_of(self, source_ids: Iterable[str]) -> list[LakeFile]:
@@ -339,14 +519,14 @@ class Ledger:
         with self.engine.begin() as connection:
             source_ids = [record.source_id for record in records]
             _record_growth(connection, source_ids, grown_ids)
-            for table in (QUARANTINE, SOURCE_FILES):
+            for table in (QUARANTINE, SOURCE_FILES, LOST_ROWS):
                 _delete(connection, table.c.source_id, source_ids)
             _delete(connection, SEEN_FILES.c.path, [file.path for file in seen])
             _drop_files(connection, [file.path for file in replaced])
             _insert(connection, SOURCE_FILES, map(asdict, records))
             _insert(connection, SEEN_FILES, map(asdict, seen))
-            _insert_files(connection, files)
-            _insert(connection, QUARANTINE, map(asdict, findings))
+            self._insert_files(connection, files)
+            _insert_findings(connection, findings)
 
     def replace_tables(self, files: Iterable[LakeFile]) -> None:
         """Make these the current files of their tables, which are written whole."""
@@ -355,14 +535,58 @@ class Ledger:
         with self.engine.begin() as connection:
             before = sa.select(LAKE_FILES.c.path).where(LAKE_FILES.c.table_name.in_(names))
             _drop_files(connection, connection.execute(before).scalars().all())
-            _insert_files(connection, files)
+            self._insert_files(connection, files)
 
     def replace_marts(self, files: Iterable[LakeFile], *, replaced: Iterable[str]) -> None:
         """Take over files of the marts in place of those with these paths."""
         with self.engine.begin() as connection:
             _drop_files(connection, replaced)
-            _insert_files(connection, files)
+            self._insert_files(connection, files)
             connection.execute(sa.delete(GROWN_SOURCES))
+            connection.execute(sa.delete(STALE_HOSTS))
+
+    def drop_damaged(
+        self, files: Iterable[LakeFile], *, lost: Iterable[LostRows], stale_hosts: Iterable[str]
+    ) -> None:
+        """Take damaged files out of the lists, and see to it that runs make them anew.
+
+        Their source files are read again, and the marts of stale hosts are made anew as a whole.
+        """
+        files = list(files)
+        source_ids = {source_id for file in files for source_id in file.source_ids}
+        with self.engine.begin() as connection:
+            _drop_files(connection, [file.path for file in files])
+            seen = connection.execute(sa.select(SEEN_FILES.c.path, SEEN_FILES.c.source_id)).tuples()
+            _delete(connection, SEEN_FILES.c.path, {path for path, its_id in seen if its_id in source_ids})
+            _insert(connection, LOST_ROWS, map(asdict, lost))
+            hosts = set(stale_hosts)
+            _delete(connection, STALE_HOSTS.c.host, hosts)
+            _insert(connection, STALE_HOSTS, ({"host": host} for host in hosts))
+            connection.execute(sa.update(RUNS).values(marts_fingerprint=None))
+
+    def lost_rows(self) -> list[LostRows]:
+        """Return the rows that went with damaged files, and whose source file was not read since."""
+        with self.engine.connect() as connection:
+            return [LostRows(**row) for row in connection.execute(sa.select(LOST_ROWS)).mappings()]
+
+    def stale_hosts(self) -> set[str]:
+        """Return the hosts whose marts lack a file."""
+        with self.engine.connect() as connection:
+            return set(connection.execute(sa.select(STALE_HOSTS.c.host)).scalars())
+
+    def note_contents(self, contents: Iterable[tuple[str, Content]]) -> None:
+        """Note what lake files are, by their paths."""
+        with self.engine.begin() as connection:
+            for path, content in contents:
+                where = LAKE_FILES.c.path == path
+                connection.execute(sa.update(LAKE_FILES).where(where).values(asdict(content)))
+
+    def suspect(self, files: Iterable[LakeFile]) -> None:
+        """Have the next run look at the content of these files, however they look."""
+        with self.engine.begin() as connection:
+            for file in files:
+                where = LAKE_FILES.c.path == file.path
+                connection.execute(sa.update(LAKE_FILES).where(where).values(modified_at_ns=None))
 
     def grown_sources(self) -> dict[str, str]:
         """Return which source files have only grown since the marts were made, with their hash of then."""
@@ -400,13 +624,61 @@ class Ledger:
             _delete(connection, FROZEN_DAYS.c.host, [days.host for days in frozen])
             _insert(connection, FROZEN_DAYS, map(asdict, frozen))
             _drop_files(connection, replaced)
-            _insert_files(connection, files)
+            self._insert_files(connection, files)
 
-    def replace_findings(self, stage: str, rows: Iterable[QuarantineRow]) -> None:
-        """Make these the open findings of a stage; what was mended disappears."""
+    def replace_findings(self, stages: Collection[str], rows: Iterable[QuarantineRow]) -> None:
+        """Make these the open findings of some stages; what was mended disappears."""
         with self.engine.begin() as connection:
-            connection.execute(sa.delete(QUARANTINE).where(QUARANTINE.c.stage == stage))
-            _insert(connection, QUARANTINE, map(asdict, rows))
+            connection.execute(sa.delete(QUARANTINE).where(QUARANTINE.c.stage.in_(stages)))
+            _insert_findings(connection, rows)
+
+    def end_findings(self, present_ids: Collection[str]) -> None:
+        """End what was found in source files that are not in the archive any more.
+
+        Should such a file come back, it is read again; should a finding that was acknowledged, it is new.
+        """
+        with self.engine.begin() as connection:
+            its_ids = sa.select(QUARANTINE.c.source_id).where(QUARANTINE.c.source_id.is_not(None)).distinct()
+            gone = set(connection.execute(its_ids).scalars()) - set(present_ids)
+            for table in (QUARANTINE, SEEN_FILES):
+                _delete(connection, table.c.source_id, gone)
+            open_ = sa.exists().where(
+                *(QUARANTINE.c[name] == ACKNOWLEDGED.c[name] for name in ("place", "stage", "rule", "what"))
+            )
+            connection.execute(sa.delete(ACKNOWLEDGED).where(~open_))
+
+    def acknowledge(self, findings: Iterable[QuarantineRow]) -> None:
+        """Make these findings warnings for as long as they stay what they are."""
+        findings = list(findings)
+        now = datetime.now(UTC)
+        with self.engine.begin() as connection:
+            for row in findings:
+                key = {name: getattr(row, name) for name in ("place", "stage", "rule", "what")}
+                _insert(connection, ACKNOWLEDGED, [{**key, "acknowledged_at": now}])
+                is_it = [QUARANTINE.c[name] == value for name, value in key.items()]
+                connection.execute(sa.delete(QUARANTINE).where(*is_it))
+            _insert_findings(connection, findings)
+
+    def _insert_files(self, connection: sa.Connection, files: Iterable[LakeFile]) -> None:
+        files = list(files)
+        # One of several that were taken out together may stay as it is.
+        _delete(connection, DROPPED_FILES.c.path, [file.path for file in files])
+        rows = [
+            {
+                "path": file.path,
+                "table_name": file.table_name,
+                "row_count": file.row_count,
+                "run_id": file.run_id,
+                **asdict(file.content or read_content(self.lake / file.path)),
+            }
+            for file in files
+        ]
+        _insert(connection, LAKE_FILES, rows)
+        _insert(
+            connection,
+            LAKE_FILE_SOURCES,
+            ({"path": file.path, "source_id": source_id} for file in files for source_id in file.source_ids),
+        )
 
     def table(self, name: str) -> pl.DataFrame:
         """Return a whole table of the ledger as a frame, for ops.* in the catalog."""
@@ -462,19 +734,15 @@ def _drop_files(connection: sa.Connection, paths: Iterable[str]) -> None:
     _insert(connection, DROPPED_FILES, ({"path": path, "dropped_at": now} for path in paths))
 
 
-def _insert_files(connection: sa.Connection, files: Iterable[LakeFile]) -> None:
-    files = list(files)
-    # One of several that were taken out together may stay as it is.
-    _delete(connection, DROPPED_FILES.c.path, [file.path for file in files])
-    rows = [asdict(file) for file in files]
+def _insert_findings(connection: sa.Connection, rows: Iterable[QuarantineRow]) -> None:
+    """Insert findings; those that were acknowledged are warnings, and say so."""
+    known = {tuple(row[:4]): row[4] for row in connection.execute(sa.select(ACKNOWLEDGED))}
+    found = []
     for row in rows:
-        del row["source_ids"]
-    _insert(connection, LAKE_FILES, rows)
-    _insert(
-        connection,
-        LAKE_FILE_SOURCES,
-        ({"path": file.path, "source_id": source_id} for file in files for source_id in file.source_ids),
-    )
+        if at := known.get((row.place, row.stage, row.rule, row.what)):
+            row = replace(row, severity="warning", remedy=f"Acknowledged on {at:%Y-%m-%d}. {row.remedy}")
+        found.append(asdict(row))
+    _insert(connection, QUARANTINE, found)
 
 
 def _insert(connection: sa.Connection, table: sa.Table, rows: Iterable[dict[str, Any]]) -> None:

@@ -1,6 +1,6 @@
 """What is new in the lake since its marts were made, to from when on those of each host are made anew."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import polars as pl
 
+from transforms.catalog import literally
 from transforms.lake import write_parquet
 from transforms.mart_files import show_marts
 from transforms.settled import MAIL_EVENTS, MARGIN, Settled, may_hold
@@ -61,7 +62,7 @@ def read_basis(lake: Path, files: Mapping[str, list[str]]) -> Basis | None:
     """Return what the marts among the lake's files were made of; None where there are none."""
     if any(table not in files for table in BASIS):
         return None
-    rules, *others = (pl.read_parquet(lake / files[table][0]) for table in BASIS)
+    rules, *others = (pl.read_parquet(lake / files[table][0], glob=False) for table in BASIS)
     return Basis(rules.item(), *others)
 
 
@@ -81,11 +82,16 @@ def write_basis(lake: Path, basis: Basis, run_id: str) -> "list[LakeFile]":
 
 
 def news_since(
-    basis: Basis | None, now: Basis, hosts: Iterable[str], grown_from: Mapping[str, str]
+    basis: Basis | None,
+    now: Basis,
+    hosts: Iterable[str],
+    grown_from: Mapping[str, str],
+    stale_hosts: Collection[str] = (),
 ) -> list[News] | None:
     """Return what is new of hosts since their marts were made; None where the rules are, and so everything.
 
-    `grown_from`: the content_hash that files had which have only grown (Ledger.grown_sources).
+    `grown_from`: the content_hash that files had which have only grown (Ledger.grown_sources). Everything is
+    new of `stale_hosts`, whose marts lack a file.
     """
     if basis is None or basis.rules != now.rules:
         return None
@@ -96,7 +102,7 @@ def news_since(
             history.filter(pl.col("host") == host).sort("valid_from", nulls_last=False)
             for history in (basis.host_history, now.host_history)
         )
-        if not before.equals(after):
+        if host in stale_hosts or not before.equals(after):
             news[host] = News(host)
     return list(news.values())
 
@@ -185,7 +191,7 @@ def _changed_since(
                     on rows.source_id = grown.source_id and rows.line_number > grown.line_count
             """
             parameters = {
-                "paths": [str(lake / path) for path in recent],
+                "paths": [literally(lake / path) for path in recent],
                 "source_ids": list(news.grown),
                 "counts": list(news.grown.values()),
             }
@@ -228,7 +234,9 @@ def _settled(
     """Return from when on lines since then may change the host's rows, and these rest on events."""
     names = [*MAIL_EVENTS, "queue_snapshots"]
     recent = {
-        name: [str(lake / path) for path in own.get(f"events.{name}", ()) if may_hold(path, since.date())]
+        name: [
+            literally(lake / path) for path in own.get(f"events.{name}", ()) if may_hold(path, since.date())
+        ]
         for name in names
     }
     told = " union ".join(

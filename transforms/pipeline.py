@@ -13,12 +13,20 @@ from typing import Any, Protocol
 
 import duckdb
 import polars as pl
+import pyarrow as pa
 from sqlalchemy.exc import SQLAlchemyError
 
 from transforms.advice import load_advice
 from transforms.analyze import Batch, Built, Thresholds, build_marts, config_tables
 from transforms.archive import Discovery, discover, passed_over
-from transforms.catalog import CATALOG_NAME, create_tables, create_views, host_of_file, publish
+from transforms.catalog import (
+    CATALOG_NAME,
+    create_database,
+    create_tables,
+    create_views,
+    host_of_file,
+    publish,
+)
 from transforms.compact import compacted
 from transforms.contracts import Checker, Contract, Finding, load_contracts
 from transforms.expire import MARGIN, YOUNGEST, changed_rows, events_since
@@ -31,6 +39,7 @@ from transforms.fleet import (
     read_fleet,
     with_found_hosts,
 )
+from transforms.heal import damaged_files, frozen_days, heal, lost_rows
 from transforms.ingest import NewSource, Reads, read_inventory, read_sources
 from transforms.inventory_settings import IMSVA_PATH
 from transforms.lake import discard, hold_lake, remove_unlisted, without_sources, write_parquet
@@ -54,7 +63,7 @@ from transforms.trend import LogRules
 from transforms.zone import Zone
 
 # Tables of the ledger that are in the catalog, as ops.<name>.
-PUBLISHED_OF_LEDGER = ("source_files", "runs", "quarantine", "frozen_days")
+PUBLISHED_OF_LEDGER = ("source_files", "runs", "quarantine")
 LOOK = "Its rows: maillag status --json"
 # What to do about a broken rule, by stage and by whether it is critical.
 REMEDIES = {
@@ -103,6 +112,8 @@ class Job:
     thresholds: Thresholds = field(default_factory=Thresholds)
     reader_grace: timedelta = timedelta(days=1)
     """Files that were replaced stay this long, for who reads an older catalog."""
+    is_deep: bool = False
+    """Look at the content of all lake files first, not only at those whose size or time has changed."""
 
     def open_ledger(self) -> Ledger:
         """Open the ledger of the lake; raises MaillagError."""
@@ -121,11 +132,15 @@ class Ingested:
 
 @dataclass(frozen=True)
 class Analyzed:
-    """Whether the marts were built anew, where the catalog is, and the hosts whose settled days were kept."""
+    """Whether the marts were built anew, where the catalog is, and the hosts whose settled days were kept.
+
+    `notes` are about damaged files of the lake.
+    """
 
     is_rebuilt: bool
     catalog: Path
     settled_hosts: Sequence[str] = ()
+    notes: Sequence[Problem] = ()
 
 
 @dataclass(frozen=True)
@@ -166,15 +181,52 @@ def run(job: Job, ledger: Ledger) -> Iterator[str]:
             with suppress(OSError, SQLAlchemyError):
                 _close_run(ledger, run_id, "failed")
                 _remove_unlisted(job.lake, ledger, run_id)
-            if isinstance(error, (OSError, SQLAlchemyError, duckdb.IOException)):
-                reason = str(error).splitlines()[0]
-                raise MaillagError(
-                    f"{job.lake}: cannot be written to ({reason}). Make room or mend that, and run again: "
-                    "what was published stays, and nothing is lost."
-                ) from error
+            if told := _in_words(job, ledger, error):
+                raise told from error
             raise
         _close_run(ledger, run_id, "done")
         _remove_dropped(job.lake, ledger, datetime.now(UTC) - job.reader_grace)
+
+
+def _in_words(job: Job, ledger: Ledger, error: BaseException) -> MaillagError | None:
+    """Return what to tell of an error that ended a run, None where it is a defect of maillag."""
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if isinstance(error, SQLAlchemyError):
+        return MaillagError(
+            f"{job.lake}: its ledger cannot be written to ({reason}). See that its database runs and has "
+            "room, and run again: what was published stays, and nothing is lost."
+        )
+    if not isinstance(error, (OSError, duckdb.Error, pa.ArrowException, pl.exceptions.PolarsError)):
+        return None
+    try:
+        damaged = damaged_files(job.lake, ledger.files(), is_deep=True)
+        ledger.suspect(damaged)
+    except (OSError, SQLAlchemyError):
+        damaged = {}
+    if damaged:
+        return _damaged(job.lake, damaged)
+    if isinstance(error, (OSError, duckdb.IOException)):
+        return MaillagError(
+            f"{job.lake}: cannot be written to ({reason}). Make room or mend that, and run again: "
+            "what was published stays, and nothing is lost."
+        )
+    return None
+
+
+def _damaged(lake: Path, damaged: Mapping[LakeFile, str]) -> MaillagError:
+    (file, trouble), *others = damaged.items()
+    more = f", and {len(others)} other files are damaged or missing" if others else ""
+    return MaillagError(
+        f"{lake / file.path}: {trouble}{more}. What is damaged is made anew by: "
+        f"maillag run ARCHIVE --lake {lake}"
+    )
+
+
+def _refuse_damaged(job: Job, ledger: Ledger, files: Iterable[LakeFile]) -> None:
+    """Raise MaillagError if one of these files is not what was written: its rows must not go on."""
+    if damaged := damaged_files(job.lake, files, is_deep=True):
+        ledger.suspect(damaged)
+        raise _damaged(job.lake, damaged)
 
 
 def _remove_unlisted(lake: Path, ledger: Ledger, run_id: str) -> None:
@@ -200,6 +252,7 @@ def ingest(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: Pr
 
     A source file whose events break a critical rule is kept out. Raises MaillagError for wrong use.
     """
+    healed = heal(job.lake, ledger, is_deep=job.is_deep)
     fleet = read_fleet(job.archive, job.fleet_file)
     wanted = {given_host(host) for host in job.hosts}
     unknown = wanted - {host.name for host in fleet.hosts}
@@ -276,9 +329,17 @@ def ingest(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: Pr
         *inventory_problems(fleet, inventory, imss_ini_keys=job.imss_ini_keys),
         *product_problems(history.iter_rows(named=True), imsva_paths),
         *found_zones.problems,
-        *silent_hosts(fleet, ledger.lake_files(), ledger.source_records().values(), ledger.frozen_days()),
+        *silent_hosts(fleet, ledger.lake_files(), ledger.source_records().values(), frozen_days(ledger)),
     ]
-    ledger.replace_findings("archive", _findings(problems, "archive", run_id))
+    ledger.replace_findings(
+        ("archive", "lake"),
+        [*_findings(problems, "archive", run_id), *_findings(lost_rows(ledger), "lake", run_id)],
+    )
+    if not job.hosts:
+        seen = ledger.seen_files()
+        ledger.end_findings(
+            {row.source_id for source in discovery.sources for row in seen.get(source.path, ())}
+        )
     _write_tables(
         job.lake,
         ledger,
@@ -295,7 +356,7 @@ def ingest(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: Pr
     return Ingested(
         source_file_count=len(discovery.sources),
         new_sources=records,
-        notes=[problem for problem in problems + of_sources + of_expired_days if problem.is_note],
+        notes=[problem for problem in healed + problems + of_sources + of_expired_days if problem.is_note],
         ignored=discovery.ignored,
     )
 
@@ -305,11 +366,18 @@ def analyze(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: P
 
     A host whose marts cannot be made, or break a critical rule, keeps those that it had.
     """
+    if healed := heal(job.lake, ledger):
+        ledger.replace_findings(("lake",), _findings(lost_rows(ledger), "lake", run_id))
     files = ledger.lake_files()
+    if "fleet.host_history" not in files:
+        raise MaillagError(
+            f"{job.lake}: does not know its hosts. Read the archive first: "
+            f"maillag run ARCHIVE --lake {job.lake}"
+        )
     contracts = load_contracts()
     models = load_models()
     fingerprint = _fingerprint(job, files, models, contracts)
-    is_rebuilt = fingerprint != ledger.last_marts_fingerprint() or any(map(_is_failure, ledger.findings()))
+    is_rebuilt = fingerprint != ledger.last_marts_fingerprint() or bool(_hosts_without_marts(job, files))
     settled_hosts: Sequence[str] = ()
     if is_rebuilt:
         checker.start()
@@ -317,7 +385,9 @@ def analyze(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: P
         now = Basis(
             rules=_rules(job, models, contracts),
             source_files=ledger.table("source_files"),
-            host_history=pl.concat(pl.read_parquet(job.lake / path) for path in files["fleet.host_history"]),
+            host_history=pl.concat(
+                pl.read_parquet(job.lake / path, glob=False) for path in files["fleet.host_history"]
+            ),
             log_dates=pl.DataFrame(),
         )
         basis = read_basis(job.lake, files)
@@ -330,8 +400,8 @@ def analyze(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: P
             contracts=contracts.values(),
             files=files,
             frames={"ops.source_files": now.source_files},
-            frozen=ledger.frozen_days(),
-            news=news_since(basis, now, hosts, ledger.grown_sources()),
+            frozen=frozen_days(ledger),
+            news=news_since(basis, now, hosts, ledger.grown_sources(), ledger.stale_hosts()),
             log_dates=basis.log_dates if basis else None,
             thresholds=job.thresholds,
             run_id=run_id,
@@ -342,7 +412,7 @@ def analyze(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: P
         failed = built.failed_hosts
         unchanged = hosts - built.hosts
         ledger.replace_findings(
-            "marts",
+            ("marts",),
             [
                 *(row for row in ledger.findings() if row.stage == "marts" and row.place in unchanged),
                 *_contract_findings(built.findings, [], run_id),
@@ -362,11 +432,11 @@ def analyze(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: P
             [*built.files, *write_basis(job.lake, basis, run_id)],
             replaced=[*built.replaced, *(path for table in BASIS for path in files.get(table, ()))],
         )
-        ledger.update_run(run_id, marts_fingerprint=fingerprint)
+        ledger.name_marts(run_id, fingerprint)
         if failed:
             _remove_unlisted(job.lake, ledger, run_id)
         settled_hosts = built.settled_hosts
-    return Analyzed(is_rebuilt, _publish(job, ledger, run_id, contracts), settled_hosts)
+    return Analyzed(is_rebuilt, _publish(job, ledger, run_id, contracts), settled_hosts, healed)
 
 
 def compact(job: Job, ledger: Ledger, run_id: str, *, today: date) -> Compacted:
@@ -377,13 +447,14 @@ def compact(job: Job, ledger: Ledger, run_id: str, *, today: date) -> Compacted:
     contracts, models = load_contracts(), load_models()
     before = _fingerprint(job, ledger.lake_files(), models, contracts)
     of_days = [file for file in ledger.files() if file.source_ids or file.table_name == "marts.message_trace"]
+    _refuse_damaged(job, ledger, of_days)
     merged = list(compacted(job.lake, of_days, today=today, run_id=run_id))
     old_files = [file for files, _ in merged for file in files]
     ledger.record_sources([], seen=[], replaced=old_files, files=[new for _, new in merged], findings=[])
     if before == ledger.last_marts_fingerprint():
         # The same rows give the same marts.
         after = _fingerprint(job, ledger.lake_files(), models, contracts)
-        ledger.update_run(run_id, marts_fingerprint=after)
+        ledger.name_marts(run_id, after)
     return Compacted(len(old_files), len(merged), _publish(job, ledger, run_id, contracts))
 
 
@@ -398,12 +469,13 @@ def expire(job: Job, ledger: Ledger, run_id: str, *, before: date, today: date) 
             f"{before}: is too young, for what happened before it may not be over. Give a day up to "
             f"{today - YOUNGEST}."
         )
+    _refuse_damaged(job, ledger, ledger.files())
     contracts, models = load_contracts(), load_models()
     files = ledger.lake_files()
     if _fingerprint(job, files, models, contracts) != ledger.last_marts_fingerprint():
         raise MaillagError(f"{job.lake}: is not up to date. Run this first: maillag run ARCHIVE")
-    # The days of a host whose marts could not be made stay until they are.
-    failed = {row.place for row in ledger.findings() if _is_failure(row)}
+    # The days of these stay until their marts are made.
+    failed = _hosts_without_marts(job, files)
     left = {
         file: events_since(job.lake, file, before, run_id)
         for file in ledger.files_of(ledger.source_records())
@@ -427,12 +499,12 @@ def expire(job: Job, ledger: Ledger, run_id: str, *, before: date, today: date) 
         contracts=contracts.values(),
         files=kept,
         frames={"ops.source_files": ledger.table("source_files")},
-        frozen=ledger.frozen_days() | {days.host: days for days in frozen},
+        frozen={days.host: days for days in [*frozen, *_later(frozen_days(ledger), before)]},
         thresholds=job.thresholds,
         run_id=run_id,
     )
-    if news := built.failed.keys() - failed:
-        raise MaillagError(f"{built.failed[min(news)]} Nothing was expired.")
+    if failing := built.failed.keys() - failed:
+        raise MaillagError(f"{built.failed[min(failing)]} Nothing was expired.")
     made = built.files_after(files)
     if changed := changed_rows(job.lake, [contracts[table] for table in MARTS], files, made):
         told = ", ".join(f"{count} rows of {table}" for table, count in changed.items())
@@ -446,13 +518,31 @@ def expire(job: Job, ledger: Ledger, run_id: str, *, before: date, today: date) 
         files=[*new_files, *built.files],
     )
     after = _fingerprint(job, ledger.lake_files(), models, contracts)
-    ledger.update_run(run_id, marts_fingerprint=after)
+    ledger.name_marts(run_id, after)
     return Expired(frozen, _publish(job, ledger, run_id, contracts))
 
 
-def _is_failure(row: QuarantineRow) -> bool:
-    """Tell whether a finding says that a host keeps the marts that it had."""
-    return row.stage == "marts" and row.severity == "critical"
+def _hosts_without_marts(job: Job, files: Mapping[str, list[str]]) -> set[str]:
+    """Return the hosts whose marts are older than what they rest on, for they could not be made."""
+    known, made = (
+        {host for path in files.get(f"{schema}.host_history", ()) for host in _hosts_in(job.lake / path)}
+        for schema in ("fleet", "basis")
+    )
+    return known - made if made else set()
+
+
+def _hosts_in(path: Path) -> list[str]:
+    return pl.read_parquet(path, columns=["host"])["host"].to_list()
+
+
+def _later(frozen: Mapping[str, FrozenDays], before: date) -> list[FrozenDays]:
+    return [days for days in frozen.values() if days.expired_before > before]
+
+
+def acknowledge(job: Job, ledger: Ledger, run_id: str, findings: Iterable[QuarantineRow]) -> None:
+    """Make findings warnings for as long as they stay what they are, and publish that."""
+    ledger.acknowledge(findings)
+    _publish(job, ledger, run_id, load_contracts())
 
 
 def _without_expired(
@@ -487,10 +577,16 @@ def _without_expired(
 def _publish(job: Job, ledger: Ledger, run_id: str, contracts: Mapping[str, Contract]) -> Path:
     # The last thing that can fail is the publication itself: let it show this run as done.
     _close_run(ledger, run_id, "done")
+    frozen = pl.DataFrame(
+        [asdict(days) for days in frozen_days(ledger).values()], schema=Ledger.schema("frozen_days")
+    )
     return publish(
         job.lake,
         files=ledger.lake_files(),
-        frames={f"ops.{name}": ledger.table(name) for name in PUBLISHED_OF_LEDGER},
+        frames={
+            **{f"ops.{name}": ledger.table(name) for name in PUBLISHED_OF_LEDGER},
+            "ops.frozen_days": frozen,
+        },
         contracts=contracts.values(),
         run_id=run_id,
     )
@@ -601,10 +697,10 @@ def _check_events(lake: Path, reads: Reads, run_id: str, checker: Checker) -> li
         [asdict(new.record) for new in reads.new_sources], schema_overrides=Ledger.schema("source_files")
     )
     checked = [contracts[table] for table in files]
-    with _check_database(lake, f"{run_id}.events") as (database, connection):
-        create_views(connection, lake, contracts=checked, files=files)
-        create_tables(connection, {"ops.source_files": records})
-        connection.close()
+    with _check_database(lake, f"{run_id}.events") as database:
+        with create_database(database) as connection:
+            create_views(connection, lake, contracts=checked, files=files)
+            create_tables(connection, {"ops.source_files": records})
         return checker.check(database, [*checked, contracts["ops.source_files"]])
 
 
@@ -619,12 +715,12 @@ def _check_marts(
     """Check a batch's marts before anybody sees them: of message_trace, which is large, only what is new."""
     new = paths_by_table(made.files)
     shown = made.files_after(batch.files) | {"marts.message_trace": new.get("marts.message_trace", [])}
-    marts = [contracts[table] for table in MARTS]
-    with _check_database(job.lake, f"{run_id}.marts") as (database, connection):
-        create_views(connection, job.lake, contracts=marts, files=shown)
-        create_tables(connection, {"config.thresholds": config_tables(job.thresholds)["config.thresholds"]})
-        connection.close()
-        return checker.check(database, [contracts["config.thresholds"], *marts])
+    marts, thresholds = [contracts[table] for table in MARTS], "config.thresholds"
+    with _check_database(job.lake, f"{run_id}.marts") as database:
+        with create_database(database) as connection:
+            create_views(connection, job.lake, contracts=marts, files=shown)
+            create_tables(connection, {thresholds: config_tables(job.thresholds)[thresholds]})
+        return checker.check(database, [contracts[thresholds], *marts])
 
 
 def _doubts(
@@ -650,11 +746,11 @@ def _doubts(
 
 
 @contextmanager
-def _check_database(lake: Path, name: str) -> Iterator[tuple[Path, duckdb.DuckDBPyConnection]]:
-    """Yield a new database beside the catalog; the caller closes it before the check reads it."""
+def _check_database(lake: Path, name: str) -> Iterator[Path]:
+    """Yield the path of a database beside the catalog, which is there no longer than it is needed."""
     database = lake / f"check.{name}.duckdb"
     try:
-        yield database, duckdb.connect(str(database))
+        yield database
     finally:
         database.unlink(missing_ok=True)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import duckdb
 
-from transforms.catalog import create_views, host_of_file
+from transforms.catalog import create_views, host_of_file, literally
 from transforms.contracts import Contract
 from transforms.fleet import Fleet
 from transforms.ledger import SourceRecord
@@ -179,7 +179,7 @@ def contradicted_settings(lake: Path, files: Iterable[str]) -> list[Problem]:
 
     `files` are those of staging.refuted_settings.
     """
-    paths = [str(lake / path) for path in files]
+    paths = [literally(lake / path) for path in files]
     if not paths:
         return []
     hosts = duckdb.execute(

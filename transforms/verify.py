@@ -5,45 +5,41 @@ from contextlib import closing
 from pathlib import Path
 
 import duckdb
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from transforms.catalog import CATALOG_NAME, attach_published, published_files
-from transforms.lake import hold_lake
-from transforms.ledger import Ledger, open_ledger
+from transforms.catalog import CATALOG_NAME, attach_published, literally, published_files
+from transforms.heal import damaged_files, lost_rows
+from transforms.lake import meet_no_run
+from transforms.ledger import LAKE_FOLDERS, Ledger, open_ledger
 from transforms.problems import Problem
 
-LAKE_FOLDERS = ("basis", "config", "events", "fleet", "marts", "ops", "staging")
 # Of these nothing is in the catalog.
 UNPUBLISHED = ("basis.", "staging.")
 RUN_AGAIN = "Restore the lake and its ledger from one backup, or remove both and run again."
 
 
-def verify_lake(lake: Path, ledger_url: str | None = None) -> list[Problem]:
-    """Return what is wrong with a lake; of its files only the ends are read.
+def verify_lake(lake: Path, ledger_url: str | None = None, *, is_deep: bool = False) -> list[Problem]:
+    """Return what is wrong with a lake; of its files only the size, or with `is_deep` all of their bytes.
 
-    Raises MaillagError if a run holds it, or if its ledger cannot be opened.
+    Changes nothing. Raises MaillagError if a run holds it, or if its ledger is missing or cannot be opened.
     """
-    with closing(open_ledger(lake, ledger_url)) as ledger, hold_lake(lake):
-        return list(_problems(lake, ledger))
+    with closing(open_ledger(lake, ledger_url, is_reading=True)) as ledger, meet_no_run(lake):
+        return list(_problems(lake, ledger, is_deep=is_deep))
 
 
-def _problems(lake: Path, ledger: Ledger) -> Iterator[Problem]:
-    listed = {file.path: file for file in ledger.files()}
-    for path, file in listed.items():
-        try:
-            row_count = pq.read_metadata(lake / path).num_rows
-        except (OSError, pa.ArrowException) as error:
-            yield Problem(path, f"cannot be read ({str(error).splitlines()[0]})", RUN_AGAIN)
-            continue
-        if row_count != file.row_count:
-            yield Problem(path, f"has {row_count} rows, and the ledger says {file.row_count}", RUN_AGAIN)
-    known = listed.keys() | set(ledger.dropped_files())
+def _problems(lake: Path, ledger: Ledger, *, is_deep: bool) -> Iterator[Problem]:
+    files = ledger.files()
+    damaged = damaged_files(lake, files, is_deep=is_deep)
+    option = "--deep " if is_deep else ""
+    for file, trouble in damaged.items():
+        yield Problem(file.path, trouble, f"It is made anew by: maillag run {option}ARCHIVE --lake {lake}")
+    known = {file.path for file in files} | set(ledger.dropped_files())
     for folder in LAKE_FOLDERS:
         for found in (lake / folder).rglob("*.parquet"):
             if found.relative_to(lake).as_posix() not in known:
                 yield Problem(found.relative_to(lake).as_posix(), "is not in the ledger", "Remove it.")
-    yield from _verify_sources(lake, ledger)
+    yield from lost_rows(ledger)
+    if not damaged:
+        yield from _verify_sources(lake, ledger)
     if (lake / CATALOG_NAME).exists():
         with attach_published(lake) as catalog:
             yield from _verify_catalog(lake, ledger, catalog)
@@ -51,7 +47,7 @@ def _problems(lake: Path, ledger: Ledger) -> Iterator[Problem]:
 
 def _verify_sources(lake: Path, ledger: Ledger) -> Iterator[Problem]:
     """Hold the lines that are counted in the lake against those that the ledger says were read."""
-    paths = [str(lake / path) for path in ledger.lake_files().get("ops.line_counts", [])]
+    paths = [literally(lake / path) for path in ledger.lake_files().get("ops.line_counts", [])]
     counted: dict[str, int] = {}
     if paths:
         rows = duckdb.execute(
@@ -59,7 +55,10 @@ def _verify_sources(lake: Path, ledger: Ledger) -> Iterator[Problem]:
             [paths],
         ).fetchall()
         counted = {source_id: int(line_count) for source_id, line_count in rows}
+    lost_ids = {rows.source_id for rows in ledger.lost_rows()}
     for source_id, record in ledger.source_records().items():
+        if source_id in lost_ids:
+            continue
         expected = 0 if record.status == "quarantined" else record.line_count
         if counted.get(source_id, 0) != expected:
             yield Problem(
@@ -73,7 +72,7 @@ def _verify_catalog(lake: Path, ledger: Ledger, catalog: duckdb.DuckDBPyConnecti
     for table, paths in ledger.lake_files().items():
         if table.startswith(UNPUBLISHED):
             continue
-        shown = {path.relative_to(lake.resolve()).as_posix() for path in published_files(catalog, table)}
+        shown = set(published_files(catalog, table))
         if shown != set(paths):
             yield Problem(
                 table,
