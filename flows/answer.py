@@ -209,6 +209,14 @@ def fetch(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Row | Non
     return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
 
 
+def fetch_readable(connection: duckdb.DuckDBPyConnection, sql: str) -> list[Row]:
+    """Return a query's rows, or one that says why there are none, as a file of the lake is damaged."""
+    try:
+        return fetch(connection, sql)
+    except duckdb.Error as error:
+        return [{"what": f"cannot be read ({str(error).splitlines()[0]})"}]
+
+
 def count_rows(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Row | None = None) -> int:
     """Return how many rows a query has."""
     (row,) = fetch(connection, f"select count(*) as row_count from ({sql})", parameters)

@@ -163,9 +163,15 @@ def status(
     """Print what the lake holds, what is kept out of it and why, and what could not be parsed."""
     from flows import answer, layout
 
+    wrong = []
+    if verify:
+        from flows.settings import load_settings
+        from transforms.verify import verify_lake
+
+        wrong = verify_lake(_lake(lake), load_settings().ledger_url, is_deep=deep)
     with answer.open_catalog(_lake(lake)) as catalog:
         report = {
-            name: answer.fetch(catalog, sql)
+            name: answer.fetch_readable(catalog, sql) if wrong else answer.fetch(catalog, sql)
             for name, sql in (
                 ("counts", answer.COUNTS),
                 ("hosts", answer.HOSTS),
@@ -175,12 +181,7 @@ def status(
                 ("unparsed_shapes", answer.UNPARSED_SHAPES),
             )
         }
-    wrong = []
     if verify:
-        from flows.settings import load_settings
-        from transforms.verify import verify_lake
-
-        wrong = verify_lake(_lake(lake), load_settings().ledger_url, is_deep=deep)
         report["verified"] = [vars(problem) for problem in wrong] or [{"where": "lake", "what": "all agree"}]
     if as_json:
         answer.write_json(report)
@@ -401,13 +402,28 @@ def query(
 
 
 def main() -> None:
-    """Run the command line; errors of the MaillagError family end it with exit code 2."""
+    """Run the command line; errors of the MaillagError family, and a damaged lake, end it with code 2."""
     try:
         app()
     except MaillagError as error:
         from flows.layout import plain_lines
 
         print(f"maillag: {plain_lines(error)}", file=sys.stderr)
+        sys.exit(WRONG_USE)
+    except Exception as error:
+        # Imported by then, if the error is one of its own.
+        import duckdb
+
+        if not isinstance(error, duckdb.Error):
+            raise
+        from flows.layout import plain
+
+        reason = plain(str(error).splitlines()[0])
+        print(
+            f"maillag: The lake cannot be read ({reason}). `maillag run ARCHIVE` makes anew what is damaged, "
+            "`maillag status --verify --deep` names it; if that finds nothing, report this as a defect.",
+            file=sys.stderr,
+        )
         sys.exit(WRONG_USE)
 
 

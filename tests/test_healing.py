@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from flows import answer
-from flows.cli import app
+from flows.cli import app, main
 from tests.conftest import Run, published_rows, run_job
 from tests.test_crash import DAYS
 from transforms import pipeline
@@ -448,3 +448,24 @@ def test_an_acknowledged_finding_that_changes_or_comes_back_is_news(job: Job, ch
     assert (finding["severity"], finding["remedy"][:16]) == ("warning", "Acknowledged on ")
     assert len(spoil(300)) == 1, "it is another one"
     assert len(spoil(200)) == 1, "the first one had ended"
+
+
+def test_commands_say_in_words_that_the_lake_is_damaged(
+    job: Job, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = damage_all(job, "marts.restarts", remove) + damage_all(job, "ops.line_counts", cut)
+    for arguments in (["restarts"], ["query", "from marts.restarts"], ["explain", "gw1-20261123T100001Z"]):
+        monkeypatch.setattr("sys.argv", ["maillag", *arguments, "--lake", str(job.lake)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        told = capsys.readouterr().err
+        assert ended.value.code == 2
+        assert told.count("\n") == 1 or arguments[0] == "query"
+        assert "Traceback" not in told
+    monkeypatch.setattr("sys.argv", ["maillag", "status", "--verify", "--lake", str(job.lake)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    told = capsys.readouterr().out
+    assert all(path in told for path in paths)
+    assert f"maillag run ARCHIVE --lake {job.lake}" in told
