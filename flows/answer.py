@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from shlex import quote
 from typing import Any, TextIO
 
 import duckdb
@@ -193,7 +194,9 @@ def open_catalog(lake: Path) -> duckdb.DuckDBPyConnection:
     """
     catalog = lake / CATALOG_NAME
     if not catalog.is_file():
-        raise MaillagError(f"{catalog}: does not exist. Make it with: maillag run ARCHIVE --lake {lake}")
+        raise MaillagError(
+            f"{catalog}: does not exist. Make it with: maillag run ARCHIVE --lake {quote(str(lake))}"
+        )
     connection = duckdb.connect(str(catalog), read_only=True)
     connection.execute("set timezone = 'UTC'")
     show_lake_at(connection, lake)
