@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from shlex import quote
 from typing import Any, TextIO
 
 import duckdb
@@ -194,7 +195,9 @@ def open_catalog(lake: Path, config: Mapping[str, Any] | None = None) -> duckdb.
     """
     catalog = lake / CATALOG_NAME
     if not catalog.is_file():
-        raise MaillagError(f"{catalog}: does not exist. Make it with: maillag run ARCHIVE --lake {lake}")
+        raise MaillagError(
+            f"{catalog}: does not exist. Make it with: maillag run ARCHIVE --lake {quote(str(lake))}"
+        )
     connection = duckdb.connect(str(catalog), read_only=True, config=dict(config or {}))
     confine(connection, lake)
     return connection
@@ -205,6 +208,14 @@ def fetch(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Row | Non
     result = connection.execute(sql, parameters or {})
     names = [column[0] for column in result.description or ()]
     return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+
+
+def fetch_readable(connection: duckdb.DuckDBPyConnection, sql: str) -> list[Row]:
+    """Return a query's rows, or one that says why there are none, as a file of the lake is damaged."""
+    try:
+        return fetch(connection, sql)
+    except duckdb.Error as error:
+        return [{"what": f"cannot be read ({str(error).splitlines()[0]})"}]
 
 
 def count_rows(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Row | None = None) -> int:

@@ -180,9 +180,15 @@ def status(
     """Print what the lake holds, what is kept out of it and why, and what could not be parsed."""
     from flows import answer, layout
 
+    wrong = []
+    if verify:
+        from flows.settings import load_settings
+        from transforms.verify import verify_lake
+
+        wrong = verify_lake(_lake(lake), load_settings().ledger_url, is_deep=deep)
     with answer.open_catalog(_lake(lake)) as catalog:
         report = {
-            name: answer.fetch(catalog, sql)
+            name: answer.fetch_readable(catalog, sql) if wrong else answer.fetch(catalog, sql)
             for name, sql in (
                 ("counts", answer.COUNTS),
                 ("hosts", answer.HOSTS),
@@ -192,12 +198,7 @@ def status(
                 ("unparsed_shapes", answer.UNPARSED_SHAPES),
             )
         }
-    wrong = []
     if verify:
-        from flows.settings import load_settings
-        from transforms.verify import verify_lake
-
-        wrong = verify_lake(_lake(lake), load_settings().ledger_url, is_deep=deep)
         report["verified"] = [vars(problem) for problem in wrong] or [{"where": "lake", "what": "all agree"}]
     if as_json:
         answer.write_json(report)
@@ -430,7 +431,7 @@ def query(
 
 
 def main() -> None:
-    """Run the command line; errors of the MaillagError family end it with exit code 2.
+    """Run the command line; errors of the MaillagError family, and a damaged lake, end it with code 2.
 
     A reader who closes the pipe ends it without a word, as SIGPIPE would; a character that the terminal
     lacks is shown as `%XX`, as in names.
@@ -456,6 +457,21 @@ def main() -> None:
         for stream in (1, 2):
             os.dup2(nowhere, stream)
         sys.exit(PIPE_CLOSED)
+    except Exception as error:
+        # Imported by then, if the error is one of its own.
+        import duckdb
+
+        if not isinstance(error, duckdb.Error):
+            raise
+        from flows.layout import plain
+
+        reason = plain(str(error).splitlines()[0])
+        print(
+            f"maillag: The lake cannot be read ({reason}). `maillag run ARCHIVE` makes anew what is damaged, "
+            "`maillag status --verify --deep` names it; if that finds nothing, report this as a defect.",
+            file=sys.stderr,
+        )
+        sys.exit(WRONG_USE)
 
 
 class _ProgressBar:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from flows import answer
-from flows.cli import app
+from flows.cli import app, main
 from tests.conftest import Run, published_rows, run_job
 from tests.test_crash import DAYS
 from transforms import pipeline
@@ -350,7 +350,7 @@ def test_a_ledger_of_another_version_is_refused_in_words_or_works(
 def test_lakes_and_archives_may_lie_anywhere(made: Path, tmp_path: Path, checker: Checker, name: str) -> None:
     expected = rows_of(made / "lake")
     # What the name would match as a pattern.
-    for other in ("a1", "whatX", "star "):
+    for other in ("a1", "whatX star"):
         shutil.copytree(made / "lake", tmp_path / other / "lake")
     folder = tmp_path / name
     shutil.copytree(made / "archive", folder / "archive")
@@ -396,24 +396,33 @@ BAD_FILES: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
 }
 
 
-@pytest.mark.parametrize("what", BAD_FILES)
-def test_what_was_found_in_a_file_ends_with_the_file(job: Job, checker: Checker, what: str) -> None:
-    name, spoil = BAD_FILES[what]
-    good = (job.archive / "gw1" / "maillog-20261123").read_bytes().replace(b"Nov 23", b"Nov 22")
-    bad = job.archive / "gw1" / name
-    bad.write_bytes(spoil(good))
-    (told,) = critical(run_job(job, checker))
-    assert told.startswith(f"gw1/{name}")
-    assert critical(run_job(job, checker)) == [told], "it is there as long as the file is"
-    content = bad.read_bytes()
-    bad.unlink()
-    run = run_job(job, checker)
-    assert critical(run) == [], "rotation has removed it"
-    bad.write_bytes(content)
-    assert critical(run_job(job, checker)) == [told], "it is back"
-    mended = bad.with_suffix("") if name.endswith(".tar.gz") else bad
-    bad.unlink()
-    mended.with_name("maillog-20261122").write_bytes(good)
+def test_what_was_found_in_a_file_ends_with_the_file(job: Job, checker: Checker) -> None:
+    good, bad = {}, {}
+    for number, (name, spoil) in enumerate(BAD_FILES.values()):
+        host = job.archive / f"bad{number}"
+        host.mkdir()
+        (host / "maillog-20261123").write_text(DAYS["maillog-20261123"])
+        good[host] = (host / "maillog-20261123").read_bytes().replace(b"Nov 23", b"Nov 22")
+        bad[host / name] = spoil(good[host])
+
+    def write_bad() -> None:
+        for path, content in bad.items():
+            path.write_bytes(content)
+
+    write_bad()
+    told = critical(run_job(job, checker))
+    assert len(told) == len(BAD_FILES)
+    for path in bad:
+        assert sum(finding.startswith(f"{path.parent.name}/{path.name}") for finding in told) == 1
+    assert critical(run_job(job, checker)) == told, "they are there as long as the files are"
+    for path in bad:
+        path.unlink()
+    assert critical(run_job(job, checker)) == [], "rotation has removed them"
+    write_bad()
+    assert critical(run_job(job, checker)) == told, "they are back"
+    for path in bad:
+        path.unlink()
+        (path.parent / "maillog-20261122").write_bytes(good[path.parent])
     assert critical(run_job(job, checker)) == []
 
 
@@ -448,3 +457,24 @@ def test_an_acknowledged_finding_that_changes_or_comes_back_is_news(job: Job, ch
     assert (finding["severity"], finding["remedy"][:16]) == ("warning", "Acknowledged on ")
     assert len(spoil(300)) == 1, "it is another one"
     assert len(spoil(200)) == 1, "the first one had ended"
+
+
+def test_commands_say_in_words_that_the_lake_is_damaged(
+    job: Job, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = damage_all(job, "marts.restarts", remove) + damage_all(job, "ops.line_counts", cut)
+    for arguments in (["restarts"], ["query", "from marts.restarts"], ["explain", "gw1-20261123T100001Z"]):
+        monkeypatch.setattr("sys.argv", ["maillag", *arguments, "--lake", str(job.lake)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        told = capsys.readouterr().err
+        assert ended.value.code == 2
+        assert told.count("\n") == 1 or arguments[0] == "query"
+        assert "Traceback" not in told
+    monkeypatch.setattr("sys.argv", ["maillag", "status", "--verify", "--lake", str(job.lake)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    told = capsys.readouterr().out
+    assert all(path in told for path in paths)
+    assert f"maillag run ARCHIVE --lake {job.lake}" in told

@@ -11,6 +11,8 @@ from urllib.parse import quote, unquote
 
 import duckdb
 
+from transforms.problems import MaillagError
+
 # For types alone: who reads a published catalog would wait 0.2 s for them.
 if TYPE_CHECKING:
     import polars as pl
@@ -222,6 +224,10 @@ def published_files(connection: duckdb.DuckDBPyConnection, table: str) -> list[s
         "where database_name = 'published' and schema_name = ? and view_name = ?",
         [schema, name],
     ).fetchall()
+    if any("read_parquet(" in sql and f"getvariable('{PLACE}')" not in sql for (sql,) in views):
+        raise MaillagError(
+            f"{table}: was published by an older maillag. Publish it anew: maillag run ARCHIVE"
+        )
     return [
         literal.replace("''", "'").removeprefix("/")
         for (sql,) in views

@@ -4,6 +4,7 @@ import errno
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from shlex import quote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -72,7 +73,8 @@ def _look(path: Path, file: LakeFile, *, is_deep: bool) -> tuple[str | None, Con
 def heal(lake: Path, ledger: Ledger, *, is_deep: bool = False) -> list[Problem]:
     """Take damaged files out of the ledger's lists, so that this run and the next make them anew.
 
-    Source files with rows in them are read again, and marts are made anew. Returns a note for each.
+    Source files with rows in them are read again, and marts are made anew. Where marts of frozen days are
+    among them, all marts of that host go. Returns a note for each file.
     """
     files = ledger.files()
     damaged = damaged_files(lake, files, is_deep=is_deep, ledger=ledger)
@@ -151,7 +153,8 @@ def lost_rows(ledger: Ledger) -> Iterator[Problem]:
                 host,
                 f"what the marts said of its old days{until} is lost: a file of {tables} was missing or "
                 "damaged, and the events that it was made of are not there any more",
-                "Restore lake and ledger from one backup, or accept it with: maillag acknowledge HOST",
+                "Restore lake and ledger from one backup, or accept it with: "
+                f"maillag acknowledge {quote(host)}",
                 rule=ROWS_ARE_KEPT,
             )
             continue
@@ -159,12 +162,14 @@ def lost_rows(ledger: Ledger) -> Iterator[Problem]:
         days = sorted({day for rows in its for day in _days(rows, record)})
         if host in expired and days and days[-1] < expired[host].expired_before:
             continue
+        place = record.path if record else host
         yield Problem(
-            record.path if record else host,
+            place,
             f"rows of {tables} of host {host} are lost{_span(days)}: a file of the lake was missing or "
-            "damaged, and the archive no longer has the source file",
-            f"Put it back into the archive and run again, for all hosts. The marts of {host}{until} stay as "
-            "they are; accept that with: maillag acknowledge FILE",
+            "damaged, and the source file was not read again",
+            "Put it back into the archive if it is not there, and run for all hosts: maillag run ARCHIVE. "
+            f"The marts of {host}{until} stay as they are; accept that with: "
+            f"maillag acknowledge {quote(place)}",
             rule=ROWS_ARE_KEPT,
         )
 

@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import polars as pl
@@ -325,10 +326,12 @@ _RESTORE = (
 
 def _missing(lake: Path, why: str) -> MaillagError:
     if not lake.is_dir():
-        return MaillagError(f"{lake}: does not exist. Make it with: maillag run ARCHIVE --lake {lake}")
+        return MaillagError(
+            f"{lake}: does not exist. Make it with: maillag run ARCHIVE --lake {quote(str(lake))}"
+        )
     return MaillagError(
         f"{lake}: its ledger, which knows what its files are, is missing ({why}). Set ledger_url if it is "
-        f"kept elsewhere. {_RESTORE} --lake {lake}"
+        f"kept elsewhere. {_RESTORE} --lake {quote(str(lake))}"
     )
 
 
@@ -366,16 +369,16 @@ def _bring_up_to_date(connection: sa.Connection, lake: Path, *, may_create: bool
     if not may_change:
         raise MaillagError(
             f"{lake}: its ledger is of an older version. Bring it up to date with: "
-            f"maillag run ARCHIVE --lake {lake}"
+            f"maillag run ARCHIVE --lake {quote(str(lake))}"
         )
     METADATA.create_all(connection)
-    quote = connection.dialect.identifier_preparer
+    names = connection.dialect.identifier_preparer
     for column in lacking:
         column_type = column.type.compile(connection.dialect)
         connection.execute(
             sa.text(
-                f"alter table {quote.format_table(column.table)} "
-                f"add column {quote.format_column(column)} {column_type}"
+                f"alter table {names.format_table(column.table)} "
+                f"add column {names.format_column(column)} {column_type}"
             )
         )
     connection.execute(sa.delete(VERSIONS))

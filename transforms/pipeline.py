@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from shlex import quote
 from typing import Any, Protocol
 
 import duckdb
@@ -218,7 +219,7 @@ def _damaged(lake: Path, damaged: Mapping[LakeFile, str]) -> MaillagError:
     more = f", and {len(others)} other files are damaged or missing" if others else ""
     return MaillagError(
         f"{lake / file.path}: {trouble}{more}. What is damaged is made anew by: "
-        f"maillag run ARCHIVE --lake {lake}"
+        f"maillag run ARCHIVE --lake {quote(str(lake))}"
     )
 
 
@@ -372,7 +373,7 @@ def analyze(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: P
     if "fleet.host_history" not in files:
         raise MaillagError(
             f"{job.lake}: does not know its hosts. Read the archive first: "
-            f"maillag run ARCHIVE --lake {job.lake}"
+            f"maillag run ARCHIVE --lake {quote(str(job.lake))}"
         )
     contracts = load_contracts()
     models = load_models()

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from shlex import quote
 
 import duckdb
 
@@ -31,7 +32,9 @@ def _problems(lake: Path, ledger: Ledger, *, is_deep: bool) -> Iterator[Problem]
     damaged = damaged_files(lake, files, is_deep=is_deep)
     option = "--deep " if is_deep else ""
     for file, trouble in damaged.items():
-        yield Problem(file.path, trouble, f"It is made anew by: maillag run {option}ARCHIVE --lake {lake}")
+        yield Problem(
+            file.path, trouble, f"It is made anew by: maillag run {option}ARCHIVE --lake {quote(str(lake))}"
+        )
     known = {file.path for file in files} | set(ledger.dropped_files())
     for folder in LAKE_FOLDERS:
         for found in (lake / folder).rglob("*.parquet"):
