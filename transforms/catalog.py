@@ -136,13 +136,10 @@ def attach_published(lake: Path) -> duckdb.DuckDBPyConnection:
 
 def confine(connection: duckdb.DuckDBPyConnection, lake: Path) -> None:
     """Let a connection to the catalog reach the folders of its tables and no other file, for good."""
-    schemas = connection.execute(
-        "select distinct schema_name from duckdb_views() where not internal"
-    ).fetchall()
+    schemas = connection.execute("select distinct schema_name from duckdb_schemas() where not internal")
+    folders = [str(lake.resolve() / schema) for (schema,) in schemas.fetchall()]
     connection.execute("set timezone = 'UTC'")
-    connection.execute(
-        "set allowed_directories = ?", [[str(lake.resolve() / schema) for (schema,) in schemas]]
-    )
+    connection.execute("set allowed_directories = ?", [folders])
     connection.execute("set enable_external_access = false")
     connection.execute("set lock_configuration = true")
 

@@ -1,6 +1,7 @@
 """What was read, when and with what result: the ledger, in SQLite or PostgreSQL through SQLAlchemy."""
 
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -216,24 +217,49 @@ def open_ledger(lake: Path, url: str | None = None) -> "Ledger":
 
     Raises MaillagError if the lake cannot be written to, or the database cannot be reached.
     """
+    address = (
+        _address(url) if url else sa.URL.create("sqlite", database=f"{lake.resolve() / 'ledger.sqlite'}")
+    )
     try:
         lake.mkdir(parents=True, exist_ok=True)
-        return Ledger(url or f"sqlite:///{lake.resolve() / 'ledger.sqlite'}")
+        return Ledger(address)
     except (OSError, ImportError, sa.exc.SQLAlchemyError) as error:
-        reason = str(error).splitlines()[0]
+        reason = _without_secrets(str(error).splitlines()[0], address)
         remedy = "Correct ledger_url" if url else "Give a folder that can be written to"
         raise MaillagError(f"{lake}: its ledger cannot be opened ({reason}). {remedy}.") from None
+
+
+def _address(url: str) -> sa.URL:
+    """Return the parts of a database's URL. Raises MaillagError, without the URL, if they are not clear."""
+    with suppress(sa.exc.ArgumentError, ValueError):
+        address = sa.make_url(url)
+        # A password with an @ of its own would go on in the host's name.
+        if not (address.host and "@" in f"{address.host}{address.database}"):
+            return address
+    raise MaillagError(
+        "ledger_url: is no address such as postgresql://USER:PASSWORD@HOST:PORT/DATABASE. "
+        "Write @ in a password as %40, : as %3A, / as %2F and % as %25."
+    )
+
+
+def _without_secrets(text: str, address: sa.URL) -> str:
+    """Return an error's text without the passwords of a database's URL."""
+    secrets = [address.password, *(value for name, value in address.query.items() if "pass" in name)]
+    for secret in filter(None, secrets):
+        text = text.replace(str(secret), "***")
+    return text
 
 
 class Ledger:
     """The database of source files, lake files and runs. Each method is one transaction."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str | sa.URL) -> None:
         address = sa.make_url(url)
         if address.drivername == "postgresql":
             # As people write it; SQLAlchemy would take psycopg2, which is not installed.
             address = address.set(drivername="postgresql+psycopg")
-        self.engine = sa.create_engine(address)
+        # An error of a statement would tell the rows: paths, hosts, addresses of mail.
+        self.engine = sa.create_engine(address, hide_parameters=True)
         METADATA.create_all(self.engine)
 
     def close(self) -> None:
