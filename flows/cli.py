@@ -369,10 +369,10 @@ def query(
     sql: Annotated[str, typer.Argument(help="One SELECT over events., fleet., ops. and marts.")],
     lake: Lake = None,
     timeout: Annotated[
-        float, typer.Option("--timeout", min=0, help="Seconds after which it is ended; 0 is never.")
+        float, typer.Option("--timeout", min=0, max=1e9, help="Seconds after which it is ended; 0 is never.")
     ] = QUERY_TIMEOUT_SECONDS,
     memory: Annotated[
-        int, typer.Option("--memory", min=256, help="MiB of memory that it may take.")
+        int, typer.Option("--memory", min=256, max=2**24, help="MiB of memory that it may take.")
     ] = QUERY_MEMORY_MIB,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
