@@ -176,7 +176,8 @@ select
     count(*) as line_count,
     any_value(reason) as reason,
     regexp_replace(
-        regexp_replace(line, '<[^>]*>', '<...>', 'g'), '[0-9A-Fa-f]*[0-9][0-9A-Fa-f]*', 'N', 'g'
+        regexp_replace(line, '<[^>]*>|[^\s<>=]+@[^\s<>,]+', '<...>', 'g'),
+        '[0-9A-Fa-f]*[0-9][0-9A-Fa-f]*', 'N', 'g'
     ) as shape
 from events.unparsed_lines
 group by shape

@@ -100,9 +100,9 @@ def run(
     ledger.close()
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     for note in ingested.notes:
-        errors.print(f"note: {layout.plain(note)}", markup=False)
+        errors.print(f"note: {layout.for_logs(note)}", markup=False)
     for finding in findings:
-        errors.print(f"{finding.severity}: {layout.plain(finding)}", markup=False)
+        errors.print(f"{finding.severity}: {layout.for_logs(finding)}", markup=False)
     with answer.open_catalog(job.lake) as catalog:
         choice = _choice(host, since, until)
         restart_count = answer.count_rows(catalog, answer.RESTARTS, choice)
@@ -157,7 +157,7 @@ def init(
 
     written = write_settings(archive, may_overwrite=force)
     for problem in written.problems:
-        print(f"{problem.severity}: {layout.plain(problem)}", file=sys.stderr)
+        print(f"{problem.severity}: {layout.for_logs(problem)}", file=sys.stderr)
     hosts = answer.counted(len(written.hosts), "host")
     print(f"Wrote {' and '.join(file.name for file in written.files)}. The archive has {hosts}.")
     if written.hosts_to_ask:
@@ -403,10 +403,10 @@ def query(
     sql: Annotated[str, typer.Argument(help="One SELECT over events., fleet., ops. and marts.")],
     lake: Lake = None,
     timeout: Annotated[
-        float, typer.Option("--timeout", min=0, help="Seconds after which it is ended; 0 is never.")
+        float, typer.Option("--timeout", min=0, max=1e9, help="Seconds after which it is ended; 0 is never.")
     ] = QUERY_TIMEOUT_SECONDS,
     memory: Annotated[
-        int, typer.Option("--memory", min=256, help="MiB of memory that it may take.")
+        int, typer.Option("--memory", min=256, max=2**24, help="MiB of memory that it may take.")
     ] = QUERY_MEMORY_MIB,
     as_json: AsJson = False,
     as_csv: AsCsv = False,

@@ -12,7 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
 from flows import answer, missing_flushes
-from flows.layout import plain
+from flows.layout import for_logs, for_pages
 from flows.settings import load_settings
 from transforms import backfill as again
 from transforms import pipeline
@@ -83,7 +83,7 @@ def ingest_archive(night: Night) -> None:
     ingested = pipeline.ingest(night.job, night.ledger, night.run_id, night.checker, NoProgress())
     logger = get_run_logger()
     for note in ingested.notes:
-        logger.info("%s", plain(note))
+        logger.info("%s", for_logs(note))
     line_count = sum(record.line_count for record in ingested.new_sources)
     logger.info("Read %d new files, %d lines", len(ingested.new_sources), line_count)
 
@@ -111,7 +111,8 @@ def report_night(night: Night, new: list[answer.Row]) -> None:
         missing = answer.fetch(catalog, answer.MISSING_FLUSHES, newest)
         missing_count = answer.count_rows(catalog, answer.MISSING_FLUSHES, answer.EVERYTHING)
         restart_count = answer.count_rows(catalog, answer.RESTARTS, answer.EVERYTHING)
-        findings = answer.fetch(catalog, answer.FINDINGS)
+        # Their example rows are for those who may read the lake.
+        findings = answer.fetch(catalog, f"select * exclude (example_rows) from ({answer.FINDINGS})")
         (counts,) = answer.fetch(catalog, answer.COUNTS)
     counts |= {
         "restart_count": restart_count,
@@ -213,7 +214,7 @@ def _report(night: Night, new: list[answer.Row]) -> None:
 def _leave_table(key: str, rows: list[answer.Row], of_count: int, what: str) -> None:
     create_table_artifact(
         key=key,
-        table=[{name: plain(answer.cell_text(value)) for name, value in row.items()} for row in rows],
+        table=[{name: for_pages(answer.cell_text(value)) for name, value in row.items()} for row in rows],
         description=f"{len(rows):,} of {of_count:,} {what}.",
     )
 
@@ -224,9 +225,9 @@ def _fail_if_critical(night: Night) -> None:
         findings = ledger.findings()
     logger = get_run_logger()
     for finding in findings:
-        logger.warning("%s: %s", finding.severity, plain(finding))
+        logger.warning("%s: %s", finding.severity, for_logs(finding))
     critical = [finding for finding in findings if finding.severity == "critical"]
     if critical:
         raise FindingsError(
-            f"{answer.counted(len(critical), 'critical finding')}, such as: {plain(critical[0])}"
+            f"{answer.counted(len(critical), 'critical finding')}, such as: {for_logs(critical[0])}"
         )

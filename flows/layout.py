@@ -1,5 +1,7 @@
 """Rows of text to a table, or to records where no table fits the terminal: whatever is printed is whole."""
 
+import html
+import re
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,6 +11,10 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+# An address of mail, in a path of files too; quotes may hold anything.
+ADDRESS = re.compile(r"""(?:"[^"]*"|[^\s"<>(),;:=/]+)@[^\s"<>(),;=/]+""")
+# An underscore within a word is one.
+MARKDOWN = re.compile(r"[\\`*\[\]|~]|(?<!\w)_|_(?!\w)|^[-+#=]")
 # A longer word of text that may be folded, such as an address, does not make its column wider.
 WORD_COLUMNS = 16
 GAP = "  "
@@ -39,6 +45,17 @@ def plain(value: object) -> str:
 def plain_lines(value: object) -> str:
     """Return text of several lines for a terminal."""
     return "\n".join(plain(line) for line in str(value).split("\n"))
+
+
+def for_logs(value: object) -> str:
+    """Return text for logs and messages, which others keep: as `plain`, and without addresses of mail."""
+    return ADDRESS.sub("(address)", plain(value))
+
+
+def for_pages(value: object) -> str:
+    """Return text for a page that takes HTML and Markdown: as `for_logs`, and nothing but text there."""
+    text = html.escape(for_logs(value), quote=False)
+    return MARKDOWN.sub(r"\\\g<0>", text).replace("://", "&#58;//")
 
 
 def output_console() -> Console:

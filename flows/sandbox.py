@@ -48,7 +48,7 @@ TABLE_FUNCTIONS = {
 }
 # DuckDB takes INSERT, UPDATE and DELETE in a `with` as well.
 READING = {"SELECT_NODE", "SET_OPERATION_NODE", "CTE_NODE", "RECURSIVE_CTE_NODE"}
-EXPLAIN = re.compile(r"explain\s+(?:analyze\s+)?", re.IGNORECASE)
+EXPLAIN = re.compile(r"\s*explain\s+(?:analyze\s+)?", re.IGNORECASE)
 NO_SELECT = "query: is not one SELECT, alone or behind EXPLAIN. The catalog is for reading."
 
 
@@ -112,7 +112,7 @@ def open_sandbox(
     """
     with TemporaryDirectory(prefix="maillag-query-") as spill:
         config = {
-            "max_execution_time": round(timeout_seconds * 1000),
+            "max_execution_time": math.ceil(timeout_seconds * 1000),
             "memory_limit": f"{memory_mib * COUNTED_SHARE} MiB",
             "temp_directory": spill,
             "max_temp_directory_size": f"{SPILL_GIB} GiB",

@@ -4,7 +4,7 @@ import difflib
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import ConfigDict, ValidationError, field_validator
 from pydantic.dataclasses import dataclass as validated
@@ -56,6 +56,8 @@ class Settings(BaseSettings):
     """The fleet file, if it is not fleet.toml in the archive."""
     ledger_url: str | None = None
     """The ledger's database as an SQLAlchemy URL, if it is not SQLite in the lake."""
+    lake_mode: Literal["0600", "0640", "0644"] = "0640"
+    """The rights of the lake's files: for its owner alone, for its group, or for all users of the machine."""
     default_time_zone: str = "UTC"
     """The zone of hosts for which neither the fleet file nor a manager log tells one."""
     log_rules: LogRuleSettings = LogRuleSettings()
@@ -120,6 +122,7 @@ class Settings(BaseSettings):
             lake=lake or self.lake,
             fleet_file=fleet_file or self.fleet_file,
             ledger_url=self.ledger_url,
+            lake_mode=int(self.lake_mode, 8),
             hosts=hosts,
             is_deep=is_deep,
             default_time_zone=self.default_time_zone,
@@ -158,7 +161,9 @@ def _explain(error: ValidationError) -> str:
             f"thresholds.{name}" for name in Thresholds.__dataclass_fields__
         }
         return f"{key} is no setting.{_suggestion(key, known)}"
-    return f"{key} = {first['input']!r} is wrong: {first['msg']}."
+    # An address of a database bears a password.
+    told = key if key.split(".")[0] == "ledger_url" else f"{key} = {first['input']!r}"
+    return f"{told} is wrong: {first['msg']}."
 
 
 def _suggestion(key: str, known: set[str]) -> str:

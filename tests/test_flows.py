@@ -1,5 +1,6 @@
 """The deployments run against a real Prefect server and a process worker, from prefect.yaml."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -102,7 +103,7 @@ def test_a_run_waits_for_its_archive_and_fails_with_the_promise_that_broke(
     wait_for(lambda: orchestrator.ask("task_runs/filter", task_runs=retrying))
     copy_host("imss13", tmp_path / "archive")
     (tmp_path / "archive" / "imss13" / "maillog").write_text(
-        "Nov 24 12:00:00 imss13 postfix/qmgr[1]: 4F2: removed\n" + "this is no line of a log\n" * 2
+        "Nov 24 12:00:00 imss13 postfix/qmgr[1]: 4F2: removed\n" + "no line of <user@example.com>\n" * 2
     )
     failed = {"state": {"type": {"any_": ["FAILED"]}}}
     wait_for(lambda: orchestrator.flow_runs(**failed))
@@ -110,6 +111,16 @@ def test_a_run_waits_for_its_archive_and_fails_with_the_promise_that_broke(
     assert "1 critical finding, such as: imss13/maillog: breaks a rule" in run["state"]["message"]
     assert "At most half of a file's lines are no lines of such a log" in run["state"]["message"]
     wait_for(lambda: any(run["name"] in text for text in orchestrator.notifications))
+    told = json.dumps(
+        [
+            orchestrator.ask("artifacts/filter", artifacts={"flow_run_id": {"any_": [run["id"]]}}),
+            orchestrator.ask("logs/filter", logs={"flow_run_id": {"any_": [run["id"]]}}),
+            run,
+            orchestrator.notifications,
+        ]
+    )
+    assert "imss13/maillog" in told
+    assert "user@example.com" not in told
 
 
 def copy_host(host: str, archive: Path) -> None:

@@ -40,6 +40,7 @@ def one_file(lake: Path, schema: str) -> Path:
         "explain select * from marts.restarts",
         "EXPLAIN ANALYZE select count(*) from marts.restarts; -- behind it",
         "-- before it\nselect 1",
+        "\n\t explain select 1",
         "describe marts.restarts",
         "summarize marts.restarts",
         "show tables",

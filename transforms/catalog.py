@@ -163,7 +163,7 @@ def attach_published(lake: Path) -> duckdb.DuckDBPyConnection:
 def confine(connection: duckdb.DuckDBPyConnection, lake: Path) -> None:
     """Let a catalog's views show the files of the lake where it is now, and reach no other file, for good."""
     schemas = connection.execute(
-        "select distinct schema_name from duckdb_views() where not internal"
+        "select distinct schema_name from duckdb_schemas() where not internal"
     ).fetchall()
     root = lake.resolve()
     # DuckDB asks both for the pattern and for the file that it stands for.

@@ -1,7 +1,7 @@
 """What was read, when and with what result: the ledger, in SQLite or PostgreSQL through SQLAlchemy."""
 
 from collections.abc import Collection, Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -296,11 +296,12 @@ def open_ledger(lake: Path, url: str | None = None, *, is_reading: bool = False)
     place = lake / LEDGER_NAME
     if not (url or is_new or place.is_file()):
         raise _missing(lake, f"{place} does not exist")
+    address = _address(url) if url else sa.URL.create("sqlite", database=str(place.resolve()))
     try:
         if is_new:
             lake.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
-            ledger = Ledger(url or sa.URL.create("sqlite", database=str(place.resolve())), lake)
+            ledger = Ledger(address, lake)
             stack.callback(ledger.close)
             with ledger.engine.begin() as connection:
                 if not _bring_up_to_date(connection, lake, may_create=is_new, may_change=not is_reading):
@@ -308,7 +309,7 @@ def open_ledger(lake: Path, url: str | None = None, *, is_reading: bool = False)
             stack.pop_all()
             return ledger
     except (OSError, ImportError, sa.exc.SQLAlchemyError) as error:
-        reason = str(error).splitlines()[0]
+        reason = _without_secrets(str(error).splitlines()[0], address)
         if url:
             remedy = "See that its database runs, or correct ledger_url"
         elif isinstance(error, sa.exc.DatabaseError) and not isinstance(error, sa.exc.OperationalError):
@@ -393,6 +394,27 @@ def _not_to_be_used(lake: Path, why: str) -> MaillagError:
     )
 
 
+def _address(url: str) -> sa.URL:
+    """Return the parts of a database's URL. Raises MaillagError, without the URL, if they are not clear."""
+    with suppress(sa.exc.ArgumentError, ValueError):
+        address = sa.make_url(url)
+        # A password with an @ of its own would go on in the host's name.
+        if not (address.host and "@" in f"{address.host}{address.database}"):
+            return address
+    raise MaillagError(
+        "ledger_url: is no address such as postgresql://USER:PASSWORD@HOST:PORT/DATABASE. "
+        "Write @ in a password as %40, : as %3A, / as %2F and % as %25."
+    )
+
+
+def _without_secrets(text: str, address: sa.URL) -> str:
+    """Return an error's text without the passwords of a database's URL."""
+    secrets = [address.password, *(value for name, value in address.query.items() if "pass" in name)]
+    for secret in filter(None, secrets):
+        text = text.replace(str(secret), "***")
+    return text
+
+
 class Ledger:
     """The database of source files, lake files and runs. Each method is one transaction."""
 
@@ -401,7 +423,8 @@ class Ledger:
         if address.drivername == "postgresql":
             # As people write it; SQLAlchemy would take psycopg2, which is not installed.
             address = address.set(drivername="postgresql+psycopg")
-        self.engine = sa.create_engine(address)
+        # An error of a statement would tell the rows: paths, hosts, addresses of mail.
+        self.engine = sa.create_engine(address, hide_parameters=True)
         self.lake = lake
         if address.database is None:
             # In memory, and of nobody else.

@@ -59,6 +59,7 @@ from transforms.names import given_host
 from transforms.news import BASIS, Basis, news_since, read_basis, write_basis
 from transforms.plan import PARSER_VERSION, find_zones, plan_reads
 from transforms.problems import MaillagError, Problem
+from transforms.rights import LAKE_MODE, mend_rights, writing
 from transforms.silences import contradicted_settings, mixed_hosts, silent_hosts, witnesses_apart
 from transforms.trend import LogRules
 from transforms.zone import Zone
@@ -105,12 +106,13 @@ class Job:
     archive: Path
     lake: Path
     fleet_file: Path | None = None
-    ledger_url: str | None = None
+    ledger_url: str | None = field(default=None, repr=False)
     hosts: tuple[str, ...] = ()
     default_time_zone: str = "UTC"
     log_rules: LogRules = field(default_factory=LogRules)
     imss_ini_keys: Mapping[str, str] = field(default_factory=dict)
     thresholds: Thresholds = field(default_factory=Thresholds)
+    lake_mode: int = LAKE_MODE
     reader_grace: timedelta = timedelta(days=1)
     """Files that were replaced stay this long, for who reads an older catalog."""
     is_deep: bool = False
@@ -118,7 +120,8 @@ class Job:
 
     def open_ledger(self) -> Ledger:
         """Open the ledger of the lake; raises MaillagError."""
-        return open_ledger(self.lake, self.ledger_url)
+        with writing(self.lake_mode):
+            return open_ledger(self.lake, self.ledger_url)
 
 
 @dataclass(frozen=True)
@@ -169,7 +172,8 @@ def run(job: Job, ledger: Ledger) -> Iterator[str]:
     older catalog needs it.
     Raises MaillagError if another run holds the lake, or if it cannot be written to.
     """
-    with hold_lake(job.lake):
+    with writing(job.lake_mode), hold_lake(job.lake):
+        mend_rights(job.lake, job.lake_mode)
         for lost_id in ledger.end_lost_runs():
             _remove_unlisted(job.lake, ledger, lost_id)
         started_at = datetime.now(UTC)
