@@ -100,7 +100,9 @@ def passed_over(ignored: Iterable[str]) -> Iterator[Problem]:
     """Yield a warning for each folder with ignored files whose names speak of logs."""
     by_folder: dict[str, list[str]] = {}
     for path in ignored:
-        if LIKE_A_LOG.fullmatch(path.rpartition("/")[2]):
+        name = path.rpartition("/")[2]
+        # A bundle is ignored where it lies in another one.
+        if LIKE_A_LOG.fullmatch(name) or is_container(name):
             by_folder.setdefault(path.partition("/")[0], []).append(path)
     for folder, paths in by_folder.items():
         yield Problem(
