@@ -94,7 +94,7 @@ def analyze_lake(night: Night) -> list[answer.Row]:
     before = missing_flushes.fetch_published(night.job.lake)
     analyzed = pipeline.analyze(night.job, night.ledger, night.run_id, night.checker, NoProgress())
     for note in analyzed.notes:
-        get_run_logger().info("%s", plain(note))
+        get_run_logger().info("%s", for_logs(note))
     return missing_flushes.find_new(before, missing_flushes.fetch_published(night.job.lake))
 
 

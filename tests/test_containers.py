@@ -253,6 +253,28 @@ time_zone = "Europe/Berlin"
     }
 
 
+def test_names_in_a_collector_s_lines_are_text_that_can_be_pasted(tmp_path: Path, checker: Checker) -> None:
+    job = Job(tmp_path / "archive", tmp_path / "lake")
+    (job.archive / "central").mkdir(parents=True)
+    (job.archive / "gw\u3000a").mkdir()
+    names = ("$(reboot)", "../../x", "a\x1b[31m", "gw%41", "é" * 120, "x" * 300, "-rf", "gw\u3000A")
+    lines = [LINE.format(at).replace(" gw ", f" {name} ") for at, name in enumerate(names)]
+    (job.archive / "central" / "mail.log").write_text("".join(lines))
+    (job.archive / "fleet.toml").write_text('[hosts.central]\nhost_from = "line"\n[hosts."gw\u3000a"]\n')
+    run_job(job, checker)
+    found = "select host, event_line_count from ops.source_files order by host"
+    assert rows(job.lake, found) == [
+        ("%24%28reboot%29", 1),
+        ("%2Drf", 1),
+        ("..%2F..%2Fx", 1),
+        ("a%1B%5B31m", 1),
+        ("central", 1),
+        ("gw%2541", 1),
+        ("gw%E3%80%80a", 1),
+        ("é" * 120, 1),
+    ]
+
+
 def test_hosts_of_a_collector_are_found_however_deep_its_files_lie(tmp_path: Path, checker: Checker) -> None:
     job = Job(tmp_path / "archive", tmp_path / "lake")
     folder = job.archive / "central" / "2026" / "11"

@@ -108,6 +108,46 @@ def test_bytes_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
         read_fleet(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("[hosts.gw]\nbuild = 1\n".encode("utf-16"), "it holds NULs, as UTF-16 does"),
+        ("[hosts.gw]\nbuild = 1\n".encode("utf-16-be"), "it holds NULs, as UTF-16 does"),
+        (b"[hosts.gw]\n\0build = 1\n", "it holds NULs, as UTF-16 does"),
+        (b"x = " + b"[" * 100_000, "nested too deeply"),
+        (b"x = " + b"{a=" * 100_000, "nested too deeply"),
+        (b"[hosts.gw]\nbuild = " + b"1" * 5000, "is not valid TOML"),
+        (b"[hosts.gw]\nversion = '\xff'\n", "fleet.toml:2: is not valid TOML (not UTF-8)"),
+        (b'[hosts.""]\n', "has no name"),
+        ('[hosts."gw\u3000a"]\n[hosts."gw%E3%80%80a"]\n'.encode(), "is there twice, in two spellings"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_content_that_is_no_fleet_file_is_one_clear_error(
+    content: bytes, problem: str, tmp_path: Path
+) -> None:
+    (tmp_path / "fleet.toml").write_bytes(content)
+    with pytest.raises(MaillagError) as caught:
+        read_fleet(tmp_path)
+    assert problem in str(caught.value)
+    assert str(caught.value).startswith(str(tmp_path / "fleet.toml"))
+
+
+def test_a_byte_order_mark_means_nothing(tmp_path: Path) -> None:
+    (tmp_path / "fleet.toml").write_bytes("[hosts.gw]\nbuild = 1\n".encode("utf-8-sig"))
+    (host,) = read_fleet(tmp_path).hosts
+    assert host.settings.build == 1
+
+
+@pytest.mark.parametrize("spelling", ["gw\u3000a", "gw%E3%80%80a"])
+def test_a_host_of_the_fleet_file_is_named_as_its_folder_or_as_shown(spelling: str, tmp_path: Path) -> None:
+    (tmp_path / "gw\u3000a").mkdir()
+    (tmp_path / "fleet.toml").write_text(f'[hosts."{spelling}"]\nbuild = 1\n')
+    fleet = read_fleet(tmp_path)
+    assert [(host.name, host.settings.build) for host in fleet.hosts] == [("gw%E3%80%80a", 1)]
+    assert host_of_line(fleet)["gw\u3000a"] == "gw%E3%80%80a"
+
+
 def test_given_fleet_file_must_exist(tmp_path: Path) -> None:
     with pytest.raises(MaillagError, match="no such file"):
         read_fleet(tmp_path, tmp_path / "other.toml")

@@ -8,7 +8,7 @@ from pathlib import Path
 from transforms.file_names import LIKE_A_LOG, FileName, classify
 from transforms.fleet import FLEET_FILE, Fleet, Host, host_folders
 from transforms.lines import DamagedFileError, Member, is_container, list_members, open_regular
-from transforms.names import MEMBER_MARK, shown_path
+from transforms.names import MEMBER_MARK, shown_name, shown_path
 from transforms.problems import MaillagError, Problem
 from transforms.walk import Walk, unreadable
 
@@ -100,7 +100,9 @@ def passed_over(ignored: Iterable[str]) -> Iterator[Problem]:
     """Yield a warning for each folder with ignored files whose names speak of logs."""
     by_folder: dict[str, list[str]] = {}
     for path in ignored:
-        if LIKE_A_LOG.fullmatch(path.rpartition("/")[2]):
+        name = path.rpartition("/")[2]
+        # A bundle is ignored where it lies in another one.
+        if LIKE_A_LOG.fullmatch(name) or is_container(name):
             by_folder.setdefault(path.partition("/")[0], []).append(path)
     for folder, paths in by_folder.items():
         yield Problem(
@@ -183,7 +185,7 @@ def _some(paths: list[str]) -> str:
 
 def _no_logs(host: Host) -> Problem:
     return Problem(
-        host.path or f"{host.name}/",
+        shown_name(host.path.encode()) if host.path else f"{host.name}/",
         "holds no maillog and no log of the product",
         "Copy the host's logs there under their own names (maillog, maillog.1, maillog-20261124.gz, "
         f"imssmgr.20261124.0001), or give their place as `path` of host '{host.name}' in fleet.toml.",

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from datetime import date, datetime
 
 from transforms.ledger import Ledger, SourceRecord
+from transforms.names import given_host
 from transforms.problems import MaillagError
 from transforms.zone import Zone
 
@@ -26,6 +27,7 @@ def forget_files(
     """
     records = ledger.source_records()
     known = sorted({record.host for record in records.values()})
+    hosts = {given_host(host) for host in hosts}
     for host in hosts:
         if host not in known:
             named = ", ".join(known[:HOSTS_NAMED]) + (" ..." if len(known) > HOSTS_NAMED else "")

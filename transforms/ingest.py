@@ -36,6 +36,7 @@ from transforms.kernels import is_compiled
 from transforms.lake import EventWriter, discard, without_sources
 from transforms.ledger import LakeFile, Ledger, SeenFile, SourceRecord
 from transforms.lines import DamagedFileError, open_members, open_regular, read_blocks
+from transforms.names import host_name
 from transforms.plan import Plan, seen_file
 from transforms.problems import Problem
 from transforms.tables import EVENT_TABLES, NOISE, UNPARSED
@@ -52,6 +53,8 @@ LEFT_OVER_LINES = 16_384
 WORTH_COMPILING_BYTES = 16 * 1024 * 1024
 # Blocks that are scanned, or wait for it, while the next one is read.
 BLOCKS_AHEAD = 2
+# RFC 1035, 3.1
+LONGEST_HOST = 255
 NO_LINE_COUNTS = LINE_COUNTS.to_frame()
 
 
@@ -541,9 +544,13 @@ def _by_host(
     """Split lines by the host that they name; what no mail program of a host wrote is the collector's."""
     logging_host = pl.col("logging_host").str.to_lowercase()
     known = logging_host.replace_strict(names, default=None, return_dtype=pl.String)
+    # What is longer is no host's name.
+    told = headed["logging_host"].drop_nulls().unique()
+    shown = {name: host_name(name.encode()) for name in told if len(name) <= LONGEST_HOST}
+    new = pl.col("logging_host").replace_strict(shown, default=None, return_dtype=pl.String)
     host = (
         pl.when(is_postfix_tag() | is_sendmail_tag() | pl.col("program_prefix").is_not_null())
-        .then(pl.coalesce(known, "logging_host"))
+        .then(pl.coalesce(known, new))
         # A notice of lost lines is about the host that wrote it, if that is one of ours.
         .otherwise(known)
         .fill_null(collector)

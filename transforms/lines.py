@@ -38,6 +38,8 @@ RAW_BYTES = 1024 * 1024
 # A decoder that meets damage drops what it has not handed out yet: so it is asked for little at a time.
 PIECE_BYTES = 256 * 1024
 ISAL_ERROR: type[Exception] = igzip_lib.error  # type: ignore[assignment]  # typed as an instance
+# Of what nanoseconds can tell.
+LATEST_SECONDS = 2**33
 ZIP_ENCRYPTED, ZIP_ENCRYPTED_STRONGLY, ZIP_UTF8 = 0x1, 0x40, 0x800
 ZIP_MADE_ON_UNIX = 3
 ZIP_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
@@ -192,7 +194,8 @@ def read_pieces(raw: BinaryIO) -> Iterator[bytes]:
 def _read(raw: BinaryIO) -> bytes:
     """Read on; a member of a damaged tar or zip file ends early."""
     try:
-        return raw.read(RAW_BYTES)
+        # Unlike read, read1 hands out what precedes the damage.
+        return cast(io.BufferedReader, raw).read1(RAW_BYTES)
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError) as error:
         raise DamagedFileError(f"the file around it is damaged ({error})") from None
 
@@ -303,7 +306,7 @@ def _tar_members(archive: tarfile.TarFile) -> Found:
             names.unique(info.name.encode(errors="surrogateescape")),
             _base_name(info.name),
             info.size,
-            int(info.mtime * 1e9) if math.isfinite(info.mtime) else 0,
+            int(min(max(info.mtime, 0), LATEST_SECONDS) * 1e9) if math.isfinite(info.mtime) else 0,
             "" if info.isfile() else TAR_KINDS.get(info.type, "is of a kind that is not known"),
             "Pack the bundle again with the file itself.",
             shown_name(posixpath.normpath(target).encode(errors="surrogateescape"))
@@ -314,7 +317,30 @@ def _tar_members(archive: tarfile.TarFile) -> Found:
 
 
 def _open_in_tar(archive: tarfile.TarFile, info: tarfile.TarInfo) -> BinaryIO:
-    return cast(BinaryIO, archive.extractfile(info))
+    content = archive.extractfile(info) if info.issparse() else io.BufferedReader(_InTar(archive, info))
+    return cast(BinaryIO, content)
+
+
+class _InTar(io.RawIOBase):
+    """The content of a member. Unlike tarfile's own reader, it hands out what precedes a cut."""
+
+    def __init__(self, archive: tarfile.TarFile, info: tarfile.TarInfo) -> None:
+        super().__init__()
+        self._stream = cast(BinaryIO, archive.fileobj)
+        self._left_bytes = info.size
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Fill the buffer; 0 is the end of the member. Raises DamagedFileError where the file ends before."""
+        content = self._stream.read(min(len(buffer), self._left_bytes))
+        if self._left_bytes and not content:
+            raise DamagedFileError("the file around it ends early")
+        buffer[: len(content)] = content
+        self._left_bytes -= len(content)
+        return len(content)
 
 
 class _Damaged(io.BytesIO):
@@ -324,7 +350,7 @@ class _Damaged(io.BytesIO):
         super().__init__()
         self.reason = reason
 
-    def read(self, size: int | None = -1, /) -> bytes:
+    def read1(self, size: int | None = -1, /) -> bytes:
         """Raise the reason."""
         del size
         raise DamagedFileError(f"the file around it is damaged ({self.reason})")

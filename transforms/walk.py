@@ -6,7 +6,7 @@ that leads out of the archive is not followed, and is reported like everything t
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -46,15 +46,13 @@ class Walk:
         In each folder files come before folders, both in name order.
         """
         followed: set[Path] = set()
-        pending = [(path, self._is_behind_link(path)) for path in sorted(self._roots(host), reverse=True)]
+        pending = [(path, self._is_behind_link(path)) for path in reversed(self._roots(host))]
         while pending:
             path, is_link = pending.pop()
-            try:
-                if is_link and not self._is_to_be_followed(path, host, followed):
-                    continue
-                mode = path.stat().st_mode
-            except OSError as error:
-                self.report(unreadable(self.shown(path), error))
+            if is_link and self._leads_out(path):
+                continue
+            mode = self._mode(path)
+            if not mode or (is_link and self._has_another_name(path, mode, host, followed)):
                 continue
             if stat.S_ISREG(mode):
                 yield path
@@ -75,37 +73,44 @@ class Walk:
         if problem not in self.problems:
             self.problems.append(problem)
 
-    def _roots(self, host: Host) -> set[Path]:
+    def _roots(self, host: Host) -> list[Path]:
+        """Return the files and folders that a host is read from, none of them below another one."""
         if host.path is None:
             folder = os.fsdecode(raw_name(host.name))
             # A host that only the fleet file names may be called anything.
-            is_folder = folder not in {"", ".", ".."} and not {"/", "\0"}.intersection(folder)
-            parts = [folder] if is_folder else []
-            return {self.archive / folder for folder in parts if os.path.lexists(self.archive / folder)}
-        return set(
-            self._matches(self.archive, [part for part in host.path.split("/") if part not in {"", "."}])
-        )
+            is_folder = folder not in {"", ".", ".."} and {"/", "\0"}.isdisjoint(folder)
+            return [self.archive / folder] if is_folder and os.path.lexists(self.archive / folder) else []
+        found = {self.archive}
+        *parts, last = Path(host.path).parts
+        for part in parts:
+            matched = {path for folder in found for path in self._matches(folder, part)}
+            links_out = {path for path in matched if path.is_symlink() and self._leads_out(path)}
+            found = {path for path in matched - links_out if stat.S_ISDIR(self._mode(path))}
+        found = {path for folder in found for path in self._matches(folder, last)}
+        return sorted(path for path in found if found.isdisjoint(path.parents))
 
-    def _matches(self, folder: Path, parts: Sequence[str]) -> Iterator[Path]:
-        """Yield what a glob matches. Unlike Path.glob, report the folders that it cannot look into."""
-        if not parts:
-            yield folder
-            return
-        part, *rest = parts
+    def _matches(self, folder: Path, part: str) -> Iterator[Path]:
+        """Yield what a part of a glob matches. Unlike Path.glob, report what cannot be looked into."""
         if part == ANY_DEPTH:
-            yield from self._matches(folder, rest)
-            subfolders = [entry.name for entry in self._entries(folder) if _is_folder(entry)]
-            for name in subfolders:
-                yield from self._matches(folder / name, parts)
-            return
-        if MAGIC.isdisjoint(part):
-            names = [name] if os.path.lexists(folder / (name := os.fsdecode(raw_name(part)))) else []
+            pending = [folder]
+            while pending:
+                yield (below := pending.pop())
+                pending += [below / entry.name for entry in self._entries(below) if _is_folder(entry)]
+        elif MAGIC.isdisjoint(part):
+            if os.path.lexists(path := folder / os.fsdecode(raw_name(part))):
+                yield path
         else:
-            names = [entry.name for entry in self._entries(folder) if fnmatchcase(entry.name, part)]
-        for name in names:
-            path = folder / name
-            if not rest or (path.is_dir() and not self._leads_out(path)):
-                yield from self._matches(path, rest)
+            yield from (
+                folder / entry.name for entry in self._entries(folder) if fnmatchcase(entry.name, part)
+            )
+
+    def _mode(self, path: Path) -> int:
+        """Return the kind and rights of what a path leads to; 0 if that cannot be told."""
+        try:
+            return path.stat().st_mode
+        except OSError as error:
+            self.report(unreadable(self.shown(path), error))
+            return 0
 
     def _entries(self, folder: Path) -> list[os.DirEntry[str]]:
         try:
@@ -134,20 +139,18 @@ class Walk:
         return _real(path) != self._real_archive / path.relative_to(self.archive)
 
     def _leads_out(self, path: Path) -> bool:
-        is_out = not _real(path, strict=True).is_relative_to(self._real_archive)
+        is_out = not _real(path).is_relative_to(self._real_archive)
         if is_out:
             self.report(_outside(self.shown(path)))
         return is_out
 
-    def _is_to_be_followed(self, path: Path, host: Host, followed: set[Path]) -> bool:
-        """Tell whether a link leads to something that has no other name; report why not.
+    def _has_another_name(self, path: Path, mode: int, host: Host, followed: set[Path]) -> bool:
+        """Tell whether what a link leads to is read under another name, and note that; else remember it.
 
-        Inventory of one host may stand for another's. Raises OSError for a link to nothing.
+        Inventory of one host may stand for another's.
         """
-        if self._leads_out(path):
-            return False
         real = _real(path)
-        if real.is_dir():
+        if stat.S_ISDIR(mode):
             is_read = any(real.is_relative_to(home) or home.is_relative_to(real) for home, _ in self._homes)
         else:
             owners = [
@@ -159,9 +162,9 @@ class Walk:
         if is_read or real in followed:
             target = shown_path(os.fsencode(real.relative_to(self._real_archive)))
             self.report(_another_name(self.shown(path), target))
-            return False
+            return True
         followed.add(real)
-        return True
+        return False
 
 
 def is_log(name: str, host: Host) -> bool:
@@ -186,9 +189,9 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
     return entry.is_dir(follow_symlinks=False)
 
 
-def _real(path: Path, *, strict: bool = False) -> Path:
-    # Unlike Path.resolve, with an OSError for a link that leads to itself.
-    return Path(os.path.realpath(path, strict=strict))
+def _real(path: Path) -> Path:
+    # Unlike Path.resolve, without an error for a link that leads to itself.
+    return Path(os.path.realpath(path))
 
 
 def _odd(path: str, kind: str) -> Problem:
