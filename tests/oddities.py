@@ -173,6 +173,10 @@ def put_odd_things(archive: Path, chance: random.Random) -> None:
         for _ in range(chance.randint(1, 4)):
             with suppress(FileExistsError, OSError):
                 _put_one(folder, chance, lines)
+    if chance.random() < 0.2:
+        (archive / "link").symlink_to(
+            chance.choice(["/etc", ".", "..", SOUND, f"{SOUND}/x", "link", "nowhere"])
+        )
     if chance.random() < 0.3:
         (archive / "fleet.toml").write_bytes(mutated_text(FLEET, chance))
 
