@@ -1,7 +1,7 @@
 """Archives with odd files, names, bundles and fleet files, at random, beside one sound host.
 
-`python -m tests.oddities COUNT SEED` tries so many. Nothing may crash or hang, every line that is read is
-counted, a whole bundle is read whole, and the sound host's rows are those that it has alone.
+`python -m tests.oddities COUNT SEED` tries so many. Nothing may crash or hang, every line that is read is an
+event, noise or an unparsed line, and the sound host's rows are those that it has alone.
 """
 
 import bz2
