@@ -1,7 +1,7 @@
 """Archives with odd files, names, bundles and fleet files, at random, beside one sound host.
 
-`python -m tests.oddities COUNT SEED` tries so many. Nothing may crash or hang, every line that is read is
-counted, a whole bundle is read whole, and the sound host's rows are those that it has alone.
+`python -m tests.oddities COUNT SEED` tries so many. Nothing may crash or hang, every line that is read is an
+event, noise or an unparsed line, and the sound host's rows are those that it has alone.
 """
 
 import bz2
@@ -173,6 +173,10 @@ def put_odd_things(archive: Path, chance: random.Random) -> None:
         for _ in range(chance.randint(1, 4)):
             with suppress(FileExistsError, OSError):
                 _put_one(folder, chance, lines)
+    if chance.random() < 0.2:
+        (archive / "link").symlink_to(
+            chance.choice(["/etc", ".", "..", SOUND, f"{SOUND}/x", "link", "nowhere"])
+        )
     if chance.random() < 0.3:
         (archive / "fleet.toml").write_bytes(mutated_text(FLEET, chance))
 

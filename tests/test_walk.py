@@ -152,12 +152,13 @@ def test_a_file_with_two_names_is_read_under_one(archive: Path) -> None:
     put(archive / "gw2" / "imssmgr.20261124.0001")
     (archive / "gw2" / "maillog").symlink_to("../gw/maillog")
     (archive / "alias").symlink_to("gw")
+    (archive / "all").symlink_to(".")
     found = found_in(archive)
     assert paths(found) == ["gw/maillog", "gw2/imssmgr.20261124.0001"]
     read = "is a symbolic link to gw/maillog, which is read under that name"
     assert told(found.problems) == {"gw/maillog.1": read, "gw2/maillog": read}
     assert all(problem.is_note for problem in found.problems)
-    assert found.ignored == ["alias"]
+    assert found.ignored == ["alias", "all"]
 
 
 def test_hosts_that_are_not_asked_for_keep_their_files(archive: Path) -> None:

@@ -67,7 +67,8 @@ def discover(archive: Path, fleet: Fleet, *, only: Collection[str] = ()) -> Disc
             f"{archive}: is not a folder. Give the folder that holds one folder of logs per host."
         )
     walk = Walk(archive, fleet)
-    found = Discovery([], walk.ignored, walk.problems)
+    found: list[SourceFile] = []
+    without_files: dict[str, Problem] = {}
     taken: set[str] = set()
     has_collector = any(host.is_collector for host in fleet.hosts)
     for host in fleet.hosts:
@@ -82,18 +83,18 @@ def discover(archive: Path, fleet: Fleet, *, only: Collection[str] = ()) -> Disc
             for source in sorted(sources, key=lambda source: source.path)
             if source.name.name_date
         }
-        found.sources.extend(_with_liveness(source, newest) for source in sources)
+        found += [_with_liveness(source, newest) for source in sources]
         if any(source.log_kind not in SECONDARY_KINDS for source in sources):
             continue
         if has_collector and not host.is_collector:
-            found.without_files[host.name] = _no_logs(host)
+            without_files[host.name] = _no_logs(host)
         else:
-            found.problems.append(_no_logs(host))
+            walk.report(_no_logs(host))
     no_files = {*host_folders(archive), FLEET_FILE}
     beside = sorted(path.name for path in archive.iterdir() if path.name not in no_files)
     shown = (shown_path(os.fsencode(name)) for name in beside if not name.startswith("."))
-    found.ignored.extend(name for name in shown if name not in taken)
-    return found
+    ignored = [*walk.ignored, *(name for name in shown if name not in taken)]
+    return Discovery(found, ignored, list(walk.problems), without_files)
 
 
 def passed_over(ignored: Iterable[str]) -> Iterator[Problem]:

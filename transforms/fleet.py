@@ -122,10 +122,11 @@ def _is_host_folder(entry: os.DirEntry[str], archive: Path) -> bool:
     if not entry.is_symlink():
         return entry.is_dir(follow_symlinks=False)
     target, root = Path(os.path.realpath(entry)), Path(os.path.realpath(archive))
-    is_in_folder = target.is_relative_to(root) and not target.relative_to(root).parts[0].startswith(".")
+    is_inside = target.is_relative_to(root) and os.path.lexists(target)
+    is_hidden = is_inside and any(part.startswith(".") for part in target.relative_to(root).parts[:1])
     # Unlike Path.is_file, False where the target cannot be looked at.
     is_file = os.path.isfile(target)  # noqa: PTH113
-    return not is_file and not (is_in_folder and os.path.lexists(target)) and entry.name != FLEET_FILE
+    return not is_file and (is_hidden or not is_inside) and entry.name != FLEET_FILE
 
 
 def host_of_line(fleet: Fleet) -> dict[str, str]:

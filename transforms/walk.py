@@ -32,12 +32,12 @@ KINDS = {
 class Walk:
     """A walk through an archive, host by host. `fleet` has all its hosts, also those that are not walked.
 
-    `problems` gathers what cannot be read, `ignored` what is no file and bears no log's name.
+    `problems` gathers, in order, what cannot be read, `ignored` what is no file and bears no log's name.
     """
 
     archive: Path
     fleet: Fleet
-    problems: list[Problem] = field(default_factory=list)
+    problems: dict[Problem, None] = field(default_factory=dict)
     ignored: list[str] = field(default_factory=list)
 
     def files_of(self, host: Host) -> Iterator[Path]:
@@ -70,8 +70,7 @@ class Walk:
 
     def report(self, problem: Problem) -> None:
         """Add a problem, once."""
-        if problem not in self.problems:
-            self.problems.append(problem)
+        self.problems[problem] = None
 
     def _roots(self, host: Host) -> list[Path]:
         """Return the files and folders that a host is read from, none of them below another one."""
