@@ -346,8 +346,8 @@ def _failure(host: str, error: Exception) -> Problem:
     return Problem(
         host,
         f"its marts could not be made{model}: {cause}",
-        "It keeps those that it had; all other hosts have new ones. See if its files in the lake are sound "
-        "(maillag status --verify), else report this as a defect.",
+        "It keeps those that it had, and all other hosts have new ones. The next run makes anew what is "
+        "damaged in the lake (maillag status --verify --deep); if nothing is, report this as a defect.",
         rule="the marts can be made",
     )
 

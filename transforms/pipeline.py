@@ -440,6 +440,10 @@ def analyze(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: P
         ledger.name_marts(run_id, fingerprint)
         if failed:
             _remove_unlisted(job.lake, ledger, run_id)
+        if built.failed:
+            # The next run heals what is damaged.
+            own = [file for file in ledger.files() if host_of_file(file.path) in built.failed]
+            ledger.suspect(damaged_files(job.lake, own, is_deep=True))
         settled_hosts = built.settled_hosts
     return Analyzed(is_rebuilt, _publish(job, ledger, run_id, contracts), settled_hosts, healed)
 
