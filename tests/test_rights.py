@@ -49,6 +49,7 @@ def test_a_lake_is_open_to_its_group_alone_whatever_the_umask(
 @pytest.mark.parametrize(("mode", "folder"), [(0o600, 0o700), (0o640, 0o750), (0o644, 0o755)])
 def test_the_next_run_mends_the_rights_of_a_lake(mode: int, folder: int, tmp_path: Path) -> None:
     job = Job(tmp_path / "archive", tmp_path / "lake", lake_mode=mode)
+    ledger = job.open_ledger()
     old = job.lake / "marts" / "restarts" / "host=gw1"
     old.mkdir(parents=True)
     for file in (old / "1.parquet", job.lake / "maillag.duckdb"):
@@ -56,7 +57,6 @@ def test_the_next_run_mends_the_rights_of_a_lake(mode: int, folder: int, tmp_pat
         file.chmod(0o666)
     (job.lake / "elsewhere").symlink_to(tmp_path)
     before = stat.S_IMODE(tmp_path.stat().st_mode)
-    ledger = job.open_ledger()
     with pipeline.run(job, ledger):
         (job.lake / "elsewhere").unlink()
         assert rights(job.lake) == {"files": {mode}, "folders": {folder}}
