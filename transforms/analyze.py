@@ -32,6 +32,8 @@ from transforms.settled import (
 FLEET_TABLES = frozenset({"staging.log_dates"})
 # Hosts are taken together up to this size of their events: a batch has costs of its own.
 BATCH_BYTES = 64 * 2**20
+# And up to so many: each file of a host that DuckDB opens takes memory, be it nearly empty.
+BATCH_HOSTS = 500
 # For a batch, of which one is worked on at a time; the frames of queue_entries.py come on top.
 MEMORY_LIMIT = "400 MiB"
 
@@ -357,7 +359,8 @@ def host_batches(
     for host in sorted(hosts, key=lambda host: (host in settled, host)):
         own = _size_bytes(lake, files.get(host, {}), settled.get(host))
         size += own
-        if size > BATCH_BYTES or was_settled != (host in settled):
+        is_full = size > BATCH_BYTES or (chosen and len(chosen[-1]) == BATCH_HOSTS)
+        if is_full or was_settled != (host in settled):
             chosen.append([])
             size = own
         was_settled = host in settled

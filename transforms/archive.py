@@ -5,9 +5,10 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import date, time
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 
+from transforms.bounds import DEFAULT_LIMITS, LAST_YEAR, YEARS, Limits
 from transforms.fleet import FLEET_FILE, Fleet, Host
 from transforms.inventory import inventory_file
 from transforms.lines import DamagedFileError, Member, is_container, list_members
@@ -55,6 +56,8 @@ LIKE_A_LOG = re.compile(
     r"(?i:.*(?:mail[._-]?log|postfix.*log|imssmgr|sysevt|msgtra).*(?<!~)(?<!\.swp)(?<!\.conf))"
 )
 PATHS_NAMED = 3
+# A file's time, which a tar file may give as any number, in the years that there are.
+LAST_NS = int(datetime(LAST_YEAR, 12, 31, tzinfo=UTC).timestamp()) * 10**9
 # Kinds that tell of no mail and no restart: a host that has nothing else has no logs.
 SECONDARY_KINDS = frozenset({"inventory", "system_log"})
 # A collector's files may have any name; where there is a date in it, it is that of the rotation.
@@ -94,6 +97,7 @@ class SourceFile:
     name: FileName
     is_live: bool
     is_central: bool
+    limits: Limits = DEFAULT_LIMITS
 
     @property
     def log_kind(self) -> str:
@@ -115,11 +119,13 @@ class Discovery:
     without_files: dict[str, Problem] = field(default_factory=dict)
 
 
-def discover(archive: Path, fleet: Fleet, *, has_collector: bool = False) -> Discovery:
+def discover(
+    archive: Path, fleet: Fleet, *, has_collector: bool = False, limits: Limits = DEFAULT_LIMITS
+) -> Discovery:
     """List the archive's source files, host by host; the hosts are those of the fleet.
 
-    `has_collector`: lines of these hosts may also be in files of a collector that is not among them.
-    Raises MaillagError if the archive is not a folder.
+    `has_collector`: lines of these hosts may also be in files of a collector that is not among them. A tar or
+    zip file beyond `limits` becomes a problem. Raises MaillagError if the archive is not a folder.
     """
     if not archive.is_dir():
         raise MaillagError(
@@ -132,7 +138,7 @@ def discover(archive: Path, fleet: Fleet, *, has_collector: bool = False) -> Dis
         sources: list[SourceFile] = []
         for path in host_files(archive, host):
             taken.add(path)
-            sources += _sources_of(path, archive, host, found)
+            sources += _sources_of(path, archive, host, found, limits)
         newest = {
             source.log_kind: source.path
             for source in sorted(sources, key=lambda source: source.path)
@@ -196,7 +202,7 @@ def classify(name: str, *, is_central: bool = False) -> FileName | None:
             )
     if told := inventory_file(name):
         tool, on = told
-        return FileName("inventory", name_date=on, tool=tool)
+        return FileName("inventory", name_date=on if on and on.year in YEARS else None, tool=tool)
     if is_central:
         found = DATE_IN_NAME.search(name)
         return FileName(
@@ -207,7 +213,9 @@ def classify(name: str, *, is_central: bool = False) -> FileName | None:
     return None
 
 
-def _sources_of(path: Path, archive: Path, host: Host, found: Discovery) -> Iterator[SourceFile]:
+def _sources_of(
+    path: Path, archive: Path, host: Host, found: Discovery, limits: Limits
+) -> Iterator[SourceFile]:
     """Yield the source files that one file is or holds; tell `found` of what it is not."""
     relative = path.relative_to(archive).as_posix()
     try:
@@ -215,7 +223,7 @@ def _sources_of(path: Path, archive: Path, host: Host, found: Discovery) -> Iter
         with path.open("rb"):
             pass
         is_bundle = is_container(path.name)
-        members = list_members(path) if is_bundle else []
+        members = list_members(path, limits) if is_bundle else []
     except OSError as error:
         found.problems.append(_unreadable(relative, error))
         return
@@ -235,10 +243,11 @@ def _sources_of(path: Path, archive: Path, host: Host, found: Discovery) -> Iter
             absolute_path=path,
             member=file.name if is_bundle else None,
             size_bytes=file.size_bytes,
-            modified_at_ns=file.modified_at_ns,
+            modified_at_ns=min(max(file.modified_at_ns, 0), LAST_NS),
             name=name,
             is_live=False,
             is_central=host.is_collector and name.log_kind == "maillog",
+            limits=limits,
         )
 
 
@@ -259,9 +268,10 @@ def _is_newest_trend_log(source: SourceFile, newest: dict[str, str]) -> bool:
 
 def _name_date(digits: str | None) -> date | None:
     try:
-        return date.fromisoformat(digits.replace("-", "")) if digits else None
+        told = date.fromisoformat(digits.replace("-", "")) if digits else None
     except ValueError:
         return None
+    return told if told and told.year in YEARS else None
 
 
 def _name_time(groups: dict[str, str | None]) -> time | None:
@@ -281,7 +291,7 @@ def _unreadable(path: str, error: OSError) -> Problem:
 
 
 def _damaged(path: str, error: DamagedFileError) -> Problem:
-    return Problem(path, f"{error}, so nothing of it was taken", "Copy it again from its host.")
+    return Problem(path, f"{error}, so nothing of it was taken", error.remedy)
 
 
 def _some(paths: list[str]) -> str:

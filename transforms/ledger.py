@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ class UtcDateTime(sa.TypeDecorator[datetime]):
 
 
 METADATA = sa.MetaData()
+# Of what is inserted: a run may read a hundred thousand files.
+ROWS_AT_A_TIME = 1_000
 
 SOURCE_FILES = sa.Table(
     "source_files",
@@ -466,10 +469,8 @@ def _insert_files(connection: sa.Connection, files: Iterable[LakeFile]) -> None:
     files = list(files)
     # One of several that were taken out together may stay as it is.
     _delete(connection, DROPPED_FILES.c.path, [file.path for file in files])
-    rows = [asdict(file) for file in files]
-    for row in rows:
-        del row["source_ids"]
-    _insert(connection, LAKE_FILES, rows)
+    columns = LAKE_FILES.columns.keys()
+    _insert(connection, LAKE_FILES, ({name: getattr(file, name) for name in columns} for file in files))
     _insert(
         connection,
         LAKE_FILE_SOURCES,
@@ -478,8 +479,9 @@ def _insert_files(connection: sa.Connection, files: Iterable[LakeFile]) -> None:
 
 
 def _insert(connection: sa.Connection, table: sa.Table, rows: Iterable[dict[str, Any]]) -> None:
-    if values := list(rows):
-        connection.execute(sa.insert(table), values)
+    rows = iter(rows)
+    while some := list(islice(rows, ROWS_AT_A_TIME)):
+        connection.execute(sa.insert(table), some)
 
 
 def _delete(connection: sa.Connection, column: sa.Column[Any], values: Iterable[str]) -> None:

@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from transforms.advice import load_advice
 from transforms.analyze import Built, Thresholds, build_marts
 from transforms.archive import Discovery, discover, passed_over
+from transforms.bounds import DEFAULT_LIMITS, Limits
 from transforms.catalog import CATALOG_NAME, create_tables, create_views, host_of_file, publish
 from transforms.compact import compacted
 from transforms.contracts import Checker, Contract, Finding, load_contracts
@@ -97,6 +98,7 @@ class Job:
     log_rules: LogRules = field(default_factory=LogRules)
     imss_ini_keys: Mapping[str, str] = field(default_factory=dict)
     thresholds: Thresholds = field(default_factory=Thresholds)
+    limits: Limits = DEFAULT_LIMITS
     reader_grace: timedelta = timedelta(days=1)
     """Files that were replaced stay this long, for who reads an older catalog."""
 
@@ -207,7 +209,12 @@ def ingest(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: Pr
         fleet,
         hosts=tuple(host for host in fleet.hosts if not job.hosts or host.name in job.hosts),
     )
-    discovery = discover(job.archive, chosen, has_collector=any(host.is_collector for host in fleet.hosts))
+    discovery = discover(
+        job.archive,
+        chosen,
+        has_collector=any(host.is_collector for host in fleet.hosts),
+        limits=job.limits,
+    )
     if not discovery.sources and not job.hosts and ledger.seen_files():
         raise MaillagError(
             f"{job.archive}: holds no log file, although some were read there before. See if it is mounted."

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import duckdb
 
-from transforms.catalog import create_views, host_of_file
+from transforms.analyze import BATCH_HOSTS
+from transforms.catalog import create_views, files_by_host, host_of_file
 from transforms.contracts import Contract
 from transforms.fleet import Fleet
 from transforms.ledger import SourceRecord
@@ -136,9 +137,13 @@ def witnesses_apart(
 
     `files` are those of marts.restarts, `zones` the names of the hosts' zones.
     """
-    with duckdb.connect() as connection:
-        create_views(connection, lake, contracts=[restarts], files={restarts.table: list(files)})
-        rows = connection.execute(APART).fetchall()
+    rows: list[tuple[str, int, int]] = []
+    by_host = list(files_by_host({restarts.table: files}).values())
+    for start in range(0, len(by_host), BATCH_HOSTS):
+        some = [path for own in by_host[start : start + BATCH_HOSTS] for path in own[restarts.table]]
+        with duckdb.connect() as connection:
+            create_views(connection, lake, contracts=[restarts], files={restarts.table: some})
+            rows += connection.execute(APART).fetchall()
     return [
         Problem(
             host,
