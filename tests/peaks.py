@@ -12,14 +12,16 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from backports import zstd
 
-from tests.bench.measure import measure
+from tests.bench.document import DOCUMENT, replace_section
+from tests.bench.measure import Cost, measure
 
 MIB = 1024 * 1024
 ZEROS_MIB = 1024
@@ -169,10 +171,9 @@ def write_archive(archive: Path, name: str) -> None:
 
 
 def main() -> None:
-    """Print a table of the peaks, and end with 1 if one of them is too high."""
+    """Print the peaks, put those of all archives into the document, and end with 1 if one is too high."""
     names = sys.argv[1:] or [*OF_ONE_HOST, *OF_MANY_HOSTS]
-    peaks: dict[str, float] = {}
-    print("| archive | peak MiB | CPU s |\n|---|---:|---:|")
+    costs: dict[str, Cost] = {}
     for name in names:
         with tempfile.TemporaryDirectory() as folder:
             archive, lake = Path(folder, "archive"), Path(folder, "lake")
@@ -185,14 +186,21 @@ def main() -> None:
                 str(lake),
             ]
             # 1: what is bad is reported.
-            cost = measure(command, accepted=(0, 1))
-        peaks[name] = cost.peak_mib
-        print(f"| {name} | {cost.peak_mib:.0f} | {cost.cpu_seconds:.0f} |", flush=True)
-    few, many = (peaks.get(name) for name in OF_MANY_HOSTS)
-    if few and many:
-        print(f"\n{many / few:.2f} times as much for {HOST_COUNTS[1]:,} hosts as for {HOST_COUNTS[0]:,}")
-    is_too_high = max(peaks.values()) > MOST_MIB or bool(few and many and many > MOST_GROWTH * few)
-    raise SystemExit(is_too_high)
+            costs[name] = measure(command, accepted=(0, 1))
+        print(f"{name}: {costs[name].peak_mib:.0f} MiB, {costs[name].cpu_seconds:.0f} s of CPU", flush=True)
+    if not sys.argv[1:]:
+        replace_section(DOCUMENT, "peaks", table(costs))
+    few, many = (costs.get(name) for name in OF_MANY_HOSTS)
+    grows = bool(few and many and many.peak_mib > MOST_GROWTH * few.peak_mib)
+    raise SystemExit(grows or max(cost.peak_mib for cost in costs.values()) > MOST_MIB)
+
+
+def table(costs: Mapping[str, Cost]) -> str:
+    """Return the document's table."""
+    measured = f"Measured by `python -m tests.peaks` on {datetime.now(UTC).date()}."
+    head = [measured, "", "| archive | peak MiB | CPU s |"]
+    rows = [f"| {name} | {cost.peak_mib:.0f} | {cost.cpu_seconds:.0f} |" for name, cost in costs.items()]
+    return "\n".join([*head, "| --- | ---: | ---: |", *rows])
 
 
 if __name__ == "__main__":

@@ -370,14 +370,15 @@ def host_batches(
     return [
         Batch(
             tuple(names),
-            _merged([unsorted, *(files.get(name, {}) for name in names)]),
+            merged_files([unsorted, *(files.get(name, {}) for name in names)]),
             {name: settled[name] for name in names if name in settled},
         )
         for names in chosen
     ]
 
 
-def _merged(files: Iterable[Mapping[str, list[str]]]) -> dict[str, list[str]]:
+def merged_files(files: Iterable[Mapping[str, list[str]]]) -> dict[str, list[str]]:
+    """Return files by table, of several such lists."""
     merged: dict[str, list[str]] = {}
     for own in files:
         for table, paths in own.items():

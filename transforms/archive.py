@@ -64,7 +64,7 @@ SECONDARY_KINDS = frozenset({"inventory", "system_log"})
 DATE_IN_NAME = re.compile(r"(?<![0-9])(20[0-9]{2})-?([01][0-9])-?([0-3][0-9])(?![0-9])")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FileName:
     """What a file's name tells: the kind of log, its date, its place in a rotation, the tool behind it.
 
@@ -80,7 +80,7 @@ class FileName:
     tool: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SourceFile:
     """One log file of one host. `path` is relative to the archive; `member` is its name in a tar or zip file.
 

@@ -74,7 +74,7 @@ LINE_COUNTS = pl.Schema(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Reading:
     """How to read one source file: whose it is, and how its stamps get year and zone.
 

@@ -58,7 +58,7 @@ MOST_ALONE = 100
 BLOCKS_AHEAD = 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class NewSource:
     """A source file just read: its record, its path as seen, and what went wrong with it.
 

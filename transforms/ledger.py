@@ -133,7 +133,7 @@ QUARANTINE = sa.Table(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SourceRecord:
     """What the ledger knows of one source file; the columns of ops.source_files."""
 
@@ -159,7 +159,7 @@ class SourceRecord:
     covered_until: datetime | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SeenFile:
     """A file as it was when it was last read, and a source in it: unchanged means no second look."""
 
@@ -170,7 +170,7 @@ class SeenFile:
     source_id: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LakeFile:
     """One Parquet file that readers may see; `path` is relative to the lake, marts are of no source."""
 

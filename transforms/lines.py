@@ -112,7 +112,7 @@ DECODERS: dict[bytes, Callable[[], Decoder]] = {
 WINDOW_ERRORS = ("Memory usage limit exceeded", "Frame requires too much memory")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Member:
     """A file inside a tar or zip file; a zip file knows times of its own clock's zone, to two seconds."""
 

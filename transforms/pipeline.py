@@ -3,7 +3,7 @@
 import hashlib
 import json
 import secrets
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -16,10 +16,10 @@ import polars as pl
 from sqlalchemy.exc import SQLAlchemyError
 
 from transforms.advice import load_advice
-from transforms.analyze import Built, Thresholds, build_marts
+from transforms.analyze import BATCH_HOSTS, Built, Thresholds, build_marts, merged_files
 from transforms.archive import Discovery, discover, passed_over
 from transforms.bounds import DEFAULT_LIMITS, Limits
-from transforms.catalog import CATALOG_NAME, create_tables, create_views, host_of_file, publish
+from transforms.catalog import CATALOG_NAME, create_tables, create_views, files_by_host, host_of_file, publish
 from transforms.compact import compacted
 from transforms.contracts import Checker, Contract, Finding, load_contracts
 from transforms.expire import MARGIN, YOUNGEST, changed_rows, events_since
@@ -582,18 +582,28 @@ def _write_tables(lake: Path, ledger: Ledger, frames: dict[str, pl.DataFrame], r
 
 
 def _check_events(lake: Path, reads: Reads, run_id: str, checker: Checker) -> list[Finding]:
-    """Check only what is new, before anybody sees it."""
+    """Check only what is new, some hosts at a time, before anybody sees it."""
     contracts = load_contracts()
-    files = paths_by_table(reads.files)
-    records = pl.DataFrame(
-        [asdict(new.record) for new in reads.new_sources], schema_overrides=Ledger.schema("source_files")
-    )
-    checked = [contracts[table] for table in files]
-    with _check_database(lake, f"{run_id}.events") as (database, connection):
-        create_views(connection, lake, contracts=checked, files=files)
-        create_tables(connection, {"ops.source_files": records})
-        connection.close()
-        return checker.check(database, [*checked, contracts["ops.source_files"]])
+    by_host = files_by_host(paths_by_table(reads.files))
+    records: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for new in reads.new_sources:
+        records[new.record.host].append(asdict(new.record))
+    findings: list[Finding] = []
+    hosts = sorted(records)
+    for start in range(0, len(hosts), BATCH_HOSTS):
+        some = hosts[start : start + BATCH_HOSTS]
+        files = merged_files(by_host.get(host, {}) for host in some)
+        checked = [contracts[table] for table in files]
+        sources = pl.DataFrame(
+            [record for host in some for record in records[host]],
+            schema_overrides=Ledger.schema("source_files"),
+        )
+        with _check_database(lake, f"{run_id}.events") as (database, connection):
+            create_views(connection, lake, contracts=checked, files=files)
+            create_tables(connection, {"ops.source_files": sources})
+            connection.close()
+            findings += checker.check(database, [*checked, contracts["ops.source_files"]])
+    return findings
 
 
 def _check_marts(
