@@ -128,7 +128,7 @@ def read(archive: Path, lake: Path) -> Taken:
     fleet = read_fleet(archive)
     found = discover(archive, fleet)
     zones = find_zones(fleet, found.sources, "UTC")
-    ledger = Ledger("sqlite://")
+    ledger = Ledger("sqlite://", lake)
     try:
         plan = plan_reads(found.sources, ledger, fleet=fleet, zones=zones.zones, rules=LogRules())
         reads = read_sources(plan, lake, ledger, run_id="r")
