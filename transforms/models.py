@@ -60,7 +60,8 @@ def load_models(folder: Path = SQL_FOLDER) -> list[Model]:
             if table.split(".")[0] not in INPUT_SCHEMAS:
                 raise MaillagError(f"sql: {model.name} reads {table}, which no model makes.")
     graph = {
-        model.name: {maker_of[table].name for table in model.inputs & maker_of.keys()} for model in models
+        model.name: sorted({maker_of[table].name for table in model.inputs & maker_of.keys()})
+        for model in models
     }
     try:
         order = list(TopologicalSorter(graph).static_order())
