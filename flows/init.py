@@ -12,6 +12,7 @@ from typing import cast
 from flows.layout import plain
 from flows.settings import DEFAULT_FILE, Settings
 from transforms.analyze import Thresholds
+from transforms.bounds import Limits
 from transforms.fleet import FLEET_FILE
 from transforms.host_facts import FoundFleet, HostFacts, find_fleet
 from transforms.host_settings import PRODUCTS, SETTING_NAMES
@@ -20,7 +21,11 @@ from transforms.problems import MaillagError, Problem
 from transforms.trend import LogRules
 
 # Classes whose fields are the keys of a table.
-TABLES: dict[str, type[LogRules | Thresholds]] = {"log_rules": LogRules, "thresholds": Thresholds}
+TABLES: dict[str, type[LogRules | Thresholds | Limits]] = {
+    "log_rules": LogRules,
+    "thresholds": Thresholds,
+    "limits": Limits,
+}
 SETTINGS_HEAD = """\
 # What maillag does when it is run in this folder. MAILLAG_* variables come before it.
 # A key that begins with # shows what holds without it: remove the # to change it.

@@ -17,6 +17,7 @@ from pydantic_settings import (
 )
 
 from transforms.analyze import Thresholds
+from transforms.bounds import Limits
 from transforms.problems import MaillagError
 from transforms.toml_file import read_toml
 from transforms.trend import LogRules, why_unsound
@@ -39,6 +40,11 @@ class ThresholdSettings(Thresholds):
 @validated(config=ConfigDict(extra="forbid"), frozen=True)
 class LogRuleSettings(LogRules):
     """The regular expressions for undisclosed log formats, checked when they are set."""
+
+
+@validated(config=ConfigDict(extra="forbid"), frozen=True)
+class LimitSettings(Limits):
+    """How much a compressed file may hold, checked when it is set."""
 
 
 class Settings(BaseSettings):
@@ -66,6 +72,8 @@ class Settings(BaseSettings):
     """Settings of a host that an imss.ini tells, by its "[section] key"; none is disclosed."""
     thresholds: ThresholdSettings = ThresholdSettings()
     """The numbers in the rules; see transforms/analyze.py."""
+    limits: LimitSettings = LimitSettings()
+    """How much a compressed file, or a tar or zip file, may hold; of one with more the rest is not read."""
 
     @field_validator("default_time_zone")
     @classmethod
@@ -129,6 +137,7 @@ class Settings(BaseSettings):
             log_rules=LogRules(**asdict(self.log_rules)),
             imss_ini_keys=self.imss_ini_keys,
             thresholds=self.thresholds,
+            limits=Limits(**asdict(self.limits)),
         )
 
 
@@ -157,8 +166,10 @@ def _explain(error: ValidationError) -> str:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
-        known = set(Settings.model_fields) | {
-            f"thresholds.{name}" for name in Thresholds.__dataclass_fields__
+        known = {
+            *Settings.model_fields,
+            *(f"thresholds.{name}" for name in Thresholds.__dataclass_fields__),
+            *(f"limits.{name}" for name in Limits.__dataclass_fields__),
         }
         return f"{key} is no setting.{_suggestion(key, known)}"
     # An address of a database bears a password.

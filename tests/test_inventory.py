@@ -124,7 +124,7 @@ def test_every_line_comes_out_exactly_once(tool: str, lines: list[str]) -> None:
     assert inventory_settings(rows).problems.keys() <= set(SETTING_NAMES)
 
 
-@given(st.integers(0, 10_000), st.sampled_from([("s", 1), ("m", 60), ("h", 3600), ("d", 86400)]))
+@given(st.integers(1, 3_000), st.sampled_from([("s", 1), ("m", 60), ("h", 3600), ("d", 86400)]))
 def test_times_are_seconds_whatever_their_unit(number: int, unit: tuple[str, int]) -> None:
     letter, seconds = unit
     told = settings_of("main.cf", f"a = {number}\nqueue_run_delay = ${{a}}{letter}\n")

@@ -38,6 +38,8 @@ from transforms.settled import (
 FLEET_TABLES = frozenset({"staging.log_dates"})
 # Hosts are taken together up to this size of their events: a batch has costs of its own.
 BATCH_BYTES = 64 * 2**20
+# And up to so many: each file of a host that DuckDB opens takes memory, be it nearly empty.
+BATCH_HOSTS = 500
 # For a batch, of which one is worked on at a time; the frames of queue_entries.py come on top.
 MEMORY_LIMIT = "400 MiB"
 
@@ -320,7 +322,7 @@ def _prepare(
             connection,
             lake,
             contracts=[contract for table, contract in inputs.items() if table in read],
-            files=_merged(by_host.values()),
+            files=merged_files(by_host.values()),
         )
         create_tables(connection, given)
         run_models(connection, needed)
@@ -479,7 +481,8 @@ def host_batches(
     for host in sorted(hosts, key=lambda host: (host in settled, host)):
         own = _size_bytes(lake, files.get(host, {}), settled.get(host))
         size += own
-        if size > BATCH_BYTES or was_settled != (host in settled):
+        is_full = size > BATCH_BYTES or (chosen and len(chosen[-1]) == BATCH_HOSTS)
+        if is_full or was_settled != (host in settled):
             chosen.append([])
             size = own
         was_settled = host in settled
@@ -489,14 +492,15 @@ def host_batches(
     return [
         Batch(
             tuple(names),
-            _merged([unsorted, *(files.get(name, {}) for name in names)]),
+            merged_files([unsorted, *(files.get(name, {}) for name in names)]),
             {name: settled[name] for name in names if name in settled},
         )
         for names in chosen
     ]
 
 
-def _merged(files: Iterable[Mapping[str, list[str]]]) -> dict[str, list[str]]:
+def merged_files(files: Iterable[Mapping[str, list[str]]]) -> dict[str, list[str]]:
+    """Return files by table, of several such lists."""
     merged: dict[str, list[str]] = {}
     for own in files:
         for table, paths in own.items():

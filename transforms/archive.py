@@ -3,8 +3,10 @@
 import os
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
+from transforms.bounds import DEFAULT_LIMITS, LAST_YEAR, Limits
 from transforms.file_names import LIKE_A_LOG, FileName, classify
 from transforms.fleet import FLEET_FILE, Fleet, Host, host_folders
 from transforms.lines import DamagedFileError, Member, is_container, list_members, open_regular
@@ -13,13 +15,14 @@ from transforms.problems import MaillagError, Problem
 from transforms.walk import Walk, unreadable
 
 PATHS_NAMED = 3
+# Bundles may tell any size and time of their members: what the ledger can hold, and the years that there are.
+LARGEST_INTEGER = 2**63 - 1
+LAST_NS = int(datetime(LAST_YEAR, 12, 31, tzinfo=UTC).timestamp()) * 10**9
 # Kinds that tell of no mail and no restart: a host that has nothing else has no logs.
 SECONDARY_KINDS = frozenset({"inventory", "system_log"})
-# What the ledger can hold: bundles may tell any size and time of their members.
-LARGEST_INTEGER = 2**63 - 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SourceFile:
     """One log file of one host. `path` is relative to the archive; `member` is its name in a tar or zip file.
 
@@ -36,6 +39,7 @@ class SourceFile:
     name: FileName
     is_live: bool
     is_central: bool
+    limits: Limits = DEFAULT_LIMITS
 
     @property
     def log_kind(self) -> str:
@@ -57,10 +61,12 @@ class Discovery:
     without_files: dict[str, Problem] = field(default_factory=dict)
 
 
-def discover(archive: Path, fleet: Fleet, *, only: Collection[str] = ()) -> Discovery:
+def discover(
+    archive: Path, fleet: Fleet, *, only: Collection[str] = (), limits: Limits = DEFAULT_LIMITS
+) -> Discovery:
     """List the archive's source files, host by host; `only` names hosts of the fleet, empty means all.
 
-    Raises MaillagError if the archive is not a folder.
+    A tar or zip file beyond `limits` becomes a problem. Raises MaillagError if the archive is not a folder.
     """
     if not archive.is_dir():
         raise MaillagError(
@@ -77,7 +83,7 @@ def discover(archive: Path, fleet: Fleet, *, only: Collection[str] = ()) -> Disc
         sources: list[SourceFile] = []
         for path in walk.files_of(host):
             taken.add(walk.shown(path))
-            sources += _sources_of(path, host, walk)
+            sources += _sources_of(path, host, walk, limits)
         newest = {
             source.log_kind: source.path
             for source in sorted(sources, key=lambda source: source.path)
@@ -115,7 +121,7 @@ def passed_over(ignored: Iterable[str]) -> Iterator[Problem]:
         )
 
 
-def _sources_of(path: Path, host: Host, walk: Walk) -> Iterator[SourceFile]:
+def _sources_of(path: Path, host: Host, walk: Walk, limits: Limits) -> Iterator[SourceFile]:
     """Yield the source files that one file is or holds; tell the walk of what it is not."""
     relative = walk.shown(path)
     is_bundle = is_container(path.name)
@@ -124,7 +130,7 @@ def _sources_of(path: Path, host: Host, walk: Walk) -> Iterator[SourceFile]:
             stat = os.fstat(opened.fileno())
         files = [Member(path.name, path.name, stat.st_size, stat.st_mtime_ns)]
         if is_bundle:
-            files, damage = list_members(path)
+            files, damage = list_members(path, limits)
             if damage:
                 walk.report(_damaged(relative, damage, len(files)))
     except OSError as error:
@@ -146,10 +152,11 @@ def _sources_of(path: Path, host: Host, walk: Walk) -> Iterator[SourceFile]:
             absolute_path=path,
             member=file.name if is_bundle else None,
             size_bytes=min(file.size_bytes, LARGEST_INTEGER),
-            modified_at_ns=min(max(file.modified_at_ns, 0), LARGEST_INTEGER),
+            modified_at_ns=min(max(file.modified_at_ns, 0), LAST_NS),
             name=name,
             is_live=False,
             is_central=host.is_collector and name.log_kind == "maillog",
+            limits=limits,
         )
 
 
@@ -176,7 +183,7 @@ def _damaged(path: str, error: DamagedFileError, file_count: int) -> Problem:
     taken = (
         f"the files before the damage were taken ({file_count})" if file_count else "nothing of it was taken"
     )
-    return Problem(path, f"{error}; {taken}", "Copy it again from its host.")
+    return Problem(path, f"{error}; {taken}", error.remedy)
 
 
 def _some(paths: list[str]) -> str:

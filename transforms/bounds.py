@@ -1,8 +1,10 @@
-"""The bounds of every number that a log line holds, and how long a line may be before it counts as cut.
+"""The bounds of every number that a log line holds, of lines, and of what a file may unpack to.
 
 A client can have its own text written into a line, so that a number may be anything. A line with a number
 beyond these bounds is unparsed (`out_of_range`), in both lanes, whatever else it says.
 """
+
+from dataclasses import dataclass
 
 # A clock set right after a start at the wrong date makes longer delays; no queue keeps mail that long.
 MOST_DELAY_SECONDS = 366 * 86_400
@@ -18,6 +20,8 @@ MOST_PID = 999_999_999
 # Threads are numbered by an address in memory.
 MOST_THREAD_ID = 2**63 - 1
 MOST_LOST_LINES = 10**12
+# What `postsuper -r ALL` says that it moved.
+MOST_MESSAGES = 10**9
 # sendmail adds the size, and a step for each recipient and each try (queue.c).
 MOST_PRIORITY = 10**15
 
@@ -40,8 +44,12 @@ BOUNDS: dict[str, tuple[int, int]] = {
     "pid": (0, MOST_PID),
     "thread_id": (0, MOST_THREAD_ID),
     "lost_line_count": (0, MOST_LOST_LINES),
+    "message_count": (0, MOST_MESSAGES),
     "priority": (-MOST_PRIORITY, MOST_PRIORITY),
 }
+# No log is older than UNIX, and all times in these years have room around them.
+FIRST_YEAR, LAST_YEAR = 1970, 2199
+YEARS = range(FIRST_YEAR, LAST_YEAR + 1)
 # What a number of a header becomes that no column can hold: below all bounds.
 BEYOND = -1
 
@@ -50,3 +58,22 @@ BEYOND = -1
 CUT_TEXT_BYTES = 2000
 # syslogd cuts a record at 1024 bytes, priority and header included.
 CUT_LINE_BYTES = 1000
+# No daemon writes longer lines (rsyslog cuts at 8 KiB), nor is a message of `postqueue -j` with a thousand
+# recipients longer. A longer one, such as the NULs that a crash leaves, is unparsed (`too_long`), and its
+# first CUT_TEXT_BYTES are kept.
+LINE_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much a compressed file, or a tar or zip file, may hold: more is an attack or a mistake."""
+
+    unpacked_ratio: int = 500
+    """A compressed file, or a member of a tar or zip file, may unpack to so many times its size and a MiB."""
+    unpacked_bytes: int = 64 * 1024**3
+    """A compressed file, a member, and a tar file as a whole may unpack to so many bytes."""
+    member_count: int = 200_000
+    """A tar or zip file may hold so many files."""
+
+
+DEFAULT_LIMITS = Limits()

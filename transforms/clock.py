@@ -8,6 +8,7 @@ from typing import Literal
 
 import polars as pl
 
+from transforms.bounds import YEARS
 from transforms.headers import DAY_NAME, MONTH_NAME, MONTHS, NUMERIC_DATE, PRI
 from transforms.patterns import LONG_QUEUE_ID
 from transforms.sendmail import SENDMAIL_QUEUE_ID, SENDMAIL_TAGS
@@ -183,9 +184,12 @@ def date_in(head: bytes) -> tuple[date, str] | None:
                 else MONTHS.index(match["month_name"].title()) + 1
             )
             try:
-                return date(int(match["year"]), int(month), int(match["day"])), "line"
+                told = date(int(match["year"]), int(month), int(match["day"]))
             except ValueError:
                 continue
+            if told.year in YEARS:
+                return told, "line"
+            continue
         if (match := LONG_ID_IN_LINE.search(text)) and (day := created_on(match[1])):
             return day, "queue_id"
         if (match := SENDMAIL_ID_IN_LINE.search(text)) and (day := created_on_by_sendmail(match[1])):

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from transforms.bounds import CUT_LINE_BYTES
+from transforms.bounds import CUT_LINE_BYTES, CUT_TEXT_BYTES, FIRST_YEAR, LAST_YEAR, LINE_BYTES
 from transforms.clock import LocalClock, YearWindow
 from transforms.headers import MANAGER_HEADERS, SYSLOG_HEADERS, Header, has_foreign_month, read_headers
 from transforms.inventory import parse_inventory
@@ -40,8 +40,8 @@ COUNT_SPAN = "15m"
 POSTFIX_TAG = r"^(?P<instance>[^/]+)/(?P<program>(?:[^/]+/)*(?P<daemon>[^/]+))$"
 # `rsyslogd-2177` is rsyslogd with the number of its message.
 SYSLOG_DAEMON = r"^([^-]+(?:-[a-z]+)*)"
-# No maillog is older.
-FIRST_YEAR = 1971
+# No maillog is older than this year.
+YEAR_AFTER_EPOCH = 1971
 # What only Postfix or sendmail writes: under the tag of another program, it is no noise.
 MAIL_TEXT = (
     rf"^(?:{QUEUE_ID}: (?:to=.*, status=|from=.*\(queue active\)$|removed$|(?:resent-)?message-id="
@@ -74,7 +74,7 @@ LINE_COUNTS = pl.Schema(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Reading:
     """How to read one source file: whose it is, and how its stamps get year and zone.
 
@@ -157,7 +157,10 @@ class Parser:
         line without a readable stamp takes the time of the line before it in its file, else of the next one.
         """
         if self.reading.taken_at:
-            return self._finished(self._parse_undated(lines), [])
+            too_long, others = _split_off_long(lines)
+            found = self._parse_undated(others)
+            found[UNPARSED] = pl.concat([found[UNPARSED], too_long], how="diagonal")
+            return self._finished(found, [])
         if "source_id" not in lines.columns:
             lines = lines.with_columns(source_id=pl.lit(self.reading.source_id))
         if "day" not in lines.columns:
@@ -169,8 +172,9 @@ class Parser:
         return self._finished(self._snapshot.finish() if self._snapshot else {}, [])
 
     def _parse_dated(self, headed: pl.DataFrame) -> ParsedBlock:
-        stamped = self._stamped(headed)
-        found: dict[str, list[pl.DataFrame]] = {}
+        all_stamped = self._stamped(headed)
+        too_long, stamped = _split_off_long(all_stamped)
+        found: dict[str, list[pl.DataFrame]] = {UNPARSED: [too_long]}
         also: list[tuple[str, pl.DataFrame]] = []
         for patterns, lines in _routed(stamped, self.reading):
             rest = lines
@@ -197,7 +201,7 @@ class Parser:
         found.setdefault(UNPARSED, []).append(
             headless.filter(~is_noise).with_columns(reason=_why_unparsed(_why_no_header()))
         )
-        also += [("service_events", _lost_in_a_crash(stamped))]
+        also += [("service_events", _lost_in_a_crash(all_stamped))]
         return self._finished(
             {table: pl.concat(parts, how="diagonal_relaxed") for table, parts in found.items()}, also
         )
@@ -231,7 +235,8 @@ class Parser:
         )
         # Such a line tells of those before it, whatever its stamp.
         has_no_time = _has_no_time(self.reading)
-        stamped = stamped.with_columns(logged_at=pl.when(~has_no_time).then("logged_at"))
+        has_time = ~has_no_time & ~_is_year_beyond()
+        stamped = stamped.with_columns(logged_at=pl.when(has_time).then("logged_at"))
         year_of_file = pl.col("source_id").replace_strict(
             {source_id: year.source for source_id, year in years.items()}, return_dtype=pl.String
         )
@@ -467,6 +472,15 @@ def _date_in(year: pl.Expr) -> pl.Expr:
     return pl.concat_str(year.cast(pl.String), *digits, separator="-").str.to_date("%Y-%m-%d", strict=False)
 
 
+def _split_off_long(lines: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the lines that are too long, unparsed and with what is kept of them, and the others."""
+    is_too_long = pl.col("line").str.len_bytes() > LINE_BYTES
+    too_long = lines.filter(is_too_long).with_columns(
+        line=pl.col("line").str.head(CUT_TEXT_BYTES), reason=pl.lit("too_long")
+    )
+    return too_long, lines.filter(~is_too_long) if len(too_long) else lines
+
+
 def _why_unparsed(reason: pl.Expr) -> pl.Expr:
     """Name why a line is left over: it was damaged, or nothing knows it."""
     line = pl.col("line")
@@ -489,15 +503,24 @@ def _why_no_event(rest: pl.DataFrame) -> pl.Expr:
 def _why_no_header() -> pl.Expr:
     """Name why a line has no header."""
     return (
-        pl.when(has_foreign_month(pl.col("line"))).then(pl.lit("month_name")).otherwise(pl.lit("no_header"))
+        pl.when(_is_year_beyond())
+        .then(pl.lit("out_of_range"))
+        .when(has_foreign_month(pl.col("line")))
+        .then(pl.lit("month_name"))
+        .otherwise(pl.lit("no_header"))
     )
+
+
+def _is_year_beyond() -> pl.Expr:
+    """Tell which lines bear a year that no log is of."""
+    return (~pl.col("year").is_between(FIRST_YEAR, LAST_YEAR)).fill_null(value=False)
 
 
 def _has_no_time(reading: Reading) -> pl.Expr:
     """Tell which lines bear a stamp that is none: syslog-ng 3.8 dates its summaries to the end of 1969."""
     if reading.log_kind != "maillog":
         return pl.lit(False)
-    is_epoch = (pl.col("year") < FIRST_YEAR) | (
+    is_epoch = (pl.col("year") < YEAR_AFTER_EPOCH) | (
         ((pl.col("month") == 12) & (pl.col("day") == 31)) | ((pl.col("month") == 1) & (pl.col("day") == 1))
     ) & (pl.col("time_of_day").dt.total_seconds() % 60 == 58)
     return pl.col("text").str.contains(SUMMARY_OF_REPEATS).fill_null(value=False) & (

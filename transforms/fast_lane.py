@@ -32,6 +32,8 @@ MOST_TAGS = 128
 # Rows of one family, and runs of line counts, that a scan has room for; more are fetched in several goes.
 ROW_ROOM = 16_384
 COUNT_ROOM = 4_096
+# More left-over lines than this are taken before the scan goes on: each takes memory, be it empty.
+MOST_LEFT_OVER = 131_072
 # A column with more different values than this in a block is numbered by pyarrow, which knows no limit.
 MOST_CATEGORIES = 4_096
 
@@ -117,10 +119,12 @@ class LeftOver:
 class Scanned:
     """What the fast lane made of a block: tables, counts (events.LINE_COUNTS), and the rest in file order.
 
+    `end` is where in the block the scan stopped: before the block's, if very many lines were left over.
     `last_stamp` is the latest after the last line left over, and whether it bears year and offset.
     `line_numbers` are the memory of all columns of that name.
     """
 
+    end: int
     line_count: int
     line_numbers: list[Int64s]
     tables: dict[str, list[pa.Table]]
@@ -158,19 +162,23 @@ class FastLane:
         midnights = _midnights(reading.year, reading.zone)
         return bool(self._kernels.has_stamp(np.frombuffer(block, np.uint8), size_bytes, midnights))
 
-    def scan(self, content: bytes, size_bytes: int, reading: Reading) -> Scanned:
-        """Scan a block of whole lines, to be numbered by their place in the file (Scanned.number_after)."""
+    def scan(self, content: bytes, size_bytes: int, reading: Reading, start: int = 0) -> Scanned:
+        """Scan a block of whole lines, to be numbered by their place in the file (Scanned.number_after).
+
+        `start` is where the scan before of this block stopped, if it did.
+        """
         block = np.frombuffer(content, np.uint8)
         rows, counts = self._room()
         midnights = _midnights(reading.year, reading.zone)
         state = np.zeros(layout.STATE_SIZE, np.int64)
-        state[layout.LAST_STAMP] = NO_TIME
+        state[layout.POSITION], state[layout.LAST_STAMP] = start, NO_TIME
         tables: dict[str, list[pa.Table]] = {}
         line_counts: list[LineCount] = []
         left_over: list[LeftOver] = []
         line_numbers: list[Int64s] = []
+        left_over_count = 0
         why = layout.FULL
-        while why != layout.DONE:
+        while why != layout.DONE and left_over_count < MOST_LEFT_OVER:
             if why == layout.NEW_TAG:
                 self._learn(bytes(block[state[layout.TAG_START] : state[layout.TAG_END]]))
             else:
@@ -190,8 +198,10 @@ class FastLane:
                 if rows.used[layout.LEFT_OVER]:
                     left_over.append(_left_over(block, rows, reading.source_id))
                     line_numbers.append(left_over[-1].line_number)
+                    left_over_count += len(left_over[-1].line_number)
         last_stamp = int(state[layout.LAST_STAMP])
         return Scanned(
+            end=size_bytes if why == layout.DONE else int(state[layout.POSITION]),
             line_count=int(state[layout.LINES_BEFORE]),
             line_numbers=line_numbers,
             tables=tables,

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from datetime import date, time
 
+from transforms.bounds import YEARS
 from transforms.inventory import inventory_file
 
 COMPRESSED = r"(?P<compressed>\.(?:gz|bz2|xz|zst))?"
@@ -51,7 +52,7 @@ LIKE_A_LOG = re.compile(
 DATE_IN_NAME = re.compile(r"(?<![0-9])(20[0-9]{2})-?([01][0-9])-?([0-3][0-9])(?![0-9])")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FileName:
     """What a file's name tells: the kind of log, its date, its place in a rotation, the tool behind it.
 
@@ -83,7 +84,7 @@ def classify(name: str, *, is_central: bool = False) -> FileName | None:
             )
     if told := inventory_file(name):
         tool, on = told
-        return FileName("inventory", name_date=on, tool=tool)
+        return FileName("inventory", name_date=on if on and on.year in YEARS else None, tool=tool)
     if is_central:
         found = DATE_IN_NAME.search(name)
         return FileName(
@@ -96,9 +97,10 @@ def classify(name: str, *, is_central: bool = False) -> FileName | None:
 
 def _name_date(digits: str | None) -> date | None:
     try:
-        return date.fromisoformat(digits.replace("-", "")) if digits else None
+        told = date.fromisoformat(digits.replace("-", "")) if digits else None
     except ValueError:
         return None
+    return told if told and told.year in YEARS else None
 
 
 def _name_time(groups: dict[str, str | None]) -> time | None:

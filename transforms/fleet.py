@@ -12,8 +12,8 @@ from typing import Any
 
 import polars as pl
 
+from transforms.bounds import YEARS
 from transforms.host_settings import (
-    LARGEST_INTEGER,
     MTAS,
     POSTFIX_DEFAULTS,
     POSTFIX_SETTINGS,
@@ -23,6 +23,7 @@ from transforms.host_settings import (
     SETTING_TYPES,
     HostSettings,
     product_defaults,
+    setting_bounds,
 )
 from transforms.inventory_settings import NOTHING, InventorySettings, inventory_spans
 from transforms.names import given_host, host_name, raw_name
@@ -374,6 +375,8 @@ def _host(name: str, table: Any, defaults: HostSettings, path: Path) -> Host:
         day = change.get("from") if isinstance(change, dict) else None
         if not isinstance(day, date) or isinstance(day, datetime):
             raise MaillagError(f"{where}: a change lacks its day. Write from = 2026-03-01 in it.")
+        if day.year not in YEARS:
+            raise MaillagError(f"{where}: from = {day} is out of range. Correct its year.")
         keys = {key: value for key, value in change.items() if key != "from"}
         changes.append((day, _settings(keys, f"{where}, change from {day}")))
     settings = _settings(entry, where)
@@ -401,10 +404,11 @@ def _settings(table: Any, where: str) -> HostSettings:
         expected = SETTING_TYPES[name]
         if type(value) is not expected:
             raise MaillagError(f"{where}: {name} = {value!r} is no {expected.__name__}. Correct its value.")
-        if isinstance(value, int) and value < 0:
-            raise MaillagError(f"{where}: {name} = {value} is negative. Correct its value.")
-        if isinstance(value, int) and value > LARGEST_INTEGER:
-            raise MaillagError(f"{where}: {name} = {value} is too large. Correct its value.")
+        least, most = setting_bounds(name)
+        if isinstance(value, int) and not least <= value <= most:
+            raise MaillagError(
+                f"{where}: {name} = {value} is out of range. Give a number from {least} to {most}."
+            )
     settings = HostSettings(**table)
     _refuse_unless(settings.product, PRODUCTS, "product", where)
     _refuse_unless(settings.mta, MTAS, "mta", where)

@@ -76,6 +76,8 @@ TRAILING = r"(?:[ \t-\r\x00]|[#\\]0(?:00|1[1-5])|\\[nrt]|\^[@IJM])+$"
 LEADING = r"^[ \t]+"
 # A line that begins as a header of RFC 3164 does, with whatever word in place of the month.
 ANY_MONTH = rf"{PRI}[ \t]*[^\s\d<>\[\]:]{{2,12}} {{1,2}}[0-3]?[0-9] [0-2][0-9]:[0-5][0-9]:[0-5][0-9]\b"
+# Of the year 9999, which is out of range: Python knows no later one.
+LAST_MICROSECOND = 253_402_300_799_999_999
 ENGLISH_MONTH = rf"{PRI}[ \t]*{MONTH_NAME} "
 
 
@@ -317,7 +319,7 @@ def _journal_header(line: str) -> dict[str, Any]:
     try:
         entry = json.loads(line)
         logged_at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(
-            microseconds=_whole(entry["__REALTIME_TIMESTAMP"])
+            microseconds=min(_whole(entry["__REALTIME_TIMESTAMP"]), LAST_MICROSECOND)
         )
         text, tag = entry["MESSAGE"], entry.get("SYSLOG_IDENTIFIER") or entry.get("_COMM")
         pid = entry.get("SYSLOG_PID") or entry.get("_PID")

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, fields, replace
 from typing import get_args, get_type_hints
 
+from transforms.bounds import LAST_PORT
+
 PRODUCTS = ("imss", "imsva")
 MTAS = ("postfix", "sendmail")
 
@@ -45,8 +47,9 @@ POSTFIX_SETTINGS = (
     "maximal_queue_lifetime_seconds",
     "bounce_queue_lifetime_seconds",
 )
-# The widest integer that a setting can need; TOML and text files can hold any.
+# TOML and text files can hold any number. Postfix itself refuses a queue_run_delay of 0.
 LARGEST_INTEGER = 2**31 - 1
+LONGEST_SECONDS = 10 * 366 * 86_400
 
 DAY_SECONDS = 86_400
 EVERY_PRODUCT = HostSettings(mta="postfix", scan_port=10025)
@@ -89,3 +92,12 @@ def product_defaults(product: str | None, build: int | None) -> HostSettings:
             return replace(IMSVA_DEFAULTS, bounce_queue_lifetime_seconds=DAY_SECONDS)
         return IMSVA_DEFAULTS
     return HostSettings()
+
+
+def setting_bounds(name: str) -> tuple[int, int]:
+    """Return the least and the most that a setting of whole numbers can be."""
+    if name == "scan_port":
+        return 1, LAST_PORT
+    if name == "queue_run_delay_seconds":
+        return 1, LONGEST_SECONDS
+    return 0, LONGEST_SECONDS if name.endswith("_seconds") else LARGEST_INTEGER

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO
 
 import polars as pl
 import xxhash
@@ -23,7 +23,6 @@ import xxhash
 from transforms.archive import SourceFile
 from transforms.clock import YearWindow
 from transforms.events import (
-    LINE_COUNTS,
     Parser,
     Reading,
     headers_of,
@@ -33,9 +32,16 @@ from transforms.events import (
 )
 from transforms.headers import has_foreign_month, read_headers
 from transforms.kernels import is_compiled
-from transforms.lake import EventWriter, discard, without_sources
+from transforms.lake import MOST_LINE_COUNTS, EventWriter, discard, without_sources
 from transforms.ledger import LakeFile, Ledger, SeenFile, SourceRecord
-from transforms.lines import DamagedFileError, open_members, open_regular, read_blocks
+from transforms.lines import (
+    DamagedFileError,
+    OverLimitError,
+    open_members,
+    open_regular,
+    parts_of,
+    read_blocks,
+)
 from transforms.names import host_name
 from transforms.plan import Plan, seen_file
 from transforms.problems import Problem
@@ -49,16 +55,20 @@ if TYPE_CHECKING:
 GATHERED_LINES = 50_000
 # Of lines left over fewer, since there are few of them, and blocks and rows are held beside them.
 LEFT_OVER_LINES = 16_384
+# Of either no more bytes than this, and one block.
+GATHERED_BYTES = 8 * 1024 * 1024
 # As files lie on the disk, nearly always compressed.
 WORTH_COMPILING_BYTES = 16 * 1024 * 1024
+# Sources, and batches of one source alone, that are under way before their files are finished.
+MOST_SOURCES = 5_000
+MOST_ALONE = 100
 # Blocks that are scanned, or wait for it, while the next one is read.
 BLOCKS_AHEAD = 2
 # RFC 1035, 3.1
 LONGEST_HOST = 255
-NO_LINE_COUNTS = LINE_COUNTS.to_frame()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class NewSource:
     """A source file just read: its record, its path as seen, and what went wrong with it.
 
@@ -121,24 +131,23 @@ def read_sources(
                 problems.append(_not_a_log(source, has_foreign_months=error.has_foreign_months))
             progress(source)
         reader.finish_batches()
-    rivals: dict[str, list[_Source]] = defaultdict(list)
-    for source_read in reader.sources:
-        rivals[source_read.reading.source_id].append(source_read)
+    rivals: dict[str, list[tuple[NewSource, _Files]]] = defaultdict(list)
+    for new, files in reader.finished:
+        rivals[new.record.source_id].append((new, files))
     new_sources, seen_copies = [], []
     for source_id, its in rivals.items():
-        longest, *copies = sorted(its, key=lambda one: one.content_bytes, reverse=True)
-        kept_path = longest.file.path
-        if source_id in plan.unchanged_ids and known[source_id].content_bytes >= longest.content_bytes:
-            kept_path = known[source_id].path
+        longest, *copies = sorted(its, key=lambda one: one[0].record.content_bytes, reverse=True)
+        kept = longest[0].record
+        if source_id in plan.unchanged_ids and known[source_id].content_bytes >= kept.content_bytes:
+            kept = known[source_id]
             copies.append(longest)
         else:
-            new_sources.append(longest.as_new())
-        for copy in copies:
-            copy.batch.drop(source_id)
-            problems.append(_copy(copy.file.path, kept_path))
-            seen_copies.append(copy.as_seen())
-    files = [file for batch in reader.finished for file in batch.files]
-    return Reads(new_sources, files, seen_copies, problems)
+            new_sources.append(longest[0])
+        for copy, files in copies:
+            files.drop(source_id)
+            problems.append(_copy(copy.record.path, kept.path))
+            seen_copies.append(copy.seen)
+    return Reads(new_sources, [file for files in reader.files for file in files.files], seen_copies, problems)
 
 
 def _open_sources(
@@ -153,7 +162,7 @@ def _open_sources(
                 with open_regular(path) as plain:
                     yield *planned.pop(None), plain
             else:
-                with closing(open_members(path, {name for name in planned if name})) as members:
+                with closing(open_members(path, {name for name in planned if name}, first.limits)) as members:
                     for name, stream in members:
                         if name in planned:
                             yield *planned.pop(name), stream
@@ -180,11 +189,14 @@ class _Source:
     content_bytes: int = 0
     line_count: int = 0
     problems: list[Problem] = field(default_factory=list)
-    is_damaged: bool = False
+    damage: DamagedFileError | None = None
     first_unparsed: tuple[int, str] | None = None
     last_stamp: tuple[int, bool] | None = None
     """The latest that the fast lane read since its last left-over line, and if it bears year and offset."""
-    counts: pl.DataFrame = field(default_factory=lambda: NO_LINE_COUNTS)
+    line_counts: Counter[str] = field(default_factory=Counter)
+    """Its lines by table."""
+    first_logged_at: datetime | None = None
+    last_logged_at: datetime | None = None
 
     def take(self, content: memoryview) -> None:
         """Take the next bytes of its content, and see whether it begins with all that was read before."""
@@ -197,24 +209,31 @@ class _Source:
             self.hash.update(content)
         self.content_bytes += len(content)
 
+    def count(self, table: str, line_count: int, first: datetime | None, last: datetime | None) -> None:
+        """Take the count of all its lines in a table, with their first and last time."""
+        self.line_counts[table] = line_count
+        self.first_logged_at = min(filter(None, (self.first_logged_at, first)), default=None)
+        self.last_logged_at = max(filter(None, (self.last_logged_at, last)), default=None)
+
     def as_seen(self) -> SeenFile:
         """Return what the ledger keeps of the file."""
-        return seen_file(self.file, self.planned, self.plan, self.reading.source_id)
+        return seen_file(
+            self.file,
+            self.planned,
+            self.plan,
+            self.reading.source_id,
+            is_over_limit=isinstance(self.damage, OverLimitError),
+        )
 
     def as_new(self) -> NewSource:
         """Say how the file went."""
         file, reading = self.file, self.reading
-        # By hand: a group_by for each of many small files took as long as their scanning.
-        by_table = Counter[str]()
-        for table, line_count in self.counts.select("table_name", "line_count").iter_rows():
-            by_table[table] += line_count
+        by_table = self.line_counts
         unparsed_count, noise_count = by_table[UNPARSED], by_table[NOISE]
         problems = list(self.problems)
         if self.first_unparsed:
             problems.append(_unparsed(file, unparsed_count, self.line_count, *self.first_unparsed))
-        first_logged_at = cast("datetime | None", self.counts["first_logged_at"].min())
-        last_logged_at = cast("datetime | None", self.counts["last_logged_at"].max())
-        covered_from, covered_until = first_logged_at, last_logged_at
+        covered_from, covered_until = self.first_logged_at, self.last_logged_at
         name_date = file.name.name_date
         if file.log_kind == "manager_log" and name_date:
             # A day's manager log covers the day, also where the manager had nothing to write.
@@ -225,7 +244,7 @@ class _Source:
             host=reading.host,
             log_kind=file.log_kind,
             path=file.path,
-            status="damaged" if self.is_damaged else "loaded",
+            status="damaged" if self.damage else "loaded",
             name_date=name_date,
             content_hash=self.hash.hexdigest(),
             content_bytes=self.content_bytes,
@@ -237,12 +256,27 @@ class _Source:
             zone_source=reading.zone.source,
             year_source=reading.taken_at_source if reading.taken_at else reading.year.source,
             run_id=self.batch.run_id,
-            first_logged_at=first_logged_at,
-            last_logged_at=last_logged_at,
+            first_logged_at=self.first_logged_at,
+            last_logged_at=self.last_logged_at,
             covered_from=covered_from,
             covered_until=covered_until,
         )
         return NewSource(record, self.as_seen(), problems, self.is_grown)
+
+
+@dataclass
+class _Files:
+    """The lake files of a batch."""
+
+    lake: Path
+    run_id: str
+    files: list[LakeFile]
+
+    def drop(self, source_id: str) -> None:
+        """Leave a source out again, of which nobody has seen anything yet."""
+        before = self.files
+        self.files = list(without_sources(self.lake, before, {source_id}, self.run_id))
+        discard(self.lake, before, self.files)
 
 
 class _Batch:
@@ -263,16 +297,16 @@ class _Batch:
         self.sources: dict[str, _Source] = {}
         # Sources that could not be read to their end, and are to be left out again.
         self.dropped: set[str] = set()
-        self.files: list[LakeFile] = []
         self._pool = pool
         self._lane = lane
         self._parser = Parser(reading)
         self._writer = EventWriter(lake, reading.host, name=name, run_id=run_id, pool=pool)
-        self._scans: deque[tuple[_Source, Future[Scanned]]] = deque()
+        self._scans: deque[tuple[_Source, bytes, int, Future[Scanned]]] = deque()
         self._line_counts: list[LineCount] = []
         self._left_over: list[LeftOver] = []
         self._gathered: list[pl.DataFrame] = []
         self._gathered_lines = 0
+        self._gathered_bytes = 0
 
     def begin(self, source: _Source) -> None:
         """Go on to another source."""
@@ -281,40 +315,44 @@ class _Batch:
 
     def scan(self, lane: "FastLane", source: _Source, block: bytes, size_bytes: int) -> None:
         """Take a block of whole lines, with the fast lane's padding behind it, through both lanes."""
-        self._scans.append((source, self._pool.submit(lane.scan, block, size_bytes, source.reading)))
+        job = self._pool.submit(lane.scan, block, size_bytes, source.reading)
+        self._scans.append((source, block, size_bytes, job))
         self.take_scans(leave=BLOCKS_AHEAD)
 
-    def gather(self, source: _Source, lines: pl.DataFrame) -> None:
+    def gather(self, source: _Source, lines: pl.DataFrame, size_bytes: int) -> None:
         """Take lines for the general lane, their headers read or not."""
         self._gathered.append(lines.with_columns(source_id=pl.lit(source.reading.source_id)))
         self._gathered_lines += len(lines)
-        if self._gathered_lines >= GATHERED_LINES:
-            self._parse_gathered()
+        self._gathered_bytes += size_bytes
+        self._parse_if_enough(GATHERED_LINES)
 
-    def finish(self) -> None:
-        """Write what is still held."""
+    def finish(self) -> _Files:
+        """Write what is still held, and return the lake files of all."""
         self.take_scans()
         self._parse_gathered()
         self._writer.add(self._parser.finish())
-        if self._lane:
-            self._writer.count(self._lane.to_line_counts(self._line_counts))
-        counts, self.files = self._writer.finish()
-        for (source_id,), its in counts.partition_by("source_id", as_dict=True).items():
-            self.sources[str(source_id)].counts = its
+        self._count_lines()
+        counts, written = self._writer.finish()
+        files = _Files(self.lake, self.run_id, written)
+        # All at once: a group_by for each of many small files took as long as their scanning.
+        by_table = counts.group_by("source_id", "table_name").agg(
+            pl.sum("line_count"), pl.min("first_logged_at"), pl.max("last_logged_at")
+        )
+        for source_id, *its in by_table.iter_rows():
+            self.sources[source_id].count(*its)
         for source_id in self.dropped:
-            self.drop(source_id)
-
-    def drop(self, source_id: str) -> None:
-        """Leave a source out again, of which nobody has seen anything yet."""
-        before = self.files
-        self.files = list(without_sources(self.lake, before, {source_id}, self.run_id))
-        discard(self.lake, before, self.files)
+            files.drop(source_id)
+        return files
 
     def take_scans(self, *, leave: int = 0) -> None:
         """Take what was scanned, in file order, until only so many scans are under way."""
-        while self._scans and (len(self._scans) > leave or self._scans[0][1].done()):
-            source, job = self._scans.popleft()
-            self._take(source, job.result())
+        while self._scans and (len(self._scans) > leave or self._scans[0][-1].done()):
+            source, block, size_bytes, job = self._scans.popleft()
+            scanned = job.result()
+            self._take(source, scanned)
+            while self._lane and scanned.end < size_bytes:
+                scanned = self._lane.scan(block, size_bytes, source.reading, scanned.end)
+                self._take(source, scanned)
 
     def _take(self, source: _Source, scanned: "Scanned") -> None:
         scanned.number_after(source.line_count)
@@ -323,13 +361,24 @@ class _Batch:
             for rows in parts:
                 self._writer.add_rows(table, rows)
         self._line_counts += scanned.line_counts
+        if len(self._line_counts) >= MOST_LINE_COUNTS:
+            self._count_lines()
         for left_over in scanned.left_over:
             left_over.follow(source.last_stamp)
             source.last_stamp = None
             self._left_over.append(left_over)
             self._gathered_lines += len(left_over.line_number)
+            self._gathered_bytes += len(left_over.content)
         source.last_stamp = scanned.last_stamp or source.last_stamp
-        if self._gathered_lines >= LEFT_OVER_LINES:
+        self._parse_if_enough(LEFT_OVER_LINES)
+
+    def _count_lines(self) -> None:
+        if self._lane:
+            self._writer.count(self._lane.to_line_counts(self._line_counts))
+            self._line_counts.clear()
+
+    def _parse_if_enough(self, most_lines: int) -> None:
+        if self._gathered_lines >= most_lines or self._gathered_bytes >= GATHERED_BYTES:
             self._parse_gathered()
 
     def _parse_gathered(self) -> None:
@@ -338,7 +387,8 @@ class _Batch:
         if not self._gathered:
             return
         parsed = self._parser.parse(pl.concat(self._gathered))
-        self._left_over, self._gathered, self._gathered_lines = [], [], 0
+        self._left_over, self._gathered = [], []
+        self._gathered_lines = self._gathered_bytes = 0
         unparsed = parsed.tables.get(UNPARSED)
         if unparsed is not None:
             firsts = unparsed.group_by("source_id").agg(pl.first("line_number"), pl.first("reason"))
@@ -367,8 +417,9 @@ class _Reader:
         self.known = known
         self.lake = lake
         self.run_id = run_id
-        self.sources: list[_Source] = []
-        self.finished: list[_Batch] = []
+        # Of what is read to its end, nothing is kept but this.
+        self.finished: list[tuple[NewSource, _Files]] = []
+        self.files: list[_Files] = []
         self._pool = pool
         self._lane = _load_fast_lane(plan)
         self._batches: dict[tuple[str, str, bool], _Batch] = {}
@@ -376,11 +427,13 @@ class _Reader:
         self._alone: list[_Batch] = []
         self._batch_count = 0
         self._host = ""
+        self._sources: list[_Source] = []
         self._known_ids = set(plan.unchanged_ids)
 
     def read(self, file: SourceFile, planned: Reading, stream: BinaryIO) -> None:
         """Read a file to its end. Raises OSError, and NotALogError if its first block is no log."""
-        if file.host != self._host:
+        is_full = len(self._sources) >= MOST_SOURCES or len(self._alone) >= MOST_ALONE
+        if file.host != self._host or is_full:
             self.finish_batches()
             self._host = file.host
         lane = self._lane if file.log_kind == "maillog" and not file.is_central else None
@@ -388,9 +441,9 @@ class _Reader:
         parts: dict[str, _Source] = {}
         reading, line_count, is_first = planned, 0, True
         problems: list[Problem] = []
-        is_damaged = False
+        damage: DamagedFileError | None = None
         try:
-            for block in read_blocks(stream, padding):
+            for block in read_blocks(stream, padding, limits=file.limits):
                 size_bytes = len(block) - len(padding)
                 if file.is_live and block[size_bytes - 1 : size_bytes] != b"\n":
                     whole_bytes = block.rfind(b"\n", 0, size_bytes) + 1
@@ -407,16 +460,15 @@ class _Reader:
                     source = self._source(parts, file, planned, reading, block, size_bytes)
                     source.batch.scan(lane, source, block, size_bytes)
                 else:
-                    for its_reading, lines, content in self._split(
-                        file, reading, block[:size_bytes], line_count
-                    ):
-                        source = self._source(parts, file, planned, its_reading, content, len(content))
-                        source.line_count += len(lines)
-                        source.batch.gather(source, lines)
-                    line_count += block.count(b"\n") + (not block.endswith(b"\n"))
+                    for part in parts_of(block[:size_bytes]):
+                        for its_reading, lines, content in self._split(file, reading, part, line_count):
+                            source = self._source(parts, file, planned, its_reading, content, len(content))
+                            source.line_count += len(lines)
+                            source.batch.gather(source, lines, len(content))
+                        line_count += part.count(b"\n") + (not part.endswith(b"\n"))
                 is_first = False
         except DamagedFileError as error:
-            is_damaged = True
+            damage = error
             if lane:
                 for source in parts.values():
                     source.batch.take_scans()
@@ -425,20 +477,21 @@ class _Reader:
         except OSError:
             for source in parts.values():
                 source.batch.dropped.add(source.reading.source_id)
-                self.sources.remove(source)
+                self._sources.remove(source)
             raise
         own = self._source(parts, file, planned, reading, b"", 0)
         own.problems += problems
         for source in parts.values():
-            source.is_damaged = is_damaged
+            source.damage = damage
 
     def finish_batches(self) -> None:
         """Write all that is still held."""
-        for batch in [*self._batches.values(), *self._alone]:
-            batch.finish()
-            self.finished.append(batch)
+        files_of = {batch: batch.finish() for batch in [*self._batches.values(), *self._alone]}
+        self.files += files_of.values()
+        self.finished += [(source.as_new(), files_of[source.batch]) for source in self._sources]
         self._batches.clear()
         self._alone.clear()
+        self._sources.clear()
 
     def _split(
         self, file: SourceFile, reading: Reading, block: bytes, lines_before: int
@@ -476,7 +529,7 @@ class _Reader:
             source = _Source(file, planned, self.plan, reading, batch, self.known.get(source_id))
             batch.begin(source)
             parts[reading.host] = source
-            self.sources.append(source)
+            self._sources.append(source)
         source.take(memoryview(content)[:size_bytes])
         return source
 
@@ -613,8 +666,8 @@ def _not_a_log(source: SourceFile, *, has_foreign_months: bool) -> Problem:
 def _damaged(source: SourceFile, damage: DamagedFileError, line_count: int) -> Problem:
     return Problem(
         f"{source.path}:{line_count}",
-        f"{damage}; the {line_count} lines before the damage were taken",
-        "Copy the file again from its host; the next run then replaces these lines.",
+        f"{damage}; the {line_count} lines before that were taken",
+        damage.remedy,
     )
 
 

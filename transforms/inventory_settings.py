@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from transforms.host_settings import (
-    LARGEST_INTEGER,
     MTAS,
     POSTFIX_DEFAULTS,
     PRODUCTS,
     SETTING_TYPES,
     HostSettings,
+    setting_bounds,
 )
 from transforms.problems import MaillagError, Problem
 
@@ -164,7 +164,7 @@ def _interpret(entries: list[Entry], imss_ini_keys: Mapping[str, str]) -> Invent
     problems: dict[str, Problem] = {}
     for name, entry, read in _candidates(entries, parameters, imss_ini_keys):
         try:
-            values[name] = read()
+            values[name] = _bounded(name, read())
             places[name] = entry.place
             problems.pop(name, None)
         except ValueError as error:
@@ -265,20 +265,21 @@ def _time(value: str, parameters: Mapping[str, Entry], default_unit: str) -> int
     match = re.fullmatch(r"([0-9]{1,20})([smhdw]?)", text)
     if not match:
         raise ValueError("is no time such as 900s or 5d")
-    return _bounded(int(match[1]) * UNIT_SECONDS[match[2] or default_unit])
+    return int(match[1]) * UNIT_SECONDS[match[2] or default_unit]
 
 
 def _build(value: str) -> int:
     match = BUILD.fullmatch(value)
     if not match:
         raise ValueError("is no build such as Build_Linux_1335")
-    return _bounded(int(match["number"]))
+    return int(match["number"])
 
 
-def _bounded(number: int) -> int:
-    if number > LARGEST_INTEGER:
-        raise ValueError("is too large")
-    return number
+def _bounded(name: str, value: Any) -> Any:
+    least, most = setting_bounds(name)
+    if isinstance(value, int) and not least <= value <= most:
+        raise ValueError(f"is out of range ({least} to {most})")
+    return value
 
 
 def _mapped(name: str, value: str) -> str | int | bool:
@@ -294,7 +295,7 @@ def _mapped(name: str, value: str) -> str | int | bool:
     if kind is int:
         if not re.fullmatch(r"[0-9]{1,20}", value):
             raise ValueError("is no whole number")
-        return _bounded(int(value))
+        return int(value)
     known = {"product": PRODUCTS, "mta": MTAS}.get(name)
     if not value or (known and value not in known):
         raise ValueError(f"is none of {', '.join(known)}" if known else "is empty")

@@ -29,6 +29,14 @@ from transforms.tables import ARROW_SCHEMAS, REPEATED
 ROW_GROUP_ROWS = 65_536
 # Of all tables and days together: a file of many days must not hold back rows of each.
 MOST_HELD_ROWS = 4 * ROW_GROUP_ROWS
+# Rows of the usual lines take a tenth of this: it is for long ones.
+MOST_HELD_BYTES = 64 * 1024 * 1024
+# Tables of few rows, as small source files give, that are held before they become one.
+MOST_HELD_TABLES = 256
+# Files that are written to at a time: a source may tell of any number of days.
+MOST_OPEN_FILES = 256
+# Rows of line counts that come together before they are added up.
+MOST_LINE_COUNTS = 65_536
 DAY_MICROSECONDS = 86_400_000_000
 LOCK_NAME = "lock"
 
@@ -40,7 +48,9 @@ class _OpenFile:
     path: Path
     table: str
     held: list[pa.Table] = field(default_factory=list)
+    small_count: int = 0
     held_rows: int = 0
+    held_bytes: int = 0
     row_count: int = 0
     source_ids: set[str] = field(default_factory=set)
     writer: pq.ParquetWriter | None = None
@@ -48,7 +58,14 @@ class _OpenFile:
 
     def add(self, rows: pa.Table) -> None:
         self.held.append(rows)
+        self.small_count += 1
+        if self.small_count == MOST_HELD_TABLES:
+            # Each column of each table takes memory of its own.
+            small = self.held[-MOST_HELD_TABLES:]
+            self.held[-MOST_HELD_TABLES:] = [pa.concat_tables(small).unify_dictionaries().combine_chunks()]
+            self.small_count = 0
         self.held_rows += rows.num_rows
+        self.held_bytes += rows.nbytes
         self.row_count += rows.num_rows
         for chunk in rows.column("source_id").chunks:
             self.source_ids.update(chunk.dictionary.to_pylist())
@@ -57,7 +74,7 @@ class _OpenFile:
         """Have what is held written, once what was before it is."""
         self.wait()
         self.job = pool.submit(self._write, pa.concat_tables(self.held))
-        self.held, self.held_rows = [], 0
+        self.held, self.small_count, self.held_rows, self.held_bytes = [], 0, 0, 0
 
     def wait(self) -> None:
         """Wait for what is being written. Raises what went wrong with it."""
@@ -83,8 +100,13 @@ class EventWriter:
         self.run_id = run_id
         self._pool = pool
         self._line_counts: list[pl.DataFrame] = []
+        self._line_count_room = MOST_LINE_COUNTS
         self._hosts: set[str] = set()
         self._open: dict[tuple[str, str], _OpenFile] = {}
+        self._closed: list[LakeFile] = []
+        self._file_count = 0
+        self._held_rows = 0
+        self._held_bytes = 0
 
     def add(self, parsed: ParsedBlock) -> None:
         """Take the events of the next lines; they are written once enough have come together."""
@@ -109,6 +131,10 @@ class EventWriter:
                 logging_host=pl.when(is_known).then(name).otherwise(pl.lit(OTHER_HOSTS))
             )
         self._line_counts.append(line_counts)
+        self._line_count_room -= len(line_counts)
+        if self._line_count_room < 0:
+            self._line_counts = [merge_line_counts(self._line_counts)]
+            self._line_count_room = max(MOST_LINE_COUNTS, len(self._line_counts[0]))
 
     def add_rows(self, table: str, rows: pa.Table) -> None:
         """Take rows of one table (tables.ARROW_SCHEMAS), all of which bear a time."""
@@ -124,35 +150,56 @@ class EventWriter:
     def _add(self, table: str, day: str, rows: pa.Table) -> None:
         if (table, day) not in self._open:
             folder = Path("events", table, self.host_folder, f"date={day}")
-            path = folder / f"{self.name}.{len(self._open)}.parquet"
+            path = folder / f"{self.name}.{self._file_count}.parquet"
             self._open[table, day] = _OpenFile(self.lake / path, table)
+            self._file_count += 1
         file = self._open[table, day]
+        self._hold(-file.held_rows, -file.held_bytes)
         file.add(rows)
         if file.held_rows >= ROW_GROUP_ROWS:
             file.write(self._pool)
-        if sum(file.held_rows for file in self._open.values()) >= MOST_HELD_ROWS:
+        self._hold(file.held_rows, file.held_bytes)
+        if (
+            self._held_rows >= MOST_HELD_ROWS
+            or self._held_bytes >= MOST_HELD_BYTES
+            or len(self._open) > MOST_OPEN_FILES
+        ):
             self._write_held()
+
+    def _hold(self, row_count: int, size_bytes: int) -> None:
+        self._held_rows += row_count
+        self._held_bytes += size_bytes
 
     def _write_held(self) -> None:
         for file in self._open.values():
+            file.wait()
+        for file in self._open.values():
             if file.held:
                 file.write(self._pool)
+        self._held_rows = self._held_bytes = 0
+        if len(self._open) > MOST_OPEN_FILES:
+            self._close()
 
-    def finish(self) -> tuple[pl.DataFrame, list[LakeFile]]:
-        """Write the rest; return the line counts and all lake files. Raises OSError."""
-        self._write_held()
-        files = []
+    def _close(self) -> None:
         for file in self._open.values():
             file.wait()
             if file.writer:
                 file.writer.close()
-            files.append(self._lake_file(file.path, f"events.{file.table}", file.row_count, file.source_ids))
+            self._closed.append(
+                self._lake_file(file.path, f"events.{file.table}", file.row_count, file.source_ids)
+            )
+        self._open.clear()
+
+    def finish(self) -> tuple[pl.DataFrame, list[LakeFile]]:
+        """Write the rest; return the line counts and all lake files. Raises OSError."""
+        self._write_held()
+        self._close()
         line_counts = merge_line_counts(self._line_counts)
         path = self.lake / "ops" / "line_counts" / self.host_folder / f"{self.name}.parquet"
         write_parquet(line_counts, path)
         source_ids = set(line_counts["source_id"].unique())
-        files.append(self._lake_file(path, "ops.line_counts", len(line_counts), source_ids))
-        return line_counts, files
+        counts_file = self._lake_file(path, "ops.line_counts", len(line_counts), source_ids)
+        return line_counts, [*self._closed, counts_file]
 
     def _lake_file(self, path: Path, table: str, row_count: int, source_ids: set[str]) -> LakeFile:
         relative = path.relative_to(self.lake).as_posix()

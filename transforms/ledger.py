@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
+from itertools import islice
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -39,6 +40,8 @@ class UtcDateTime(sa.TypeDecorator[datetime]):
 
 
 METADATA = sa.MetaData()
+# Of what is inserted: a run may read a hundred thousand files.
+ROWS_AT_A_TIME = 1_000
 
 VERSIONS = sa.Table("ledger_version", METADATA, sa.Column("version", sa.BigInteger, primary_key=True))
 
@@ -167,7 +170,7 @@ ACKNOWLEDGED = sa.Table(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SourceRecord:
     """What the ledger knows of one source file; the columns of ops.source_files."""
 
@@ -193,7 +196,7 @@ class SourceRecord:
     covered_until: datetime | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SeenFile:
     """A file as it was when it was last read, and a source in it: unchanged means no second look."""
 
@@ -204,7 +207,7 @@ class SeenFile:
     source_id: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LakeFile:
     """One Parquet file that readers may see; `path` is relative to the lake, marts are of no source.
 
@@ -689,7 +692,7 @@ class Ledger:
         files = list(files)
         # One of several that were taken out together may stay as it is.
         _delete(connection, DROPPED_FILES.c.path, [file.path for file in files])
-        rows = [
+        rows = (
             {
                 "path": file.path,
                 "table_name": file.table_name,
@@ -698,7 +701,7 @@ class Ledger:
                 **asdict(file.content or read_content(self.lake / file.path)),
             }
             for file in files
-        ]
+        )
         _insert(connection, LAKE_FILES, rows)
         _insert(
             connection,
@@ -772,8 +775,9 @@ def _insert_findings(connection: sa.Connection, rows: Iterable[QuarantineRow]) -
 
 
 def _insert(connection: sa.Connection, table: sa.Table, rows: Iterable[dict[str, Any]]) -> None:
-    if values := list(rows):
-        connection.execute(sa.insert(table), values)
+    rows = iter(rows)
+    while some := list(islice(rows, ROWS_AT_A_TIME)):
+        connection.execute(sa.insert(table), some)
 
 
 def _delete(connection: sa.Connection, column: sa.Column[Any], values: Iterable[str]) -> None:

@@ -11,7 +11,7 @@ from typing import Literal
 
 import polars as pl
 
-from transforms.bounds import BOUNDS, CUT_TEXT_BYTES
+from transforms.bounds import BOUNDS, CUT_TEXT_BYTES, FIRST_YEAR, LAST_YEAR
 from transforms.programs import POSTFIX_PROGRAMS
 from transforms.tables import NOISE
 
@@ -192,11 +192,20 @@ def _why_refused(pattern: Pattern, columns: list[str]) -> pl.Expr:
         name.removesuffix(BARE) if name.endswith(BARE) else name.replace(CLOCK, "_seconds")
         for name in columns
     }
-    if bounded := sorted(names & BOUNDS.keys()):
-        # A number that is too long to be one, 400 nines, say, is infinite.
-        why["out_of_range"] = pl.any_horizontal(
-            ~pl.col(name).cast(pl.Float64, strict=False).is_between(*BOUNDS[name]) for name in bounded
-        ).fill_null(value=False)
+    # A number that is too long to be one, 400 nines, say, is infinite.
+    in_range = [
+        *(
+            pl.col(name).cast(pl.Float64, strict=False).is_between(*BOUNDS[name])
+            for name in sorted(names & BOUNDS.keys())
+        ),
+        *(
+            pl.col(name.removesuffix(STAMP)).dt.year().is_between(FIRST_YEAR, LAST_YEAR)
+            for name in columns
+            if name.endswith(STAMP)
+        ),
+    ]
+    if in_range:
+        why["out_of_range"] = pl.any_horizontal(~each for each in in_range).fill_null(value=False)
     nothing = pl.lit(None, pl.String)
     return pl.coalesce(*(pl.when(test).then(pl.lit(reason)) for reason, test in why.items()), nothing)
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import secrets
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -18,13 +18,23 @@ import pyarrow as pa
 from sqlalchemy.exc import SQLAlchemyError
 
 from transforms.advice import load_advice
-from transforms.analyze import Batch, Built, Thresholds, build_marts, config_tables
+from transforms.analyze import (
+    BATCH_HOSTS,
+    Batch,
+    Built,
+    Thresholds,
+    build_marts,
+    config_tables,
+    merged_files,
+)
 from transforms.archive import Discovery, discover, passed_over
+from transforms.bounds import DEFAULT_LIMITS, Limits
 from transforms.catalog import (
     CATALOG_NAME,
     create_database,
     create_tables,
     create_views,
+    files_by_host,
     host_of_file,
     publish,
 )
@@ -112,6 +122,7 @@ class Job:
     log_rules: LogRules = field(default_factory=LogRules)
     imss_ini_keys: Mapping[str, str] = field(default_factory=dict)
     thresholds: Thresholds = field(default_factory=Thresholds)
+    limits: Limits = DEFAULT_LIMITS
     lake_mode: int = LAKE_MODE
     reader_grace: timedelta = timedelta(days=1)
     """Files that were replaced stay this long, for who reads an older catalog."""
@@ -270,7 +281,7 @@ def ingest(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: Pr
         fleet,
         hosts=tuple(host for host in fleet.hosts if not wanted or host.name in wanted),
     )
-    discovery = discover(job.archive, fleet, only=wanted)
+    discovery = discover(job.archive, fleet, only=wanted, limits=job.limits)
     if not discovery.sources and not job.hosts and ledger.seen_files():
         raise MaillagError(
             f"{job.archive}: holds no log file, although some were read there before. See if it is mounted."
@@ -699,18 +710,26 @@ def _write_tables(lake: Path, ledger: Ledger, frames: dict[str, pl.DataFrame], r
 
 
 def _check_events(lake: Path, reads: Reads, run_id: str, checker: Checker) -> list[Finding]:
-    """Check only what is new, before anybody sees it."""
+    """Check only what is new, some hosts at a time, before anybody sees it."""
     contracts = load_contracts()
-    files = paths_by_table(reads.files)
-    records = pl.DataFrame(
-        [asdict(new.record) for new in reads.new_sources], schema_overrides=Ledger.schema("source_files")
-    )
-    checked = [contracts[table] for table in files]
-    with _check_database(lake, f"{run_id}.events") as database:
-        with create_database(database) as connection:
-            create_views(connection, lake, contracts=checked, files=files)
-            create_tables(connection, {"ops.source_files": records})
-        return checker.check(database, [*checked, contracts["ops.source_files"]])
+    by_host = files_by_host(paths_by_table(reads.files))
+    records: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for new in reads.new_sources:
+        records[new.record.host].append(asdict(new.record))
+    findings: list[Finding] = []
+    for hosts in _some_at_a_time(records):
+        files = merged_files(by_host.get(host, {}) for host in hosts)
+        checked = [contracts[table] for table in files]
+        sources = pl.DataFrame(
+            [record for host in hosts for record in records[host]],
+            schema_overrides=Ledger.schema("source_files"),
+        )
+        with _check_database(lake, f"{run_id}.events") as database:
+            with create_database(database) as connection:
+                create_views(connection, lake, contracts=checked, files=files)
+                create_tables(connection, {"ops.source_files": sources})
+            findings += checker.check(database, [*checked, contracts["ops.source_files"]])
+    return findings
 
 
 def _check_marts(
@@ -743,15 +762,23 @@ def _doubts(
 
     `zones` are the names of the hosts' zones.
     """
-    made = {
-        table: [path for path in paths if host_of_file(path) in built.hosts - built.failed_hosts]
-        for table, paths in built.files_after(before).items()
-    }
-    return [
-        *witnesses_apart(lake, contracts["marts.restarts"], made.get("marts.restarts", []), zones),
-        *mixed_hosts(lake, contracts, made),
-        *contradicted_settings(lake, made.get("staging.refuted_settings", [])),
-    ]
+    by_host = files_by_host(built.files_after(before))
+    doubts: list[Problem] = []
+    for hosts in _some_at_a_time(built.hosts - built.failed_hosts):
+        made = merged_files(by_host.get(host, {}) for host in hosts)
+        doubts += [
+            *witnesses_apart(lake, contracts["marts.restarts"], made.get("marts.restarts", []), zones),
+            *mixed_hosts(lake, contracts, made),
+            *contradicted_settings(lake, made.get("staging.refuted_settings", [])),
+        ]
+    return doubts
+
+
+def _some_at_a_time(hosts: Iterable[str]) -> Iterator[list[str]]:
+    """Yield hosts in name order, some at a time: each file that DuckDB opens takes memory."""
+    names = sorted(hosts)
+    for start in range(0, len(names), BATCH_HOSTS):
+        yield names[start : start + BATCH_HOSTS]
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Source files to a plan: which of them are new or changed, and how each is to be read."""
 
 import json
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -25,7 +26,7 @@ from transforms.zone_evidence import (
 )
 
 # Raised when a source file gives other events or other lake files than before: all are then read again.
-PARSER_VERSION = 4
+PARSER_VERSION = 5
 ZONE_IS_KNOWN = "the host's time zone is known"
 
 
@@ -124,15 +125,27 @@ def plan_reads(
             **_taken_at(source, zones[source.host]),
         )
         before = seen.get(source.path, [])
-        if before and all(row == seen_file(source, reading, plan, row.source_id) for row in before):
+        if before and all(_is_unchanged(row, source, reading, plan) for row in before):
             plan.unchanged_ids.update(row.source_id for row in before)
         else:
             plan.readings.append((source, reading))
     return plan
 
 
-def seen_file(source: SourceFile, reading: Reading, plan: Plan, source_id: str) -> SeenFile:
-    """Return what the ledger keeps of a file to tell whether it, or the way to read it, has changed."""
+def _is_unchanged(before: SeenFile, source: SourceFile, reading: Reading, plan: Plan) -> bool:
+    return any(
+        before == seen_file(source, reading, plan, before.source_id, is_over_limit=is_over_limit)
+        for is_over_limit in (False, True)
+    )
+
+
+def seen_file(
+    source: SourceFile, reading: Reading, plan: Plan, source_id: str, *, is_over_limit: bool
+) -> SeenFile:
+    """Return what the ledger keeps of a file to tell whether it, or the way to read it, has changed.
+
+    The limits are part of that way where the file was not read to its end because of one.
+    """
     how: dict[str, Any] = {
         "parser": PARSER_VERSION,
         "zone": asdict(reading.zone),
@@ -141,11 +154,14 @@ def seen_file(source: SourceFile, reading: Reading, plan: Plan, source_id: str) 
     }
     if source.is_central:
         how |= {"names": dict(plan.names), "zones": {name: zone.name for name, zone in plan.zones.items()}}
+    if is_over_limit:
+        how["limits"] = asdict(source.limits)
     return SeenFile(
         path=source.path,
         size_bytes=source.size_bytes,
         modified_at_ns=source.modified_at_ns,
-        reading=json.dumps(how, sort_keys=True),
+        # Nearly all files of an archive are read in the same way.
+        reading=sys.intern(json.dumps(how, sort_keys=True)),
         source_id=source_id,
     )
 

@@ -186,7 +186,7 @@ POSTFIX_PATTERNS = (
             daemons=("postsuper",),
             is_queued=False,
             starts=(f"{text}: ",),
-            regex=rf"^(?P<message>{text}: (?P<message_count>[0-9]{{1,9}}) messages?)$",
+            regex=rf"^(?P<message>{text}: (?P<message_count>[0-9]+) messages?)$",
             samples=(f"{text}: 115 messages",),
             constants={"event_kind": event_kind},
         )

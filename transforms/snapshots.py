@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from transforms.bounds import BOUNDS
+from transforms.bounds import BEYOND, BOUNDS, YEARS
 from transforms.clock import LocalClock, YearWindow
 from transforms.headers import MONTHS
 from transforms.patterns import QUEUE_ID
@@ -102,7 +102,7 @@ class SnapshotParser:
         for number, line in lines.select("line_number", "line").iter_rows():
             if line.startswith("{"):
                 messages = _parse_object(line)
-                if messages and not _is_size(messages[0]["size_bytes"]):
+                if messages and not (_is_size(messages[0]["size_bytes"]) and messages[0]["arrived_at"]):
                     unparsed.append((number, line, "out_of_range"))
                     continue
                 rows += [{"line_number": number, **message} for message in messages]
@@ -197,7 +197,7 @@ def _parse_object(line: str) -> list[Row]:
             "sender": "" if entry["sender"] == EMPTY_SENDER else _text(entry["sender"]),
             "size_bytes": _number(entry["message_size"]),
             "is_forced_expire": bool(entry.get("forced_expire")),
-            "arrived_at": datetime.fromtimestamp(_number(entry["arrival_time"]), UTC),
+            "arrived_at": _arrival(_number(entry["arrival_time"])),
         }
         recipients = [
             {
@@ -207,9 +207,18 @@ def _parse_object(line: str) -> list[Row]:
             }
             for recipient in _list(entry["recipients"])
         ]
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, OSError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return []
     return [{**message, **recipient} for recipient in recipients or [{}]]
+
+
+def _arrival(seconds: int) -> datetime | None:
+    """Return the time of an arrival, None if it is of no year that mail is of."""
+    try:
+        at = datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+    return at if at.year in YEARS else None
 
 
 def _is_size(size_bytes: int | str) -> bool:
@@ -233,6 +242,7 @@ def _list(value: object) -> list[Any]:
 
 
 def _number(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not -INT64_END <= value < INT64_END:
+    """Return a whole number, BEYOND if it is one that no column can hold."""
+    if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError
-    return value
+    return value if -INT64_END <= value < INT64_END else BEYOND

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from transforms.bounds import FIRST_YEAR, LAST_YEAR
 from transforms.layout import NO_TIME, SECOND, Bytes, Int64s
 from transforms.words import DOT, compiled, read_integer
 
@@ -62,7 +63,7 @@ def _month(block: Bytes, at: int) -> int:
 def _days_since_1970(year: int, month: int, day: int) -> int:
     """Return the day's number by the calendar's rules, -1 if it has no such day or year."""
     is_leap = (year % 4 == 0 and year % 100 != 0) or year % 400 == 0
-    if not (1970 <= year <= 2199 and 1 <= month <= 12):
+    if not (FIRST_YEAR <= year <= LAST_YEAR and 1 <= month <= 12):
         return -1
     if not 1 <= day <= DAYS_IN_MONTH[month] + (1 if is_leap and month == 2 else 0):
         return -1

@@ -11,6 +11,7 @@ from zoneinfo import available_timezones
 import polars as pl
 
 from transforms.archive import SourceFile
+from transforms.bounds import YEARS
 from transforms.events import headers_of_kind, split_lines
 from transforms.headers import read_headers
 from transforms.lines import DamagedFileError, open_members, open_regular, read_pieces
@@ -132,7 +133,7 @@ def read_heads(sources: Iterable[SourceFile]) -> dict[str, bytes]:
     for path, members in bundles.items():
         paths = {source.member: source.path for source in members if source.member}
         with suppress(OSError, DamagedFileError):
-            for name, stream in open_members(path, paths.keys()):
+            for name, stream in open_members(path, paths.keys(), members[0].limits):
                 # A member may be encrypted, or damaged.
                 with suppress(OSError, DamagedFileError):
                     heads[paths[name]] = next(read_pieces(stream), b"")[:HEAD_BYTES]
@@ -190,7 +191,7 @@ def _offsets_in(content: bytes, source: SourceFile, rules: LogRules) -> Iterator
             at = datetime(year, month, day, tzinfo=UTC) + time_of_day - offset
         except (ValueError, OverflowError):
             continue
-        if abs(offset) <= FARTHEST_OFFSET:
+        if year in YEARS and abs(offset) <= FARTHEST_OFFSET:
             latest[offset] = max(at, latest.get(offset, at))
     for offset, at in sorted(latest.items(), key=lambda item: item[1], reverse=True):
         yield ToldOffset(at, offset, source.log_kind, source.path)

@@ -8,7 +8,7 @@ import os
 import statistics
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -40,14 +40,16 @@ class Figure:
         return Figure(statistics.median(values), min(values), max(values))
 
 
-def measure(command: Sequence[str], stdout: int | IO[str] = subprocess.DEVNULL) -> Cost:
-    """Run a command to its end; raises CalledProcessError if it fails."""
+def measure(
+    command: Sequence[str], stdout: int | IO[str] = subprocess.DEVNULL, accepted: Collection[int] = (0,)
+) -> Cost:
+    """Run a command to its end; raises CalledProcessError if its exit code is none of those accepted."""
     started = time.perf_counter()
     process = subprocess.Popen(command, stdout=stdout, env=ENVIRONMENT)
     _, status, usage = os.wait4(process.pid, 0)
     wall_seconds = time.perf_counter() - started
     process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
+    if process.returncode not in accepted:
         raise subprocess.CalledProcessError(process.returncode, command)
     return Cost(wall_seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
