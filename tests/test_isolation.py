@@ -16,6 +16,7 @@ from tests.test_nights import NoChecks
 from transforms import pipeline
 from transforms.catalog import CATALOG_NAME, host_of_file
 from transforms.contracts import Checker, Contract, load_contracts
+from transforms.events import ParsedBlock, Parser
 from transforms.models import Model, load_models
 from transforms.pipeline import Job
 
@@ -145,6 +146,27 @@ def test_a_file_of_one_host_is_damaged(table: str, job: Job) -> None:
     path.write_bytes(b"PAR1" + bytes(len(sound) - 8) + b"PAR1")
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert path.name in the_cause(job, run_job(job, NoChecks()), before)
+    assert_mended(job)
+
+
+def test_a_file_on_which_the_parser_fails(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    parse = Parser.parse
+
+    def fail(self: Parser, lines: pl.DataFrame) -> ParsedBlock:
+        assert not lines["line"].str.contains(f"Oct  4 .* {BAD} ").any(), "of a@b.example"
+        return parse(self, lines)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Parser, "parse", fail)
+        run = run_job(job, NoChecks())
+    (finding,) = run.findings
+    assert finding.place == f"{BAD}/maillog-20261005"
+    assert finding.what.startswith("maillag itself failed on it (AssertionError: of <address>")
+    clean = marts_of_clean_run(job)
+    assert marts(job, BAD) != clean[BAD]
+    assert {host: marts(job, host) for host in HOSTS if host != BAD} == {
+        host: rows for host, rows in clean.items() if host != BAD
+    }
     assert_mended(job)
 
 

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import re
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -22,7 +21,7 @@ from transforms.lake import write_parquet
 from transforms.mart_files import HANDED_ON, MARTS, OF_ALL_DAYS, MartWriter, replaced_files, show_marts
 from transforms.models import Model, last_uses, needed_models, run_model, run_models, tables_in
 from transforms.news import LATE, News, settle
-from transforms.problems import MaillagError, Problem
+from transforms.problems import MaillagError, Problem, cause
 from transforms.repeats import show_lines_once
 from transforms.settled import (
     NOT_PROVED,
@@ -341,13 +340,11 @@ def _prepare(
 
 
 def _failure(host: str, error: Exception) -> Problem:
-    """Return why a host keeps the marts that it had. Addresses in the error's text are left out."""
-    first_line = next(iter(str(error).splitlines()), "") or type(error).__name__
-    cause = re.sub(r"[^\s,;<>'\"]+@[^\s,;<>'\"]+", "<address>", first_line).rstrip(".")
+    """Return why a host keeps the marts that it had."""
     model = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
     return Problem(
         host,
-        f"its marts could not be made{model}: {cause}",
+        f"its marts could not be made{model}: {cause(error)}",
         "It keeps those that it had, and all other hosts have new ones. The next run makes anew what is "
         "damaged in the lake (maillag status --verify --deep); if nothing is, report this as a defect.",
         rule="the marts can be made",

@@ -44,7 +44,7 @@ from transforms.lines import (
 )
 from transforms.names import host_name
 from transforms.plan import Plan, seen_file
-from transforms.problems import Problem
+from transforms.problems import Problem, cause
 from transforms.tables import EVENT_TABLES, NOISE, UNPARSED
 from transforms.zone_evidence import HEAD_BYTES
 
@@ -92,6 +92,8 @@ class Reads:
     files: list[LakeFile]
     seen_copies: list[SeenFile]
     problems: list[Problem]
+    has_leftovers: bool = False
+    """Whether the lake has files of this run that are not among `files`."""
 
 
 class NotALogError(Exception):
@@ -115,22 +117,32 @@ def read_sources(
 ) -> Reads:
     """Read the planned source files into lake files that nobody sees yet.
 
-    A file that cannot be read becomes a problem and leaves the others alone. `progress` is told of each
-    file when it is done.
+    A file that cannot be read becomes a problem and leaves the others alone: so does one on which maillag
+    itself fails, after all files of its host were read one by one. `progress` is told of each file when it is
+    done. Raises OSError where the lake cannot be written to.
     """
     problems: list[Problem] = []
     known = ledger.source_records()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         reader = _Reader(plan, lake, run_id, pool, known)
-        for source, reading, stream in _open_sources(plan.readings, problems):
+        for _, of_host in groupby(plan.readings, key=lambda planned: planned[0].host):
+            readings = list(of_host)
             try:
-                reader.read(source, reading, stream)
-            except OSError as error:
-                problems.append(_unreadable(source.path, error))
-            except NotALogError as error:
-                problems.append(_not_a_log(source, has_foreign_months=error.has_foreign_months))
-            progress(source)
-        reader.finish_batches()
+                told = _read_together(reader, readings, progress)
+            except OSError:
+                raise
+            except Exception:
+                reader.abandon()
+                told = []
+                for source, reading in readings:
+                    try:
+                        told += _read_together(reader, [(source, reading)])
+                    except OSError:
+                        raise
+                    except Exception as error:
+                        reader.abandon()
+                        told.append(_defect(source.path, error))
+            problems += told
     rivals: dict[str, list[tuple[NewSource, _Files]]] = defaultdict(list)
     for new, files in reader.finished:
         rivals[new.record.source_id].append((new, files))
@@ -147,7 +159,32 @@ def read_sources(
             files.drop(source_id)
             problems.append(_copy(copy.record.path, kept.path))
             seen_copies.append(copy.seen)
-    return Reads(new_sources, [file for files in reader.files for file in files.files], seen_copies, problems)
+    return Reads(
+        new_sources,
+        [file for files in reader.files for file in files.files],
+        seen_copies,
+        problems,
+        has_leftovers=reader.has_leftovers,
+    )
+
+
+def _read_together(
+    reader: "_Reader",
+    readings: Iterable[tuple[SourceFile, Reading]],
+    progress: Callable[[SourceFile], None] = lambda source: None,
+) -> list[Problem]:
+    """Read files to their end; return what kept some of them from being read."""
+    problems: list[Problem] = []
+    for source, reading, stream in _open_sources(readings, problems):
+        try:
+            reader.read(source, reading, stream)
+        except OSError as error:
+            problems.append(_unreadable(source.path, error))
+        except NotALogError as error:
+            problems.append(_not_a_log(source, has_foreign_months=error.has_foreign_months))
+        progress(source)
+    reader.finish_batches()
+    return problems
 
 
 def _open_sources(
@@ -429,6 +466,7 @@ class _Reader:
         self._host = ""
         self._sources: list[_Source] = []
         self._known_ids = set(plan.unchanged_ids)
+        self.has_leftovers = False
 
     def read(self, file: SourceFile, planned: Reading, stream: BinaryIO) -> None:
         """Read a file to its end. Raises OSError, and NotALogError if its first block is no log."""
@@ -492,6 +530,13 @@ class _Reader:
         self._batches.clear()
         self._alone.clear()
         self._sources.clear()
+
+    def abandon(self) -> None:
+        """Forget what is not finished; its files stay in the lake, and nobody lists them."""
+        self._batches.clear()
+        self._alone.clear()
+        self._sources.clear()
+        self.has_leftovers = True
 
     def _split(
         self, file: SourceFile, reading: Reading, block: bytes, lines_before: int
@@ -636,6 +681,14 @@ def _unreadable(path: str, error: OSError) -> Problem:
         path,
         f"cannot be read ({error.strerror or error})",
         "Check its permissions, or copy it again, and run again.",
+    )
+
+
+def _defect(path: str, error: Exception) -> Problem:
+    return Problem(
+        path,
+        f"maillag itself failed on it ({type(error).__name__}: {cause(error)})",
+        "It is left out, and all else is read. Report this as a defect.",
     )
 
 

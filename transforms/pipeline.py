@@ -330,6 +330,8 @@ def ingest(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: Pr
         ],
         grown_ids={new.record.source_id for new in reads.new_sources if new.is_grown},
     )
+    if reads.has_leftovers:
+        _remove_unlisted(job.lake, ledger, run_id)
     fleet, zones = _with_hosts_in_lines(fleet, zones, ledger)
     inventory = read_inventory(
         job.lake, ledger.lake_files().get("events.inventory", []), ledger.source_records().values()

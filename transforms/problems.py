@@ -1,5 +1,6 @@
 """What went wrong, where, and what to do about it: the one family of errors, and problems kept as data."""
 
+import re
 from dataclasses import dataclass
 
 # What should be true of a host. The command line asks for it by this name.
@@ -33,3 +34,9 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what}. {self.remedy}"
+
+
+def cause(error: Exception) -> str:
+    """Return the first line of an error that is a defect of maillag's, without addresses of mail."""
+    first_line = next(iter(str(error).splitlines()), "") or type(error).__name__
+    return re.sub(r"[^\s,;<>'\"]+@[^\s,;<>'\"]+", "<address>", first_line).rstrip(".")
