@@ -163,6 +163,25 @@ def test_a_tar_file_with_a_broken_header_is_named_and_read_up_to_there(lines: Li
     )
 
 
+def test_a_tar_file_whose_headers_never_end_is_named(lines: Lines, tmp_path: Path) -> None:
+    name = link(tarfile.GNUTYPE_LONGNAME, "x")
+    put(tmp_path, "b.tar", tar([("maillog", lines.some(3))])[:1024] + name.tobuf() * 3_000)
+    assert read_counts(tmp_path) == {"gw/b.tar!maillog": 3}
+    assert "is no sound tar file" in told(tmp_path)["gw/b.tar"]
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zipped_member_whose_sum_is_another_one_is_named(method: int, lines: Lines, tmp_path: Path) -> None:
+    path = put(tmp_path, "b.zip", b"")
+    with zipfile.ZipFile(path, "w", method) as bundle:
+        bundle.writestr("maillog", lines.some(3))
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + 16] ^= 1
+    path.write_bytes(content)
+    (what,) = told(tmp_path).values()
+    assert "damaged (Bad CRC-32" in what
+
+
 def test_tar_files_in_a_row_are_all_read(lines: Lines, tmp_path: Path) -> None:
     put(tmp_path, "b.tar", tar([("maillog.2", lines.some(3))]) + tar([("maillog.1", lines.some(4))]))
     assert read_counts(tmp_path) == {"gw/b.tar!maillog.2": 3, "gw/b.tar!maillog.1": 4}

@@ -569,7 +569,7 @@ def _open_tar(path: Path, limits: Limits) -> Iterator[Found]:
                 ignore_zeros=True,
             ) as archive:
                 yield _tar_members(archive, limits, raw)
-        except (tarfile.TarError, ValueError, OverflowError) as error:
+        except (tarfile.TarError, ValueError, OverflowError, RecursionError) as error:
             raise DamagedFileError(f"is no sound tar file ({error})") from None
 
 

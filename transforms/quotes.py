@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from transforms.events import split_lines
-from transforms.lines import DamagedFileError, open_members, open_regular, read_blocks
+from transforms.lines import DamagedFileError, open_members, open_regular, parts_of, read_blocks
 from transforms.names import MEMBER_MARK, raw_name
 
 Quotes = dict[tuple[str, int], str]
@@ -67,7 +67,7 @@ def _quote(stream: BinaryIO, places: list[Place]) -> Quotes:
     quotes: Quotes = {}
     first_line_number = 1
     try:
-        for block in read_blocks(stream):
+        for block in (part for whole in read_blocks(stream) for part in parts_of(whole)):
             next_line_number = first_line_number + block.count(b"\n")
             here = [number for number in wanted if first_line_number <= number <= next_line_number]
             if here:
