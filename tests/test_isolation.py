@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import Run, run_job
 from tests.test_nights import NoChecks
-from transforms import pipeline
+from transforms import ingest, pipeline
 from transforms.catalog import CATALOG_NAME, host_of_file
 from transforms.contracts import Checker, Contract, load_contracts
 from transforms.events import ParsedBlock, Parser
@@ -157,6 +157,7 @@ def test_a_file_on_which_the_parser_fails(job: Job, monkeypatch: pytest.MonkeyPa
         return parse(self, lines)
 
     with monkeypatch.context() as patch:
+        patch.setattr(ingest, "_load_fast_lane", lambda plan: None)
         patch.setattr(Parser, "parse", fail)
         run = run_job(job, NoChecks())
     (finding,) = run.findings
