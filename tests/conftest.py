@@ -30,6 +30,9 @@ from transforms.repeats import show_lines_once
 from transforms.trend import LogRules
 
 pytest.register_assert_rewrite("tests.rig.checks")
+# What readline, which a test process imports, adds: in a pipe nothing tells how wide it is.
+os.environ.pop("COLUMNS", None)
+os.environ.pop("LINES", None)
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
 RECORDING = Path(__file__).parent / "archives" / "rig"
 TROUBLES = Path(__file__).parent / "archives" / "rig-troubles"

@@ -286,7 +286,7 @@ def test_any_instant_inside_a_restart_names_it(instant: str, told: Told) -> None
         ),
         ("hostile", "names no restart. Write host and time"),
         ("hostile-20261399T100000Z", "names no restart. Write host and time"),
-        ("' or true --20261124T100000Z", "no restart of host ' or true -."),
+        ("' or true --20261124T100000Z", "no restart of host %27%20or%20true%20-."),
     ],
 )
 def test_an_id_that_names_none_is_told_the_nearest(asked: str, says: str, told: Told) -> None:
@@ -466,7 +466,7 @@ def test_only_the_worst_messages_are_printed_unless_all_are_asked_for(sample_lak
 @pytest.mark.parametrize(
     ("host", "path", "number"),
     [
-        ("bundled", "bundled/CDT!1.tar.gz!Event5/maillog-20261124", 4),
+        ("bundled", "bundled/CDT%211.tar.gz!Event5/maillog-20261124", 4),
         ("collected", "central/all.log-20261124", 5),
     ],
 )
