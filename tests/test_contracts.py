@@ -191,7 +191,7 @@ def made_tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str,
         "config.thresholds": config_tables(Thresholds())["config.thresholds"],
         **{f"events.{name}": schema.to_frame() for name, schema in EVENT_TABLES.items()},
         "ops.line_counts": LINE_COUNTS.to_frame(),
-        **{f"ops.{name}": Ledger.schema(name).to_frame() for name in PUBLISHED_OF_LEDGER},
+        **{f"ops.{name}": Ledger.schema(name).to_frame() for name in (*PUBLISHED_OF_LEDGER, "frozen_days")},
         "fleet.host_history": history,
         "fleet.hosts": latest_hosts(history),
     }

@@ -269,7 +269,9 @@ def tell_stories(connection: duckdb.DuckDBPyConnection, cases: Iterable[Case], f
                 log = case_folder / host / name
                 log.write_text("".join(f"{line}\n" for line in lines))
                 os.utime(log, (WRITTEN_AT, WRITTEN_AT))
-        hosts += [replace(host, name=f"{case}/{host.name}") for host in read_fleet(case_folder).hosts]
+        for of_fleet in read_fleet(case_folder).hosts:
+            name = f"{case}/{of_fleet.name}"
+            hosts.append(replace(of_fleet, name=name, path=of_fleet.path or name))
     return create_event_tables(connection, archive, lake, Fleet(tuple(hosts)))
 
 
