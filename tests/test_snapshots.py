@@ -33,6 +33,7 @@ class Case:
     text: str
     rows: list[dict[str, Any]]
     unparsed: list[int] = field(default_factory=list)
+    unparsed_reason: str = "no_pattern"
     zone: str = "UTC"
     taken_at: datetime = NOON
 
@@ -73,7 +74,7 @@ def test_snapshot_becomes_these_rows(case: Case) -> None:
         row["arrived_at"] = row["arrived_at"] and row["arrived_at"].replace(tzinfo=UTC)
     assert frames[SNAPSHOTS].rows(named=True) == expected
     assert frames[UNPARSED]["line_number"].to_list() == case.unparsed
-    assert frames[UNPARSED]["reason"].unique().to_list() == (["no_pattern"] if case.unparsed else [])
+    assert frames[UNPARSED]["reason"].unique().to_list() == ([case.unparsed_reason] if case.unparsed else [])
 
 
 @given(LINES)

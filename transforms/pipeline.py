@@ -554,7 +554,7 @@ def _hosts_without_marts(job: Job, files: Mapping[str, list[str]]) -> set[str]:
 
 
 def _hosts_in(path: Path) -> list[str]:
-    return pl.read_parquet(path, columns=["host"])["host"].to_list()
+    return pl.read_parquet(path, columns=["host"], glob=False)["host"].to_list()
 
 
 def _later(frozen: Mapping[str, FrozenDays], before: date) -> list[FrozenDays]:
