@@ -56,7 +56,10 @@ NUMERIC_DATE = r"(?P<year>[0-9]{4})[-/](?P<month>[01][0-9])[-/](?P<day>[0-3][0-9
 TIME = r"(?P<time>(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-6][0-9])(?:[.,](?P<fraction>[0-9]{1,9}))?"
 OFFSET = r"(?P<offset>Z|[+-][0-2][0-9]:?[0-5][0-9])"
 # FreeBSD's `syslogd -v` puts `<2.6>` or `<mail.info>` before the host, AIX `mail:info` behind it.
-HOST = rf"(?:<[0-9a-z]+\.[0-9a-z]+>{GAP})?(?:(?P<logging_host>[^ \t-\r]*[^ \t-\r:]){GAP})?(?:[0-9a-z]+:[a-z]+{GAP})?"
+HOST = (
+    rf"(?:<[0-9a-z]+\.[0-9a-z]+>{GAP})?(?:(?P<logging_host>[^ \t-\r]*[^ \t-\r:]){GAP})?"
+    rf"(?:[0-9a-z]+:[a-z]+{GAP})?"
+)
 # A host name never ends with a colon: a template may leave the host out. Solaris puts `[ID 197553 mail.info]`
 # before the text. `last message repeated` and `-- MARK --` are syslogd's own and bear no tag.
 SENDER = (
