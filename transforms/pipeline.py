@@ -550,7 +550,7 @@ def _hosts_without_marts(job: Job, files: Mapping[str, list[str]]) -> set[str]:
         {host for path in files.get(f"{schema}.host_history", ()) for host in _hosts_in(job.lake / path)}
         for schema in ("fleet", "basis")
     )
-    return known - made if made else set()
+    return known - made if "basis.host_history" in files else set()
 
 
 def _hosts_in(path: Path) -> list[str]:
