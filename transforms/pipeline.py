@@ -726,11 +726,8 @@ def _check_events(lake: Path, reads: Reads, run_id: str, checker: Checker) -> li
             [record for host in hosts for record in records[host]],
             schema_overrides=Ledger.schema("source_files"),
         )
-        with _check_database(lake, f"{run_id}.events") as database:
-            with create_database(database) as connection:
-                create_views(connection, lake, contracts=checked, files=files)
-                create_tables(connection, {"ops.source_files": sources})
-            findings += checker.check(database, [*checked, contracts["ops.source_files"]])
+        with _check_database(lake, f"{run_id}.events", checked, files, {"ops.source_files": sources}) as made:
+            findings += checker.check(made, [*checked, contracts["ops.source_files"]])
     return findings
 
 
@@ -746,10 +743,8 @@ def _check_marts(
     new = paths_by_table(made.files)
     shown = made.files_after(batch.files) | {"marts.message_trace": new.get("marts.message_trace", [])}
     marts, thresholds = [contracts[table] for table in MARTS], "config.thresholds"
-    with _check_database(job.lake, f"{run_id}.marts") as database:
-        with create_database(database) as connection:
-            create_views(connection, job.lake, contracts=marts, files=shown)
-            create_tables(connection, {thresholds: config_tables(job.thresholds)[thresholds]})
+    frames = {thresholds: config_tables(job.thresholds)[thresholds]}
+    with _check_database(job.lake, f"{run_id}.marts", marts, shown, frames) as database:
         return checker.check(database, [contracts[thresholds], *marts])
 
 
@@ -784,10 +779,19 @@ def _some_at_a_time(hosts: Iterable[str]) -> Iterator[list[str]]:
 
 
 @contextmanager
-def _check_database(lake: Path, name: str) -> Iterator[Path]:
-    """Yield the path of a database beside the catalog, which is there no longer than it is needed."""
+def _check_database(
+    lake: Path,
+    name: str,
+    contracts: Iterable[Contract],
+    files: Mapping[str, Iterable[str]],
+    frames: Mapping[str, pl.DataFrame],
+) -> Iterator[Path]:
+    """Yield a database beside the catalog that shows files and frames, and is there no longer than needed."""
     database = lake / f"check.{name}.duckdb"
     try:
+        with create_database(database) as connection:
+            create_views(connection, lake, contracts=contracts, files=files)
+            create_tables(connection, frames)
         yield database
     finally:
         database.unlink(missing_ok=True)
