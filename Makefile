@@ -23,7 +23,7 @@ check: $(INSTALLED)
 	@$(BIN)/ruff format -q --check .
 	@$(BIN)/mypy
 	@$(BIN)/sqlfluff lint -q sql
-	@$(BIN)/python -m transforms.dictionary --check
+	@$(BIN)/python -m transforms.contracts.dictionary --check
 	@echo "check: all clean"
 
 format: $(INSTALLED)
@@ -42,7 +42,7 @@ soak: $(INSTALLED)
 	@$(BIN)/python -m tests.soak
 
 docs: $(INSTALLED)
-	@$(BIN)/python -m transforms.dictionary
+	@$(BIN)/python -m transforms.contracts.dictionary
 	@$(BIN)/python -m tests.rig.results
 
 # Records all scenarios of tests/rig on a real Postfix, in twenty minutes; needs root.

@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.text import Text
 
 from flows.layout import Column, plain, show_table
-from transforms.advice import load_advice
-from transforms.catalog import CATALOG_NAME, confine
+from transforms.lake.catalog import CATALOG_NAME, confine
+from transforms.marts.advice import load_advice
 from transforms.problems import HAS_MAIL_LINES, MaillagError
 from transforms.zone import Zone
 

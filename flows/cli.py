@@ -20,7 +20,7 @@ from transforms.names import AS_SHOWN, given_host
 from transforms.problems import MaillagError
 
 if TYPE_CHECKING:
-    from transforms.ledger import Ledger
+    from transforms.lake.ledger import Ledger
     from transforms.pipeline import Job
 
 DONE, BROKEN, WRONG_USE = 0, 1, 2
@@ -89,7 +89,7 @@ def run(
     from flows import answer, layout
     from flows.settings import load_settings
     from transforms import pipeline
-    from transforms.contracts import Checker
+    from transforms.contracts.contracts import Checker
 
     job = load_settings().job(archive, lake=lake, fleet_file=fleet, hosts=tuple(host or ()), is_deep=deep)
     ledger = job.open_ledger()
@@ -183,7 +183,7 @@ def status(
     wrong = []
     if verify:
         from flows.settings import load_settings
-        from transforms.verify import verify_lake
+        from transforms.lake.verify import verify_lake
 
         wrong = verify_lake(_lake(lake), load_settings().ledger_url, is_deep=deep)
     with answer.open_catalog(_lake(lake)) as catalog:
@@ -373,7 +373,7 @@ def explain(
         frozen_in_words,
         show_explanation,
     )
-    from transforms.explain import explain_restart, find_restart
+    from transforms.explain.explain import explain_restart, find_restart
 
     lake, archive = _lake(lake), _archive(archive)
     with answer.open_catalog(lake) as catalog:

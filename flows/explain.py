@@ -10,7 +10,7 @@ from rich.text import Text
 from flows.answer import counted, duration, local_time, verdict_in_words
 from flows.layout import plain
 from flows.why import SOURCES, Why, is_told_by_command_alone
-from transforms.explain import Evidence, Explanation, Line, Row
+from transforms.explain.explain import Evidence, Explanation, Line, Row
 
 # Messages and scans that are shown unless all are asked for.
 SHOWN = 5

@@ -14,10 +14,10 @@ from prefect.runtime import flow_run
 from flows import answer, missing_flushes
 from flows.layout import for_logs, for_pages
 from flows.settings import load_settings
-from transforms import backfill as again
 from transforms import pipeline
-from transforms.contracts import Checker
-from transforms.ledger import Ledger
+from transforms.contracts.contracts import Checker
+from transforms.lake import backfill as again
+from transforms.lake.ledger import Ledger
 from transforms.pipeline import Job, NoProgress
 from transforms.problems import MaillagError
 

@@ -11,14 +11,14 @@ from typing import cast
 
 from flows.layout import plain
 from flows.settings import DEFAULT_FILE, Settings
-from transforms.analyze import Thresholds
 from transforms.bounds import Limits
-from transforms.fleet import FLEET_FILE
-from transforms.host_facts import FoundFleet, HostFacts, find_fleet
-from transforms.host_settings import PRODUCTS, SETTING_NAMES
-from transforms.inventory_settings import IMSVA_POSTFIX, POSTFIX_TIMES
+from transforms.fleet.fleet import FLEET_FILE
+from transforms.fleet.host_settings import PRODUCTS, SETTING_NAMES
+from transforms.fleet.inventory_settings import IMSVA_POSTFIX, POSTFIX_TIMES
+from transforms.ingest.host_facts import FoundFleet, HostFacts, find_fleet
+from transforms.marts.build import Thresholds
+from transforms.parse.trend import LogRules
 from transforms.problems import MaillagError, Problem
-from transforms.trend import LogRules
 
 # Classes whose fields are the keys of a table.
 TABLES: dict[str, type[LogRules | Thresholds | Limits]] = {

@@ -8,8 +8,8 @@ from prefect.events import emit_event
 
 from flows import answer
 from flows.layout import plain
-from transforms.advice import load_advice
-from transforms.catalog import CATALOG_NAME
+from transforms.lake.catalog import CATALOG_NAME
+from transforms.marts.advice import load_advice
 
 EVENT = "maillag.flush.missing"
 PAYLOAD = ("host", "down_at", "held_message_count", "flush_verdict", "missing_reason", "advice")

@@ -16,11 +16,11 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from transforms.analyze import Thresholds
 from transforms.bounds import Limits
+from transforms.fleet.toml_file import read_toml
+from transforms.marts.build import Thresholds
+from transforms.parse.trend import LogRules, why_unsound
 from transforms.problems import MaillagError
-from transforms.toml_file import read_toml
-from transforms.trend import LogRules, why_unsound
 from transforms.zone import Zone
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from flows.answer import counted, duration, local_time, product_in_words
-from transforms.explain import Explanation, Row
+from transforms.explain.explain import Explanation, Row
 
 # Where a host's setting comes from, as in fleet.host_history.
 SOURCES = {

@@ -17,17 +17,17 @@ import pytest
 
 from flows import answer
 from transforms import pipeline
-from transforms.archive import discover
-from transforms.catalog import create_tables, create_views
-from transforms.contracts import Checker, load_contracts
-from transforms.fleet import Fleet, host_history, latest_hosts
-from transforms.ingest import read_sources
-from transforms.ledger import Ledger, QuarantineRow, SourceRecord, paths_by_table
+from transforms.archive.files import discover
+from transforms.contracts.contracts import Checker, load_contracts
+from transforms.fleet.fleet import Fleet, host_history, latest_hosts
+from transforms.ingest.plan import choose_zones, plan_reads
+from transforms.ingest.read import read_sources
+from transforms.lake.catalog import create_tables, create_views
+from transforms.lake.ledger import Ledger, QuarantineRow, SourceRecord, paths_by_table
+from transforms.marts.repeats import show_lines_once
+from transforms.parse.trend import LogRules
 from transforms.pipeline import Analyzed, Ingested, Job, NoProgress
-from transforms.plan import choose_zones, plan_reads
 from transforms.problems import Problem
-from transforms.repeats import show_lines_once
-from transforms.trend import LogRules
 
 pytest.register_assert_rewrite("tests.rig.checks")
 # What readline, which a test process imports, adds: in a pipe nothing tells how wide it is.

@@ -16,11 +16,11 @@ import yaml
 from polars.testing import assert_frame_equal
 
 from tests.conftest import SAMPLE
-from transforms.clock import YearWindow
-from transforms.events import OTHER_HOSTS, Parser, Reading, merge_line_counts, split_lines
-from transforms.fast_lane import FastLane
-from transforms.lines import read_blocks
-from transforms.tables import EVENT_TABLES
+from transforms.archive.lines import read_blocks
+from transforms.fast_lane.lane import FastLane
+from transforms.parse.clock import YearWindow
+from transforms.parse.events import OTHER_HOSTS, Parser, Reading, merge_line_counts, split_lines
+from transforms.parse.tables import EVENT_TABLES
 from transforms.zone import Zone
 
 # A zone whose clocks change, and a year that has both changes behind it.

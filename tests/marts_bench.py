@@ -24,14 +24,14 @@ import polars as pl
 
 from tests.bench.document import DOCUMENT, replace_section
 from tests.bench.measure import measure as process_cost
-from transforms.catalog import host_folder
-from transforms.contracts import load_contracts
-from transforms.events import COUNT_SPAN, LINE_COUNTS
-from transforms.fleet import Fleet, Host, host_history, latest_hosts
-from transforms.host_settings import HostSettings
-from transforms.lake import write_parquet
-from transforms.ledger import Ledger
-from transforms.tables import EVENT_TABLES
+from transforms.contracts.contracts import load_contracts
+from transforms.fleet.fleet import Fleet, Host, host_history, latest_hosts
+from transforms.fleet.host_settings import HostSettings
+from transforms.lake.catalog import host_folder
+from transforms.lake.files import write_parquet
+from transforms.lake.ledger import Ledger
+from transforms.parse.events import COUNT_SPAN, LINE_COUNTS
+from transforms.parse.tables import EVENT_TABLES
 from transforms.zone import Zone
 
 Numbers = npt.NDArray[Any]
@@ -133,8 +133,8 @@ def measure(lake: Path) -> Measure:
 
 def build(lake: Path) -> None:
     """Build the marts of a lake as a run does; print what it has, and the seconds of each model."""
-    from transforms.analyze import Thresholds, build_marts
-    from transforms.models import load_models
+    from transforms.marts.build import Thresholds, build_marts
+    from transforms.marts.models import load_models
 
     seconds: dict[str, float] = {}
     last = time.perf_counter()

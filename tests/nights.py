@@ -19,7 +19,7 @@ from tests.oracle.generate import BUILDS, instant, maillog_line, manager_line, s
 from tests.oracle.history import DAY, EPOCH, HOUR, MINUTE, SECOND
 from tests.oracle.simulate import PEER, Episode, Host, Line, Plan
 from tests.soak import Log, set_time
-from transforms.analyze import Thresholds
+from transforms.marts.build import Thresholds
 from transforms.pipeline import Job
 
 LATE_SHARE = 0.08

@@ -28,14 +28,14 @@ import polars as pl
 from backports import zstd
 
 from flows.settings import FILE_VARIABLE, load_settings
-from transforms.archive import discover, passed_over
-from transforms.catalog import host_of_file
-from transforms.fleet import read_fleet
-from transforms.ingest import read_sources
-from transforms.ledger import Ledger, SourceRecord
-from transforms.plan import find_zones, plan_reads
+from transforms.archive.files import discover, passed_over
+from transforms.fleet.fleet import read_fleet
+from transforms.ingest.plan import find_zones, plan_reads
+from transforms.ingest.read import read_sources
+from transforms.lake.catalog import host_of_file
+from transforms.lake.ledger import Ledger, SourceRecord
+from transforms.parse.trend import LogRules
 from transforms.problems import MaillagError, Problem
-from transforms.trend import LogRules
 
 CASE_SECONDS = 60
 SOUND = "sound"

@@ -26,7 +26,7 @@ import duckdb
 from tests.oracle.generate import BUILDS, instant, maillog_line, manager_line, system_line
 from tests.oracle.history import DAY, EPOCH, HOUR, MINUTE, SECOND, Settings
 from tests.oracle.simulate import Episode, Host, Plan
-from transforms.verify import verify_lake
+from transforms.lake.verify import verify_lake
 
 MAILLAG = Path(sys.executable).with_name("maillag")
 # When the nightly run begins, in hours of UTC.

@@ -6,10 +6,10 @@ import pytest
 
 from tests.test_contracts import CONTRACTS, allowed_values
 from tests.test_sql import CASES, Case, connect, given_frames, models_of
-from transforms.advice import load_advice
-from transforms.analyze import Thresholds, config_tables
-from transforms.catalog import create_tables
-from transforms.models import run_models
+from transforms.lake.catalog import create_tables
+from transforms.marts.advice import load_advice
+from transforms.marts.build import Thresholds, config_tables
+from transforms.marts.models import run_models
 
 CODES = [advice.code for advice in load_advice()]
 # What every figure needs, and reasons for all advice; `product` and `build_verdict` differ.

@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import published_rows, run_job
 from tests.test_cli import MAILLAG
 from tests.test_isolation import DAY
-from transforms.contracts import Checker
+from transforms.contracts.contracts import Checker
 from transforms.pipeline import Job
 
 # ruff: noqa: E501

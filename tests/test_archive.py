@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from transforms.archive import SourceFile, discover
-from transforms.file_names import FileName, classify
-from transforms.fleet import read_fleet
-from transforms.ingest import read_sources
-from transforms.ledger import Ledger
-from transforms.plan import choose_zones, plan_reads
+from transforms.archive.file_names import FileName, classify
+from transforms.archive.files import SourceFile, discover
+from transforms.fleet.fleet import read_fleet
+from transforms.ingest.plan import choose_zones, plan_reads
+from transforms.ingest.read import read_sources
+from transforms.lake.ledger import Ledger
+from transforms.parse.trend import LogRules
 from transforms.problems import MaillagError
-from transforms.trend import LogRules
 
 
 @pytest.mark.parametrize(

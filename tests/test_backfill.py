@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from transforms import pipeline
-from transforms.backfill import forget_files
-from transforms.contracts import Checker
+from transforms.contracts.contracts import Checker
+from transforms.lake.backfill import forget_files
 from transforms.pipeline import Job, NoProgress
 from transforms.problems import MaillagError
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import SAMPLE, Run, run_job
-from transforms.contracts import Checker
-from transforms.fleet import read_fleet
-from transforms.ledger import QuarantineRow
+from transforms.contracts.contracts import Checker
+from transforms.fleet.fleet import read_fleet
+from transforms.lake.ledger import QuarantineRow
 from transforms.pipeline import Job
 from transforms.problems import MaillagError
 

@@ -13,10 +13,10 @@ from tests.bench import reading
 from tests.bench.archives import DAY_COUNT, SMALL_FILE_COUNT, write_archives
 from tests.bench.maillog import HOST, write_maillog
 from tests.bench.peers import duckdb_only, python_re
-from transforms.ingest import NewSource
-from transforms.ledger import LakeFile
-from transforms.lines import read_blocks
-from transforms.tables import NOISE, UNPARSED
+from transforms.archive.lines import read_blocks
+from transforms.ingest.read import NewSource
+from transforms.lake.ledger import LakeFile
+from transforms.parse.tables import NOISE, UNPARSED
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.oddities import Lines, Taken, read
-from transforms.archive import discover
-from transforms.fleet import read_fleet
-from transforms.lines import list_members, open_members
+from transforms.archive.files import discover
+from transforms.archive.lines import list_members, open_members
+from transforms.fleet.fleet import read_fleet
 
 Members = list[tuple[str, bytes]]
 

@@ -7,7 +7,7 @@ import duckdb
 import polars as pl
 import pytest
 
-from transforms.catalog import host_folder, show_files
+from transforms.lake.catalog import host_folder, show_files
 
 TABLE = "events.attempts"
 PERIODS = ("date=2026-11-02", "date=2026-11-03", "month=2026-10")

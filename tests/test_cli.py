@@ -14,7 +14,7 @@ import pytest
 
 from flows.cli import app
 from tests.conftest import SAMPLE, run_job
-from transforms.contracts import Checker
+from transforms.contracts.contracts import Checker
 from transforms.pipeline import Job
 
 MAILLAG = Path(sys.executable).with_name("maillag")

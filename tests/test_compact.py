@@ -15,15 +15,15 @@ from flows import answer
 from flows.cli import app
 from tests.conftest import SAMPLE, copy_of_lake, published_rows, run_job
 from transforms import pipeline
-from transforms.compact import compacted
-from transforms.contracts import Checker
-from transforms.explain import explain_restart
-from transforms.lake import ROW_GROUP_ROWS, open_events, to_arrow
-from transforms.ledger import LakeFile
+from transforms.contracts.contracts import Checker
+from transforms.explain.explain import explain_restart
+from transforms.lake.compact import compacted
+from transforms.lake.files import ROW_GROUP_ROWS, open_events, to_arrow
+from transforms.lake.ledger import LakeFile
+from transforms.lake.verify import verify_lake
+from transforms.parse.tables import ARROW_SCHEMAS, EVENT_TABLES
 from transforms.pipeline import Compacted, Job
 from transforms.problems import MaillagError
-from transforms.tables import ARROW_SCHEMAS, EVENT_TABLES
-from transforms.verify import verify_lake
 
 LATER = date(2027, 1, 1)
 RESTART = "imss13-20261124T031953Z"
@@ -126,7 +126,7 @@ def test_a_log_that_grew_replaces_its_rows_in_the_file_of_the_month(job: Job, ch
 @pytest.mark.slow
 def test_killed_at_any_step_it_leaves_the_same_rows(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     rows, files = published_rows(job.lake), event_files(job)
-    for step in ("transforms.ledger.Ledger.record_sources", "transforms.pipeline._publish"):
+    for step in ("transforms.lake.ledger.Ledger.record_sources", "transforms.pipeline._publish"):
         with monkeypatch.context() as patch:
             patch.setattr(step, interrupt)
             with pytest.raises(KeyboardInterrupt):

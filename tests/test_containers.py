@@ -25,16 +25,16 @@ from backports import zstd
 
 from tests.conftest import SAMPLE, run_job
 from tests.test_headers import long_queue_id
-from transforms.archive import discover
-from transforms.catalog import CATALOG_NAME
-from transforms.contracts import Checker
-from transforms.fleet import read_fleet
-from transforms.ingest import read_sources
-from transforms.ledger import Ledger
-from transforms.lines import DamagedFileError, list_members, open_members
+from transforms.archive.files import discover
+from transforms.archive.lines import DamagedFileError, list_members, open_members
+from transforms.contracts.contracts import Checker
+from transforms.fleet.fleet import read_fleet
+from transforms.ingest.plan import choose_zones, plan_reads
+from transforms.ingest.read import read_sources
+from transforms.lake.catalog import CATALOG_NAME
+from transforms.lake.ledger import Ledger
+from transforms.parse.trend import LogRules
 from transforms.pipeline import Job
-from transforms.plan import choose_zones, plan_reads
-from transforms.trend import LogRules
 
 pytestmark = pytest.mark.slow
 LINE = "Nov 24 10:00:{:02} gw postfix/qmgr[1]: 892A0205B6: removed\n"

@@ -8,23 +8,23 @@ import duckdb
 import pytest
 import yaml
 
-from transforms import dictionary
-from transforms.analyze import Thresholds, config_tables
-from transforms.catalog import CATALOG_NAME, create_tables
-from transforms.contracts import CONTRACT_FOLDER, Checker, Column, Contract, load_contracts
-from transforms.dictionary import render_dictionary
-from transforms.events import LINE_COUNTS
-from transforms.fleet import HISTORY_SCHEMA, latest_hosts
-from transforms.ledger import Ledger
-from transforms.mart_files import MARTS
-from transforms.models import load_models, run_models
+from transforms.contracts import dictionary
+from transforms.contracts.contracts import CONTRACT_FOLDER, Checker, Column, Contract, load_contracts
+from transforms.contracts.dictionary import render_dictionary
+from transforms.fleet.fleet import HISTORY_SCHEMA, latest_hosts
+from transforms.lake.catalog import CATALOG_NAME, create_tables
+from transforms.lake.ledger import Ledger
+from transforms.marts.build import Thresholds, config_tables
+from transforms.marts.mart_files import MARTS
+from transforms.marts.models import load_models, run_models
+from transforms.parse.events import LINE_COUNTS
+from transforms.parse.postfix import POSTFIX_PATTERNS
+from transforms.parse.sendmail import SENDMAIL_PATTERNS
+from transforms.parse.syslog import SYSLOG_PATTERNS
+from transforms.parse.tables import EVENT_TABLES, NOISE
+from transforms.parse.trend import LogRules, manager_patterns, system_event_patterns
 from transforms.pipeline import PUBLISHED_OF_LEDGER
-from transforms.postfix import POSTFIX_PATTERNS
 from transforms.problems import MaillagError
-from transforms.sendmail import SENDMAIL_PATTERNS
-from transforms.syslog import SYSLOG_PATTERNS
-from transforms.tables import EVENT_TABLES, NOISE
-from transforms.trend import LogRules, manager_patterns, system_event_patterns
 
 ALL_PATTERNS = (
     *POSTFIX_PATTERNS,

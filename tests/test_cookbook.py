@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from transforms.catalog import CATALOG_NAME
+from transforms.lake.catalog import CATALOG_NAME
 
 COOKBOOK = Path(__file__).parents[1] / "docs" / "cookbook.sql"
 COMMAND_LINE = Path(sys.executable).parent / "duckdb"

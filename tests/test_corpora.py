@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 import yaml
 
-from transforms.clock import YearWindow
-from transforms.events import ParsedBlock, Parser, Reading, split_lines
-from transforms.tables import NOISE, UNPARSED
+from transforms.parse.clock import YearWindow
+from transforms.parse.events import ParsedBlock, Parser, Reading, split_lines
+from transforms.parse.tables import NOISE, UNPARSED
 from transforms.zone import Zone
 
 CORPORA = Path(__file__).parents[2] / "shared" / "corpora"

@@ -17,10 +17,10 @@ import sqlalchemy as sa
 from tests.conftest import run_job
 from tests.soak import read_all
 from transforms import pipeline
-from transforms.contracts import Checker
+from transforms.contracts.contracts import Checker
+from transforms.lake.verify import verify_lake
 from transforms.pipeline import Job
 from transforms.problems import MaillagError
-from transforms.verify import verify_lake
 
 pytestmark = pytest.mark.slow
 

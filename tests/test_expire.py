@@ -18,16 +18,16 @@ from tests.conftest import SAMPLE, copy_of_lake, published_rows, run_job
 from tests.test_cli import MAILLAG
 from tests.test_compact import interrupt, lines_of, write_file
 from transforms import pipeline
-from transforms.analyze import Thresholds
-from transforms.contracts import Checker, load_contracts
-from transforms.expire import changed_rows, events_since
-from transforms.lake import write_parquet
-from transforms.ledger import LakeFile
-from transforms.mart_files import MARTS
-from transforms.models import load_models
+from transforms.contracts.contracts import Checker, load_contracts
+from transforms.lake.expire import changed_rows, events_since
+from transforms.lake.files import write_parquet
+from transforms.lake.ledger import LakeFile
+from transforms.lake.verify import verify_lake
+from transforms.marts.build import Thresholds
+from transforms.marts.mart_files import MARTS
+from transforms.marts.models import load_models
 from transforms.pipeline import Expired, Job
 from transforms.problems import MaillagError
-from transforms.verify import verify_lake
 
 DAY = date(2026, 11, 1)
 TODAY = date(2026, 12, 1)
@@ -183,7 +183,7 @@ def test_killed_at_any_step_it_leaves_the_same_marts(
     job: Job, checker: Checker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = marts_of(job.lake)
-    for step in ("transforms.ledger.Ledger.freeze", "transforms.pipeline._publish"):
+    for step in ("transforms.lake.ledger.Ledger.freeze", "transforms.pipeline._publish"):
         with monkeypatch.context() as patch:
             patch.setattr(step, interrupt)
             with pytest.raises(KeyboardInterrupt):

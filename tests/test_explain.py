@@ -27,13 +27,13 @@ from flows.explain import as_document, show_explanation
 from flows.why import Why
 from tests.conftest import RECORDING, SAMPLE, Run, run_job
 from tests.test_sql import WRITTEN_AT, story_lines
-from transforms.catalog import CATALOG_NAME, attach_published, published_files
-from transforms.contracts import Checker
-from transforms.explain import Explanation, Line, explain_restart, find_restart
+from transforms.archive.quotes import Place, read_quotes
+from transforms.contracts.contracts import Checker
+from transforms.explain.explain import Explanation, Line, explain_restart, find_restart
+from transforms.ingest.plan import ZONE_IS_KNOWN
+from transforms.lake.catalog import CATALOG_NAME, attach_published, published_files
 from transforms.pipeline import Job
-from transforms.plan import ZONE_IS_KNOWN
 from transforms.problems import MaillagError
-from transforms.quotes import Place, read_quotes
 
 # Each explanation runs the models, and takes a second.
 pytestmark = pytest.mark.slow

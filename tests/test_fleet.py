@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from transforms.fleet import (
+from transforms.fleet.fleet import (
     HISTORY_SCHEMA,
     Fleet,
     host_history,
@@ -16,7 +16,7 @@ from transforms.fleet import (
     told_zone,
     with_found_hosts,
 )
-from transforms.host_settings import SETTING_NAMES
+from transforms.fleet.host_settings import SETTING_NAMES
 from transforms.problems import MaillagError
 from transforms.zone import Zone
 

@@ -13,7 +13,7 @@ from tests.conftest import run_job
 from tests.forgery.compare import JUDGED, changes
 from tests.forgery.hosts import CHUNK, drawn
 from tests.oracle.compare import fetch_rows
-from transforms.contracts import Checker
+from transforms.contracts.contracts import Checker
 from transforms.pipeline import Job
 
 HOSTILE = Path(__file__).parent / "hostile"

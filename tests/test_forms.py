@@ -13,9 +13,9 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from tests import lanes
-from transforms.clock import YearWindow
-from transforms.events import ParsedBlock, Parser, Reading, split_lines
-from transforms.tables import UNPARSED
+from transforms.parse.clock import YearWindow
+from transforms.parse.events import ParsedBlock, Parser, Reading, split_lines
+from transforms.parse.tables import UNPARSED
 from transforms.zone import Zone
 
 LINES = (Path(__file__).parent / "forms" / "maillog").read_text(encoding="utf-8").splitlines()

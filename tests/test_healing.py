@@ -17,12 +17,12 @@ from flows.cli import app, main
 from tests.conftest import Run, published_rows, run_job
 from tests.test_crash import DAYS
 from transforms import pipeline
-from transforms.analyze import Thresholds
-from transforms.contracts import Checker
-from transforms.ledger import LEDGER_NAME, VERSION, LakeFile
+from transforms.contracts.contracts import Checker
+from transforms.lake.ledger import LEDGER_NAME, VERSION, LakeFile
+from transforms.lake.verify import verify_lake
+from transforms.marts.build import Thresholds
 from transforms.pipeline import Job
 from transforms.problems import MaillagError
-from transforms.verify import verify_lake
 
 pytestmark = pytest.mark.slow
 Damage = Callable[[Path], None]

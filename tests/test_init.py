@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from flows.init import TABLES, field_meanings, toml_value, write_settings
 from flows.settings import Settings, load_settings
 from tests.conftest import SAMPLE, published_rows, run_job
-from transforms.contracts import Checker
-from transforms.fleet import read_fleet
-from transforms.host_settings import HostSettings
+from transforms.contracts.contracts import Checker
+from transforms.fleet.fleet import read_fleet
+from transforms.fleet.host_settings import HostSettings
 from transforms.names import host_name
 from transforms.pipeline import Job
 from transforms.problems import MaillagError

@@ -16,9 +16,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.fleet import Fleet, Host, host_history, inventory_problems, read_fleet
-from transforms.host_settings import SETTING_NAMES, HostSettings
-from transforms.inventory import (
+from transforms.fleet.fleet import Fleet, Host, host_history, inventory_problems, read_fleet
+from transforms.fleet.host_settings import SETTING_NAMES, HostSettings
+from transforms.fleet.inventory_settings import inventory_settings
+from transforms.parse.inventory import (
     INVENTORY,
     INVENTORY_NAMES,
     LINE_FORMS,
@@ -28,7 +29,6 @@ from transforms.inventory import (
     inventory_file,
     parse_inventory,
 )
-from transforms.inventory_settings import inventory_settings
 from transforms.problems import MaillagError
 from transforms.zone import Zone
 

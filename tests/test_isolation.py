@@ -13,11 +13,12 @@ import pytest
 
 from tests.conftest import Run, run_job
 from tests.test_nights import NoChecks
-from transforms import ingest, pipeline
-from transforms.catalog import CATALOG_NAME, host_of_file
-from transforms.contracts import Checker, Contract, load_contracts
-from transforms.events import ParsedBlock, Parser
-from transforms.models import Model, load_models
+from transforms import pipeline
+from transforms.contracts.contracts import Checker, Contract, load_contracts
+from transforms.ingest import read
+from transforms.lake.catalog import CATALOG_NAME, host_of_file
+from transforms.marts.models import Model, load_models
+from transforms.parse.events import ParsedBlock, Parser
 from transforms.pipeline import Job
 
 HOSTS = ("mx1", "mx2", "mx3")
@@ -157,7 +158,7 @@ def test_a_file_on_which_the_parser_fails(job: Job, monkeypatch: pytest.MonkeyPa
         return parse(self, lines)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ingest, "_load_fast_lane", lambda plan: None)
+        patch.setattr(read, "_load_fast_lane", lambda plan: None)
         patch.setattr(Parser, "parse", fail)
         run = run_job(job, NoChecks())
     (finding,) = run.findings

@@ -17,14 +17,16 @@ from tests import lanes
 from tests.bench import reading
 from tests.conftest import SAMPLE
 from tests.test_corpora import CORPORA, GROK_CASES, MAILLOGGER
-from transforms import fast_lane, ingest, lines
-from transforms.clock import YearWindow
-from transforms.kernels import load_kernels
-from transforms.lines import is_container, read_blocks
-from transforms.patterns import Pattern
-from transforms.plan import Plan
-from transforms.postfix import POSTFIX_PATTERNS
-from transforms.tables import NOISE
+from transforms.archive import lines
+from transforms.archive.lines import is_container, read_blocks
+from transforms.fast_lane import lane
+from transforms.fast_lane.kernels import load_kernels
+from transforms.ingest import read
+from transforms.ingest.plan import Plan
+from transforms.parse.clock import YearWindow
+from transforms.parse.patterns import Pattern
+from transforms.parse.postfix import POSTFIX_PATTERNS
+from transforms.parse.tables import NOISE
 from transforms.zone import Zone
 
 REPOSITORY = Path(__file__).parents[1]
@@ -130,17 +132,17 @@ def test_a_day_on_which_the_clocks_change_is_left_to_the_general_lane() -> None:
 
 
 def test_a_tag_too_many_is_left_to_the_general_lane(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fast_lane, "MOST_TAGS", 2)
-    monkeypatch.setattr(lanes, "LANE", fast_lane.FastLane())
+    monkeypatch.setattr(lane, "MOST_TAGS", 2)
+    monkeypatch.setattr(lanes, "LANE", lane.FastLane())
     made = [b"Nov 24 10:00:00 gw postfix%d/qmgr[1]: 892A0205B6: removed\n" % n for n in range(5)]
     assert lanes.assert_lanes_agree(b"".join(made * 3)) == 2 * 3
 
 
 def test_more_rows_than_there_is_room_for_are_read_in_several_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     for room in ("ROW_ROOM", "COUNT_ROOM"):
-        monkeypatch.setattr(fast_lane, room, 7)
-    monkeypatch.setattr(fast_lane, "MOST_CATEGORIES", 3)
-    monkeypatch.setattr(lanes, "LANE", fast_lane.FastLane())
+        monkeypatch.setattr(lane, room, 7)
+    monkeypatch.setattr(lane, "MOST_CATEGORIES", 3)
+    monkeypatch.setattr(lanes, "LANE", lane.FastLane())
     with (SAMPLE / "imss12" / "maillog").open("rb") as log:
         lanes.assert_lanes_agree(b"".join(next(read_blocks(log)).splitlines(keepends=True)[:3000]))
 
@@ -154,15 +156,15 @@ def sample_events(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pl.Data
 def test_the_lake_is_the_same_without_the_fast_lane(
     sample_events: dict[str, pl.DataFrame], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(ingest, "_load_fast_lane", lambda plan: None)
+    monkeypatch.setattr(read, "_load_fast_lane", lambda plan: None)
     assert_same(events_of(SAMPLE, tmp_path), sample_events)
 
 
 def test_the_fast_lane_is_not_compiled_for_a_few_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingest, "is_compiled", lambda: False)
-    assert ingest._load_fast_lane(Plan()) is None
-    monkeypatch.setattr(ingest, "WORTH_COMPILING_BYTES", 0)
-    assert isinstance(ingest._load_fast_lane(Plan()), fast_lane.FastLane)
+    monkeypatch.setattr(read, "is_compiled", lambda: False)
+    assert read._load_fast_lane(Plan()) is None
+    monkeypatch.setattr(read, "WORTH_COMPILING_BYTES", 0)
+    assert isinstance(read._load_fast_lane(Plan()), lane.FastLane)
 
 
 def test_what_was_compiled_is_loaded_without_numba(tmp_path: Path) -> None:
@@ -178,13 +180,13 @@ def test_what_was_compiled_is_loaded_without_numba(tmp_path: Path) -> None:
         text=True,
         check=True,
     )
-    assert "transforms.fast_lane" in ran.stdout.split()
+    assert "transforms.fast_lane.lane" in ran.stdout.split()
     assert {"numba", "scipy"}.isdisjoint(ran.stdout.split())
 
 
 def test_without_numba_the_general_lane_does_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "transforms.fast_lane", None)
-    assert ingest._load_fast_lane(Plan()) is None
+    monkeypatch.setitem(sys.modules, "transforms.fast_lane.lane", None)
+    assert read._load_fast_lane(Plan()) is None
 
 
 def test_the_lake_is_the_same_whatever_the_size_of_blocks(
@@ -193,7 +195,7 @@ def test_the_lake_is_the_same_whatever_the_size_of_blocks(
     for size in ("BLOCK_BYTES", "RAW_BYTES", "PIECE_BYTES"):
         monkeypatch.setattr(lines, size, 40_000)
     for size in ("GATHERED_LINES", "LEFT_OVER_LINES"):
-        monkeypatch.setattr(ingest, size, 100)
+        monkeypatch.setattr(read, size, 100)
     assert_same(events_of(SAMPLE, tmp_path), sample_events)
 
 
@@ -214,9 +216,7 @@ def test_small_files_of_a_host_become_one_file_of_the_lake_for_each_table_and_da
 
 
 def test_midnights_are_those_of_the_zone() -> None:
-    midnights = fast_lane._midnights(
-        YearWindow(date(2026, 12, 1), "file_name"), Zone("Asia/Tokyo", "default")
-    )
+    midnights = lane._midnights(YearWindow(date(2026, 12, 1), "file_name"), Zone("Asia/Tokyo", "default"))
     assert midnights[11 * 32 + 24] == 1_795_446_000 * 1_000_000
 
 

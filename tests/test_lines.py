@@ -18,20 +18,20 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms import events
-from transforms.archive import SourceFile, discover
-from transforms.clock import YearWindow
-from transforms.events import ParsedBlock, Parser, Reading, split_lines
-from transforms.fleet import read_fleet
-from transforms.ingest import read_sources
-from transforms.ledger import Ledger
-from transforms.patterns import Pattern
-from transforms.plan import choose_zones, plan_reads
-from transforms.postfix import POSTFIX_PATTERNS
-from transforms.sendmail import SENDMAIL_PATTERNS
-from transforms.syslog import SYSLOG_PATTERNS, SYSTEM_LOG_PATTERNS
-from transforms.tables import EVENT_TABLES, NOISE, UNPARSED
-from transforms.trend import TRACKING_PATTERNS, LogRules, manager_patterns, system_event_patterns
+from transforms.archive.files import SourceFile, discover
+from transforms.fleet.fleet import read_fleet
+from transforms.ingest.plan import choose_zones, plan_reads
+from transforms.ingest.read import read_sources
+from transforms.lake.ledger import Ledger
+from transforms.parse import events
+from transforms.parse.clock import YearWindow
+from transforms.parse.events import ParsedBlock, Parser, Reading, split_lines
+from transforms.parse.patterns import Pattern
+from transforms.parse.postfix import POSTFIX_PATTERNS
+from transforms.parse.sendmail import SENDMAIL_PATTERNS
+from transforms.parse.syslog import SYSLOG_PATTERNS, SYSTEM_LOG_PATTERNS
+from transforms.parse.tables import EVENT_TABLES, NOISE, UNPARSED
+from transforms.parse.trend import TRACKING_PATTERNS, LogRules, manager_patterns, system_event_patterns
 from transforms.zone import Zone
 
 FOLDER = Path(__file__).parent / "lines"
@@ -44,7 +44,7 @@ ARCHIVES = sorted(
     }
 )
 RULES = LogRules(component_update="AutoUpdate finished")
-# The patterns by the name under which transforms.events knows them, and the kind of log that they are for.
+# The patterns by their name in transforms/parse/events.py, and the kind of log that they are for.
 PATTERNS = {
     "POSTFIX_PATTERNS": ("maillog", POSTFIX_PATTERNS),
     "SENDMAIL_PATTERNS": ("maillog", SENDMAIL_PATTERNS),

@@ -20,8 +20,8 @@ from tests.losses.kinds import COPY, KINDS, MAILLOG, Log
 from tests.losses.recordings import Line, Source, TrueRestart, read_lines, read_sources
 from tests.losses.report import Tally, render_failures, render_reasons, render_table, tally
 from tests.losses.variants import Told, Variant, Whole, draw_variants, judge_sources, judge_variants
-from transforms.events import split_lines
-from transforms.headers import SYSLOG_HEADERS, read_headers
+from transforms.parse.events import split_lines
+from transforms.parse.headers import SYSLOG_HEADERS, read_headers
 
 VARIANT_COUNT = 500
 SEED = 0

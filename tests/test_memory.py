@@ -22,19 +22,22 @@ from backports import zstd
 from tests import peaks
 from tests.conftest import run_job
 from tests.test_numbers import asked
-from transforms import fast_lane, ingest, lake, lines
-from transforms.archive import discover
+from transforms.archive import lines
+from transforms.archive.files import discover
+from transforms.archive.lines import DamagedFileError, OverLimitError, list_members, read_blocks
 from transforms.bounds import CUT_TEXT_BYTES, LINE_BYTES, Limits
-from transforms.contracts import Checker
-from transforms.fast_lane import FastLane
-from transforms.fleet import read_fleet
-from transforms.ingest import Reads, read_sources
-from transforms.kernels import load_kernels
-from transforms.ledger import Ledger, SourceRecord
-from transforms.lines import DamagedFileError, OverLimitError, list_members, read_blocks
+from transforms.contracts.contracts import Checker
+from transforms.fast_lane import lane
+from transforms.fast_lane.kernels import load_kernels
+from transforms.fast_lane.lane import FastLane
+from transforms.fleet.fleet import read_fleet
+from transforms.ingest import read
+from transforms.ingest.plan import choose_zones, plan_reads
+from transforms.ingest.read import Reads, read_sources
+from transforms.lake import files as lake_files
+from transforms.lake.ledger import Ledger, SourceRecord
+from transforms.parse.trend import LogRules
 from transforms.pipeline import Job
-from transforms.plan import choose_zones, plan_reads
-from transforms.trend import LogRules
 
 LIMITS = Limits(unpacked_ratio=10, unpacked_bytes=32 * peaks.MIB, member_count=50)
 ZEROS_MIB = 64
@@ -181,7 +184,7 @@ def test_a_line_that_is_too_long_is_one_unparsed_line_of_every_kind_of_log(
     first, _, rest = text.partition("\n")
     long = f"{first}{'x' * LINE_BYTES}"
     (tmp_path / "archive" / "gw" / log_kind).write_text("\n".join([first, long, rest]))
-    reads = read(tmp_path / "archive", tmp_path / "lake")
+    reads = read_all(tmp_path / "archive", tmp_path / "lake")
     (new,) = reads.new_sources
     assert new.record.unparsed_line_count == 1
     assert new.record.line_count == text.count("\n") + 1
@@ -205,17 +208,17 @@ def test_very_many_short_lines_are_counted_alike_by_both_lanes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With less room than a block takes, the scan goes on where it stopped."""
-    monkeypatch.setattr(fast_lane, "MOST_LEFT_OVER", 100)
-    monkeypatch.setattr(fast_lane, "ROW_ROOM", 64)
+    monkeypatch.setattr(lane, "MOST_LEFT_OVER", 100)
+    monkeypatch.setattr(lane, "ROW_ROOM", 64)
     monkeypatch.setattr(lines, "MOST_BLOCK_LINES", 1_000)
     monkeypatch.setattr(lines, "PART_BYTES", 700)
     (tmp_path / "archive" / "gw").mkdir(parents=True)
     content = (peaks.maillog("gw") + b"\n" * 150 + b"x\n") * 50
     (tmp_path / "archive" / "gw" / peaks.NAME).write_bytes(content)
     found = []
-    for name, lane in (("fast", FastLane), ("general", lambda: None)):
-        monkeypatch.setattr(ingest, "_load_fast_lane", lambda _, lane=lane: lane())
-        reads = read(tmp_path / "archive", tmp_path / name)
+    for name, made in (("fast", FastLane), ("general", lambda: None)):
+        monkeypatch.setattr(read, "_load_fast_lane", lambda _, made=made: made())
+        reads = read_all(tmp_path / "archive", tmp_path / name)
         (new,) = reads.new_sources
         assert_sum(new.record, lines=content.count(b"\n"), unparsed=50)
         rows = [
@@ -230,16 +233,16 @@ def test_very_many_short_lines_are_counted_alike_by_both_lanes(
 def test_rows_of_long_lines_and_of_many_days_are_written_before_they_are_many(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lake, "MOST_HELD_BYTES", 10_000)
-    monkeypatch.setattr(lake, "MOST_OPEN_FILES", 7)
-    monkeypatch.setattr(lake, "MOST_HELD_TABLES", 3)
-    monkeypatch.setattr(lake, "MOST_LINE_COUNTS", 10)
-    monkeypatch.setattr(ingest, "GATHERED_BYTES", 5_000)
+    monkeypatch.setattr(lake_files, "MOST_HELD_BYTES", 10_000)
+    monkeypatch.setattr(lake_files, "MOST_OPEN_FILES", 7)
+    monkeypatch.setattr(lake_files, "MOST_HELD_TABLES", 3)
+    monkeypatch.setattr(lake_files, "MOST_LINE_COUNTS", 10)
+    monkeypatch.setattr(read, "GATHERED_BYTES", 5_000)
     (tmp_path / "archive" / "gw").mkdir(parents=True)
     line = "2026-{:02}-{:02}T10:00:00Z gw postfix/qmgr[1]: {:010X}: removed\n"
     removals = [line.format(1 + day // 28 % 12, 1 + day % 28, day) for day in range(600)]
     (tmp_path / "archive" / "gw" / "maillog").write_text("".join(removals))
-    reads = read(tmp_path / "archive", tmp_path / "lake")
+    reads = read_all(tmp_path / "archive", tmp_path / "lake")
     (new,) = reads.new_sources
     assert_sum(new.record, lines=600, unparsed=0)
     files = [file for file in reads.files if file.table_name == "events.queue_removals"]
@@ -254,15 +257,15 @@ def test_of_sources_that_are_read_only_their_records_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Files of one host are finished some at a time, and those that lie twice are found all the same."""
-    monkeypatch.setattr(ingest, "MOST_SOURCES", 3)
-    monkeypatch.setattr(ingest, "MOST_ALONE", 2)
+    monkeypatch.setattr(read, "MOST_SOURCES", 3)
+    monkeypatch.setattr(read, "MOST_ALONE", 2)
     archive = tmp_path / "archive" / "gw"
     archive.mkdir(parents=True)
     for number in range(10):
         (archive / f"maillog-202611{number + 10}").write_bytes(peaks.maillog(f"gw{number}"))
         (archive / f"main.cf-202611{number + 10}").write_text("queue_run_delay = 300s\n")
     (archive / "maillog-20261111.gz").write_bytes(gzip.compress(peaks.maillog("gw1")))
-    reads = read(tmp_path / "archive", tmp_path / "lake")
+    reads = read_all(tmp_path / "archive", tmp_path / "lake")
     assert len(reads.new_sources) == 20
     (problem,) = reads.problems
     assert "holds the same log as" in problem.what
@@ -285,7 +288,7 @@ HURTS: dict[str, Callable[[Path], object]] = {
 READ_AND_TELL_PEAK = """
 import sys, pathlib, re
 from tests.bench.reading import read
-read(*map(pathlib.Path, sys.argv[1:]))
+read_archive(*map(pathlib.Path, sys.argv[1:]))
 print(int(re.search(r"VmHWM:\\s*(\\d+)", pathlib.Path("/proc/self/status").read_text())[1]) // 1024)
 """
 
@@ -334,13 +337,13 @@ def write_archive(folder: Path, write: Callable[[Path], object]) -> Path:
 
 def read_archive(folder: Path, write: Callable[[Path], object], limits: Limits = LIMITS) -> Reads:
     """Write such an archive and read it; the sound host's log is read whole."""
-    reads = read(write_archive(folder, write), folder / "lake", limits)
+    reads = read_all(write_archive(folder, write), folder / "lake", limits)
     (good,) = (new for new in reads.new_sources if new.record.host == "good")
     assert_sum(good.record, lines=SOUND_LINES, unparsed=0)
     return reads
 
 
-def read(archive: Path, lake: Path, limits: Limits = LIMITS) -> Reads:
+def read_all(archive: Path, lake: Path, limits: Limits = LIMITS) -> Reads:
     """Read an archive within limits."""
     fleet = read_fleet(archive)
     sources = discover(archive, fleet, limits=limits).sources

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.catalog import host_folder, host_of_file
+from transforms.lake.catalog import host_folder, host_of_file
 from transforms.names import AS_SHOWN, given_host, host_name, raw_name, shown_name, shown_path
 
 EXAMPLES = {

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from flows.cli import app
 from tests.conftest import SAMPLE, published_rows, run_job
 from tests.test_bundles import link, tar, zipped
-from transforms.contracts import Checker
+from transforms.contracts.contracts import Checker
 from transforms.names import given_host, host_name
 from transforms.pipeline import Job
 

@@ -19,16 +19,16 @@ import pytest
 from tests.conftest import SAMPLE, run_job
 from tests.lanes import assert_lanes_agree
 from tests.test_lines import CASES, DATED_LOGS, counts, parse
-from transforms.archive import discover
+from transforms.archive.files import discover
 from transforms.bounds import BOUNDS, YEARS
-from transforms.catalog import CATALOG_NAME
-from transforms.clock import YearWindow
-from transforms.contracts import Checker
-from transforms.events import Parser, Reading, split_lines
-from transforms.fleet import read_fleet
+from transforms.contracts.contracts import Checker
+from transforms.fleet.fleet import read_fleet
+from transforms.ingest.plan import find_zones
+from transforms.lake.catalog import CATALOG_NAME
+from transforms.parse.clock import YearWindow
+from transforms.parse.events import Parser, Reading, split_lines
+from transforms.parse.tables import EVENT_TABLES, UNPARSED
 from transforms.pipeline import Job
-from transforms.plan import find_zones
-from transforms.tables import EVENT_TABLES, UNPARSED
 from transforms.zone import Zone
 
 NUMBER = re.compile(rb"[0-9]+(?:\.[0-9]+)?")

@@ -19,8 +19,8 @@ from tests.oracle.compare import KEYS, Comparison, compare, fetch_rows, run_hist
 from tests.oracle.generate import generate, generate_wild
 from tests.oracle.history import History, read_archive
 from tests.oracle.removal import changes_without_witness, cuts_of
-from transforms.contracts import Checker
-from transforms.plan import ZONE_IS_KNOWN
+from transforms.contracts.contracts import Checker
+from transforms.ingest.plan import ZONE_IS_KNOWN
 from transforms.problems import HAS_MAIL_LINES
 
 HOST_COUNT = int(os.environ.get("MAILLAG_HISTORIES", "80"))

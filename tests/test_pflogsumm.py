@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from tests.conftest import RECORDING, SAMPLE, Run, install_debian_package
-from transforms.catalog import CATALOG_NAME
+from transforms.lake.catalog import CATALOG_NAME
 
 LINES = Path(__file__).parent / "lines" / "maillog" / "delivery_attempts.yaml"
 DOCUMENT = Path(__file__).parents[1] / "docs" / "pflogsumm.md"

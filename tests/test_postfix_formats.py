@@ -12,10 +12,10 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.clock import YearWindow
-from transforms.events import ParsedBlock, Parser, Reading, split_lines
-from transforms.headers import TRAILING
-from transforms.tables import EVENT_TABLES, UNPARSED
+from transforms.parse.clock import YearWindow
+from transforms.parse.events import ParsedBlock, Parser, Reading, split_lines
+from transforms.parse.headers import TRAILING
+from transforms.parse.tables import EVENT_TABLES, UNPARSED
 from transforms.zone import Zone
 
 # What may make a field look like the end of it, or like the next one.

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.test_sql import connect, schemas
-from transforms import queue_entries
-from transforms.catalog import create_tables
-from transforms.queue_entries import INPUTS, make_queue_entries
+from transforms.lake.catalog import create_tables
+from transforms.marts import queue_entries
+from transforms.marts.queue_entries import INPUTS, make_queue_entries
 
 START = datetime(2026, 11, 24, 10, tzinfo=UTC)
 QUEUES = ("postfix", "postfix-out")

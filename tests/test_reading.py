@@ -16,11 +16,11 @@ from backports import zstd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms import lines
+from transforms.archive import lines
+from transforms.archive.lines import DamagedFileError, read_blocks
 from transforms.bounds import LINE_BYTES
-from transforms.clock import LocalClock, YearWindow
-from transforms.events import split_lines
-from transforms.lines import DamagedFileError, read_blocks
+from transforms.parse.clock import LocalClock, YearWindow
+from transforms.parse.events import split_lines
 from transforms.zone import Zone
 
 LINES = b"".join(b"Nov 24 10:00:00 gw postfix/qmgr[1]: %08X: removed\n" % n for n in range(2000))

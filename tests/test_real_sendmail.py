@@ -9,7 +9,7 @@ import pytest
 
 from flows import answer
 from tests.conftest import Run, restarts_by_host, run_job
-from transforms.contracts import Checker
+from transforms.contracts.contracts import Checker
 from transforms.pipeline import Job
 
 RECORDING = Path(__file__).parent / "archives" / "sendmail"

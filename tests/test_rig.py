@@ -10,7 +10,7 @@ from tests.conftest import install_debian_package, run_job
 from tests.rig.checks import CHECKS, Check, Found, read_found
 from tests.rig.run import can_unshare, record
 from tests.rig.scenarios import read_scenarios
-from transforms.contracts import Checker
+from transforms.contracts.contracts import Checker
 from transforms.pipeline import Job
 from transforms.problems import HAS_MAIL_LINES
 

@@ -8,8 +8,8 @@ from tests.conftest import Run
 from tests.rig.checks import CHECKS, Check, Found, Truth, read_found
 from tests.rig.results import RESULTS_FILE, read_truths, render_results
 from tests.rig.scenarios import SCENARIOS, TROUBLES, Expected, read_scenarios
+from transforms.marts.silences import SETTING_FITS
 from transforms.problems import HAS_MAIL_LINES
-from transforms.silences import SETTING_FITS
 
 pytestmark = pytest.mark.slow
 RECORDED = read_truths()

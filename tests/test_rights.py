@@ -13,8 +13,8 @@ from flows.layout import for_logs, for_pages
 from flows.settings import load_settings
 from tests.conftest import SAMPLE, run_job
 from transforms import pipeline
-from transforms.contracts import Checker
-from transforms.ledger import open_ledger
+from transforms.contracts.contracts import Checker
+from transforms.lake.ledger import open_ledger
 from transforms.pipeline import Job
 from transforms.problems import MaillagError
 

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from flows.settings import load_settings
 from tests.oddities import read
-from transforms.events import split_lines
-from transforms.headers import SYSLOG_HEADERS, read_headers
+from transforms.parse.events import split_lines
+from transforms.parse.headers import SYSLOG_HEADERS, read_headers
+from transforms.parse.trend import LogRules, system_event_headers, why_unsound
 from transforms.problems import MaillagError
-from transforms.trend import LogRules, system_event_headers, why_unsound
 
 LINE = "(?P<year>.*?)(?P<month>.)(?P<day>.)(?P<time>.*?)(?P<text>.*)"
 

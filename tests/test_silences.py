@@ -8,11 +8,11 @@ import polars as pl
 import pytest
 
 from tests.conftest import restarts_by_host, run_job
-from transforms.archive import passed_over
-from transforms.contracts import Checker, load_contracts
-from transforms.lake import write_parquet
+from transforms.archive.files import passed_over
+from transforms.contracts.contracts import Checker, load_contracts
+from transforms.lake.files import write_parquet
+from transforms.marts.silences import WITNESSES_AGREE, witnesses_apart
 from transforms.pipeline import Job
-from transforms.silences import WITNESSES_AGREE, witnesses_apart
 
 CASES = Path(__file__).parent / "archives"
 RESTART = pl.Schema(

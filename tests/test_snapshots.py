@@ -15,9 +15,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.events import split_lines
-from transforms.snapshots import SnapshotParser
-from transforms.tables import NOISE, UNPARSED
+from transforms.parse.events import split_lines
+from transforms.parse.snapshots import SnapshotParser
+from transforms.parse.tables import NOISE, UNPARSED
 from transforms.zone import Zone
 
 FOLDER = Path(__file__).parent / "lines" / "queue_snapshot"

@@ -22,15 +22,15 @@ import pytest
 import yaml
 
 from tests.conftest import create_event_tables
-from transforms.analyze import Thresholds, config_tables
-from transforms.catalog import create_tables
-from transforms.events import LINE_COUNTS
-from transforms.fleet import HISTORY_SCHEMA, Fleet, latest_hosts, read_fleet
-from transforms.ledger import Ledger
-from transforms.mart_files import HANDED_ON
-from transforms.models import Model, load_models, run_models
+from transforms.fleet.fleet import HISTORY_SCHEMA, Fleet, latest_hosts, read_fleet
+from transforms.lake.catalog import create_tables
+from transforms.lake.ledger import Ledger
+from transforms.marts.build import Thresholds, config_tables
+from transforms.marts.mart_files import HANDED_ON
+from transforms.marts.models import Model, load_models, run_models
+from transforms.parse.events import LINE_COUNTS
+from transforms.parse.tables import EVENT_TABLES
 from transforms.problems import Problem
-from transforms.tables import EVENT_TABLES
 
 FOLDER = Path(__file__).parent / "sql"
 ALL_MODELS = load_models()

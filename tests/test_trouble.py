@@ -20,11 +20,11 @@ from tests.rig.clock import HostClock
 from tests.soak import read_all
 from tests.test_crash import DAYS
 from transforms import pipeline
-from transforms.contracts import Checker
-from transforms.ledger import VERSION
+from transforms.contracts.contracts import Checker
+from transforms.lake.ledger import VERSION
+from transforms.lake.verify import verify_lake
 from transforms.pipeline import Job, NoProgress
 from transforms.problems import MaillagError
-from transforms.verify import verify_lake
 
 pytestmark = pytest.mark.slow
 

@@ -6,9 +6,9 @@ import polars as pl
 import pytest
 
 from tests.bench import reading
-from transforms import ingest
-from transforms.ingest import Reads
-from transforms.layout import MOST_HOSTS
+from transforms.fast_lane.arrays import MOST_HOSTS
+from transforms.ingest import read
+from transforms.ingest.read import Reads
 
 MAILLOG = (Path(__file__).parent / "forms" / "maillog").read_text(encoding="utf-8")
 NOTICES = """\
@@ -24,11 +24,11 @@ no line of a log
 def _lane(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Read with and without the fast lane."""
     if not request.param:
-        monkeypatch.setattr(ingest, "_load_fast_lane", lambda plan: None)
+        monkeypatch.setattr(read, "_load_fast_lane", lambda plan: None)
 
 
 def test_a_system_log_tells_of_lost_lines_and_of_nothing_else(tmp_path: Path) -> None:
-    reads = read(tmp_path, {"gw/maillog-20261124": MAILLOG, "gw/messages-20261124": NOTICES})
+    reads = read_files(tmp_path, {"gw/maillog-20261124": MAILLOG, "gw/messages-20261124": NOTICES})
     (record,) = [new.record for new in reads.new_sources if new.record.log_kind == "system_log"]
     assert (record.line_count, record.event_line_count, record.noise_line_count) == (4, 2, 2)
     events = rows_of(tmp_path, reads, "service_events").filter(source_id=record.source_id)
@@ -41,14 +41,14 @@ def test_a_system_log_tells_of_lost_lines_and_of_nothing_else(tmp_path: Path) ->
 
 
 def test_a_system_log_of_another_format_is_no_problem(tmp_path: Path) -> None:
-    reads = read(tmp_path, {"gw/maillog-20261124": MAILLOG, "gw/messages": '{"a": 1}\nb\n'})
+    reads = read_files(tmp_path, {"gw/maillog-20261124": MAILLOG, "gw/messages": '{"a": 1}\nb\n'})
     assert not reads.problems
     assert {new.record.unparsed_line_count for new in reads.new_sources} == {0}
 
 
 def test_a_log_with_months_of_another_language_says_how_to_export_it(tmp_path: Path) -> None:
     greek = MAILLOG.replace("Nov 24", "Νοε 24")
-    reads = read(tmp_path, {"gw/maillog-20261124": MAILLOG, "gw2/maillog-20261124": greek})
+    reads = read_files(tmp_path, {"gw/maillog-20261124": MAILLOG, "gw2/maillog-20261124": greek})
     (problem,) = reads.problems
     assert problem.where == "gw2/maillog-20261124"
     assert "months" in problem.what
@@ -59,7 +59,7 @@ def test_a_log_with_months_of_another_language_says_how_to_export_it(tmp_path: P
 
 def test_a_log_with_some_months_of_another_language_says_so_as_well(tmp_path: Path) -> None:
     german = MAILLOG + MAILLOG.replace("Nov 24", "Dez 24")
-    (new,) = read(tmp_path, {"gw/maillog": german}).new_sources
+    (new,) = read_files(tmp_path, {"gw/maillog": german}).new_sources
     assert new.record.unparsed_line_count == MAILLOG.count("\n")
     assert any("month_name" in problem.what and "LC_ALL=C" in problem.remedy for problem in new.problems)
 
@@ -68,7 +68,7 @@ def test_a_log_server_s_lines_without_a_program_go_to_the_host_that_they_name(tm
     fleet = '[hosts."central"]\nhost_from = "line"\n'
     form = "<22>1 2026-11-24T10:00:00+00:00 {} postfix 902 - -  892A0205B6: removed\n"
     log = form.format("gw1") + form.format("gw2")
-    reads = read(tmp_path, {"fleet.toml": fleet, "central/mail.log-20261124": log})
+    reads = read_files(tmp_path, {"fleet.toml": fleet, "central/mail.log-20261124": log})
     removed = rows_of(tmp_path, reads, "queue_removals")
     assert sorted(removed.select("host", "program").rows()) == [("gw1", "qmgr"), ("gw2", "qmgr")]
 
@@ -76,7 +76,7 @@ def test_a_log_server_s_lines_without_a_program_go_to_the_host_that_they_name(tm
 def test_hosts_are_told_apart_up_to_a_number(tmp_path: Path) -> None:
     line = "Nov 24 10:00:00 gw{} postfix/qmgr[1]: 892A0205B6: removed\n"
     many = "".join(line.format(number) for number in range(3 * MOST_HOSTS))
-    reads = read(tmp_path, {"gw/maillog-20261124": many})
+    reads = read_files(tmp_path, {"gw/maillog-20261124": many})
     (counts,) = [file.path for file in reads.files if file.table_name == "ops.line_counts"]
     by_host = pl.read_parquet(tmp_path / "lake" / counts).group_by("logging_host").agg(pl.sum("line_count"))
     assert len(by_host) == MOST_HOSTS + 1
@@ -84,7 +84,7 @@ def test_hosts_are_told_apart_up_to_a_number(tmp_path: Path) -> None:
     assert by_host["line_count"].sum() == 3 * MOST_HOSTS
 
 
-def read(folder: Path, files: dict[str, str]) -> Reads:
+def read_files(folder: Path, files: dict[str, str]) -> Reads:
     """Read an archive of these files into a lake."""
     for name, content in files.items():
         path = folder / "archive" / name

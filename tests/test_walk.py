@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from transforms.archive import Discovery, discover
-from transforms.fleet import read_fleet
+from transforms.archive.files import Discovery, discover
+from transforms.fleet.fleet import read_fleet
 from transforms.problems import MaillagError, Problem
 
 LOG = "Nov 24 10:00:00 gw postfix/qmgr[1]: 892A0205B6: removed\n"
@@ -19,8 +19,8 @@ OUT = "is a symbolic link that leads out of the archive, and was not followed"
 AS_NOBODY = """
 import os, sys
 from pathlib import Path
-from transforms.archive import discover
-from transforms.fleet import read_fleet
+from transforms.archive.files import discover
+from transforms.fleet.fleet import read_fleet
 from transforms.problems import MaillagError
 # Python loads it at its first use, from where the other user may not read.
 "".encode("utf-8-sig")

@@ -26,15 +26,15 @@ from tests.bench.document import DOCUMENT, replace_section
 from tests.bench.measure import Figure, measure, size_bytes
 from tests.marts_bench import Numbers, addresses, clients, hexadecimal, queue_ids
 from tests.test_cookbook import RECIPES
-from transforms.advice import load_advice
-from transforms.analyze import Thresholds
-from transforms.catalog import CATALOG_NAME, host_folder, publish
-from transforms.contracts import Contract, load_contracts
-from transforms.fleet import Fleet, Host, host_history, latest_hosts
-from transforms.host_settings import HostSettings
-from transforms.lake import write_parquet
-from transforms.ledger import Ledger
-from transforms.mart_files import MartWriter
+from transforms.contracts.contracts import Contract, load_contracts
+from transforms.fleet.fleet import Fleet, Host, host_history, latest_hosts
+from transforms.fleet.host_settings import HostSettings
+from transforms.lake.catalog import CATALOG_NAME, host_folder, publish
+from transforms.lake.files import write_parquet
+from transforms.lake.ledger import Ledger
+from transforms.marts.advice import load_advice
+from transforms.marts.build import Thresholds
+from transforms.marts.mart_files import MartWriter
 from transforms.zone import Zone
 
 START = datetime(2025, 12, 1, tzinfo=UTC)

@@ -17,31 +17,10 @@ import polars as pl
 import pyarrow as pa
 from sqlalchemy.exc import SQLAlchemyError
 
-from transforms.advice import load_advice
-from transforms.analyze import (
-    BATCH_HOSTS,
-    Batch,
-    Built,
-    Thresholds,
-    build_marts,
-    config_tables,
-    merged_files,
-)
-from transforms.archive import Discovery, discover, passed_over
+from transforms.archive.files import Discovery, discover, passed_over
 from transforms.bounds import DEFAULT_LIMITS, Limits
-from transforms.catalog import (
-    CATALOG_NAME,
-    create_database,
-    create_tables,
-    create_views,
-    files_by_host,
-    host_of_file,
-    publish,
-)
-from transforms.compact import compacted
-from transforms.contracts import Checker, Contract, Finding, load_contracts
-from transforms.expire import MARGIN, YOUNGEST, changed_rows, events_since
-from transforms.fleet import (
+from transforms.contracts.contracts import Checker, Contract, Finding, load_contracts
+from transforms.fleet.fleet import (
     Fleet,
     host_history,
     inventory_problems,
@@ -50,11 +29,23 @@ from transforms.fleet import (
     read_fleet,
     with_found_hosts,
 )
-from transforms.heal import damaged_files, frozen_days, heal, lost_rows
-from transforms.ingest import NewSource, Reads, read_inventory, read_sources
-from transforms.inventory_settings import IMSVA_PATH
-from transforms.lake import discard, hold_lake, remove_unlisted, without_sources, write_parquet
-from transforms.ledger import (
+from transforms.fleet.inventory_settings import IMSVA_PATH
+from transforms.ingest.plan import PARSER_VERSION, find_zones, plan_reads
+from transforms.ingest.read import NewSource, Reads, read_inventory, read_sources
+from transforms.lake.catalog import (
+    CATALOG_NAME,
+    create_database,
+    create_tables,
+    create_views,
+    files_by_host,
+    host_of_file,
+    publish,
+)
+from transforms.lake.compact import compacted
+from transforms.lake.expire import MARGIN, YOUNGEST, changed_rows, events_since
+from transforms.lake.files import discard, hold_lake, remove_unlisted, without_sources, write_parquet
+from transforms.lake.heal import damaged_files, frozen_days, heal, lost_rows
+from transforms.lake.ledger import (
     FrozenDays,
     LakeFile,
     Ledger,
@@ -63,15 +54,24 @@ from transforms.ledger import (
     open_ledger,
     paths_by_table,
 )
-from transforms.mart_files import MARTS
-from transforms.models import Model, load_models
+from transforms.marts.advice import load_advice
+from transforms.marts.build import (
+    BATCH_HOSTS,
+    Batch,
+    Built,
+    Thresholds,
+    build_marts,
+    config_tables,
+    merged_files,
+)
+from transforms.marts.mart_files import MARTS
+from transforms.marts.models import Model, load_models
+from transforms.marts.news import BASIS, Basis, news_since, read_basis, write_basis
+from transforms.marts.silences import contradicted_settings, mixed_hosts, silent_hosts, witnesses_apart
 from transforms.names import given_host
-from transforms.news import BASIS, Basis, news_since, read_basis, write_basis
-from transforms.plan import PARSER_VERSION, find_zones, plan_reads
+from transforms.parse.trend import LogRules
 from transforms.problems import MaillagError, Problem
 from transforms.rights import LAKE_MODE, mend_rights, writing
-from transforms.silences import contradicted_settings, mixed_hosts, silent_hosts, witnesses_apart
-from transforms.trend import LogRules
 from transforms.zone import Zone
 
 # Tables of the ledger that are in the catalog, as ops.<name>.

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import BinaryIO
 
-# As transforms.tables says; that module imports polars, and what measures must stay small.
+# As transforms.parse.tables says; that module imports polars, and what measures must stay small.
 NOISE = "noise"
 HOST = "imss21"
 DAY = datetime(2026, 11, 14)  # noqa: DTZ001 - a host's local day

@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from transforms.ingest import Reads
+    from transforms.ingest.read import Reads
 
 
 def read(archive: Path, lake: Path) -> "Reads":
     """Read all of the archive into the lake."""
     # Imported here, so that importing them is measured, and who measures does not grow by them.
-    from transforms.archive import discover
-    from transforms.fleet import read_fleet
-    from transforms.ingest import read_sources
+    from transforms.archive.files import discover
+    from transforms.fleet.fleet import read_fleet
+    from transforms.ingest.plan import choose_zones, plan_reads
+    from transforms.ingest.read import read_sources
     from transforms.pipeline import Job
-    from transforms.plan import choose_zones, plan_reads
 
     job = Job(archive, lake)
     ledger = job.open_ledger()
@@ -40,7 +40,7 @@ def start(archive: Path, lake: Path) -> None:
 
 def inflate(archive: Path, lake: Path) -> None:
     """Start, and read and decompress all files."""
-    from transforms.lines import read_blocks
+    from transforms.archive.lines import read_blocks
 
     start(archive, lake)
     for path in sorted(archive.glob("*/*")):
@@ -53,10 +53,10 @@ def scan(archive: Path, lake: Path) -> None:
     """Start, inflate, and take every block through the fast lane, one after the other."""
     from datetime import date
 
-    from transforms.clock import YearWindow
-    from transforms.events import Reading
-    from transforms.fast_lane import FastLane
-    from transforms.lines import read_blocks
+    from transforms.archive.lines import read_blocks
+    from transforms.fast_lane.lane import FastLane
+    from transforms.parse.clock import YearWindow
+    from transforms.parse.events import Reading
     from transforms.zone import Zone
 
     start(archive, lake)

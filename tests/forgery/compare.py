@@ -11,17 +11,17 @@ import polars as pl
 from tests.conftest import run_job
 from tests.forgery.hosts import Forgery
 from tests.oracle.compare import fetch_rows
-from transforms.analyze import Thresholds, config_tables
-from transforms.archive import discover
-from transforms.catalog import create_tables, create_views
-from transforms.contracts import Checker, load_contracts
-from transforms.fleet import host_history, latest_hosts, read_fleet
-from transforms.ingest import read_sources
-from transforms.ledger import Ledger
-from transforms.models import load_models, run_models
+from transforms.archive.files import discover
+from transforms.contracts.contracts import Checker, load_contracts
+from transforms.fleet.fleet import host_history, latest_hosts, read_fleet
+from transforms.ingest.plan import choose_zones, plan_reads
+from transforms.ingest.read import read_sources
+from transforms.lake.catalog import create_tables, create_views
+from transforms.lake.ledger import Ledger
+from transforms.marts.build import Thresholds, config_tables
+from transforms.marts.models import load_models, run_models
+from transforms.parse.trend import LogRules
 from transforms.pipeline import Job
-from transforms.plan import choose_zones, plan_reads
-from transforms.trend import LogRules
 
 JUDGED = ("marts.restarts", "marts.held_messages")
 IN_LAKE = [

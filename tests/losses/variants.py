@@ -15,10 +15,10 @@ from tests.conftest import create_event_tables
 from tests.losses.kinds import KINDS, MAILLOG, Kind, Log, Maillogs, Parameters
 from tests.losses.recordings import Source
 from tests.oracle.history import History, write_archive
-from transforms.analyze import Thresholds, config_tables
-from transforms.catalog import create_tables
-from transforms.fleet import read_fleet
-from transforms.models import load_models, needed_models, run_models
+from transforms.fleet.fleet import read_fleet
+from transforms.lake.catalog import create_tables
+from transforms.marts.build import Thresholds, config_tables
+from transforms.marts.models import load_models, needed_models, run_models
 
 Row = dict[str, Any]
 

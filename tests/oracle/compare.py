@@ -12,7 +12,7 @@ import duckdb
 from tests.conftest import Run, run_job
 from tests.oracle.history import History, write_archive
 from tests.oracle.oracle import Row, judge_history
-from transforms.contracts import Checker
+from transforms.contracts.contracts import Checker
 from transforms.pipeline import Job
 
 KEYS = {

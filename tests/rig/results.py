@@ -13,7 +13,7 @@ from statistics import median
 from flows import answer
 from tests.conftest import run_job
 from tests.rig.checks import CHECKS, Found, Truth, read_found
-from transforms.contracts import Checker
+from transforms.contracts.contracts import Checker
 from transforms.pipeline import Job
 
 ROOT = Path(__file__).parents[2]

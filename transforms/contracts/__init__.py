@@ -1,0 +1,1 @@
+"""What tables promise (expectations/*.yaml), and findings where they do not keep it."""

@@ -1,0 +1,291 @@
+"""Contracts (expectations/*.yaml) and tables to findings: what broke, in which rows of which source."""
+
+import atexit
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from itertools import groupby
+from multiprocessing import get_context, parent_process
+from operator import itemgetter
+from pathlib import Path
+from threading import Thread
+from typing import Any
+from urllib.parse import quote
+
+import duckdb
+import yaml
+
+from transforms.problems import MaillagError
+
+CONTRACT_FOLDER = Path(__file__).parents[2] / "expectations"
+# The C loader is eight times as fast; it reads no more than the safe one.
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+SEVERITIES = ("critical", "warning", "info")
+# A finding names this many rows; the contract's query finds the others.
+ROWS_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a column holds: its DuckDB type, and its meaning with unit and what NULL means."""
+
+    data_type: str
+    description: str
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What a table promises. `expectations` is in Great Expectations' own form: type, kwargs, severity."""
+
+    table: str
+    grain: str
+    description: str
+    columns: Mapping[str, Column]
+    expectations: tuple[Mapping[str, Any], ...]
+
+    @property
+    def comment(self) -> str:
+        """What the catalog says of the table."""
+        return " ".join(filter(None, (self.grain, self.description)))
+
+
+@dataclass(frozen=True)
+class Finding:
+    """An expectation that rows of one host and source file break; both None where the rows name none.
+
+    `rows` shows a few of them, as JSON.
+    """
+
+    table: str
+    rule: str
+    severity: str
+    host: str | None
+    source_id: str | None
+    row_count: int
+    rows: str
+
+
+def load_contracts(folder: Path = CONTRACT_FOLDER) -> dict[str, Contract]:
+    """Return all contracts by table name.
+
+    A column's type and meaning stand once in fields.yaml, unless a table gives its own. Raises
+    MaillagError for a column without either, or an unknown severity.
+    """
+    fields = _columns(_read_yaml(folder / "fields.yaml"))
+    contracts = {}
+    for path in sorted(folder.glob("*.*.yaml")):
+        document = _read_yaml(path)
+        meta = document["meta"]
+        own = _columns(meta.get("fields", {}))
+        columns = {}
+        for name in meta["columns"]:
+            column = own.get(name) or fields.get(name)
+            if column is None:
+                raise MaillagError(
+                    f"expectations/{path.name}: column {name} has no meaning. Describe it in "
+                    "fields.yaml, or under meta.fields if it is special to this table."
+                )
+            columns[name] = column
+        for expectation in document.get("expectations", []):
+            if expectation.get("severity") not in SEVERITIES:
+                raise MaillagError(
+                    f"expectations/{path.name}: {expectation['type']} needs a severity, one of "
+                    f"{', '.join(SEVERITIES)}."
+                )
+        contracts[document["name"]] = Contract(
+            table=document["name"],
+            grain=meta["grain"],
+            description=meta.get("description", ""),
+            columns=columns,
+            expectations=tuple(document.get("expectations", [])),
+        )
+    return contracts
+
+
+def rule_in_words(expectation: Mapping[str, Any]) -> str:
+    """Return what an expectation says should be true: its description, else its kind in words.
+
+    Raises MaillagError for a kind that does not read by itself and has no description.
+    """
+    words = expectation.get("description")
+    if not words:
+        if (say := IN_WORDS.get(expectation["type"])) is None:
+            raise MaillagError(
+                f"expectations: {expectation['type']} needs a description, one sentence that says what "
+                "should be true."
+            )
+        words = say(expectation["kwargs"])
+    return " ".join(words.split())
+
+
+def _listed(names: list[Any]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _bounds(kwargs: Mapping[str, Any]) -> str:
+    low, high = kwargs.get("min_value"), kwargs.get("max_value")
+    bounds = [f"at least {low}"] * (low is not None) + [f"at most {high}"] * (high is not None)
+    return f"`{kwargs['column']}` is {' and '.join(bounds)}."
+
+
+# Expectations that need no description: their arguments say it all. NULL passes all but the first.
+IN_WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "expect_column_values_to_not_be_null": lambda kwargs: f"`{kwargs['column']}` is never NULL.",
+    "expect_column_values_to_be_unique": lambda kwargs: f"`{kwargs['column']}` is unique.",
+    "expect_column_values_to_be_in_set": lambda kwargs: (
+        f"`{kwargs['column']}` is one of {_listed(kwargs['value_set'])}."
+    ),
+    "expect_column_values_to_be_between": _bounds,
+    "expect_compound_columns_to_be_unique": lambda kwargs: (
+        f"{_listed(kwargs['column_list'])} are unique together."
+    ),
+}
+
+
+class Checker:
+    """A process of its own that checks contracts, and imports Great Expectations while others work.
+
+    That import takes 7 to 8 seconds, more than reading a small archive, and nothing without news needs it.
+    """
+
+    def __init__(self) -> None:
+        self._executor: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> "Checker":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._executor:
+            self._executor.shutdown()
+
+    def start(self) -> ProcessPoolExecutor:
+        """Begin the import, unless it has begun."""
+        if self._executor is None:
+            self._executor = ProcessPoolExecutor(
+                max_workers=1, mp_context=get_context("spawn"), initializer=_end_with_parent
+            )
+            self._executor.submit(_import_great_expectations)
+        return self._executor
+
+    def check(self, database: Path, contracts: Iterable[Contract]) -> list[Finding]:
+        """Check tables of a DuckDB file, which nobody may have open for writing."""
+        # That process may be in another folder.
+        return self.start().submit(check_here, database.resolve(), tuple(contracts)).result()
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent does, also when that is killed: no pool does it by itself."""
+
+    def watch() -> None:
+        if parent := parent_process():
+            parent.join()
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
+    # Taking Great Expectations down takes 0.7 s, and DuckDB complains of what the thread still holds.
+    atexit.register(os._exit, 0)
+
+
+def check_here(database: Path, contracts: Iterable[Contract]) -> list[Finding]:
+    """Check in this process, whatever the import costs."""
+    gx = _import_great_expectations()
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False, "metric_calculations": False}
+    source = context.data_sources.add_sql(
+        "lake", connection_string=f"duckdb:///{quote(str(database))}", create_temp_table=False
+    )
+    findings: list[Finding] = []
+    with duckdb.connect(str(database), read_only=True) as connection:
+        for contract in contracts:
+            schema, name = contract.table.split(".")
+            # Table assets: a query asset would run its query four times to learn the columns.
+            asset = source.add_table_asset(contract.table, table_name=name, schema_name=schema)
+            batch = asset.add_batch_definition_whole_table("all").get_batch()
+            suite = gx.ExpectationSuite(
+                name=contract.table,
+                expectations=[dict(expectation) for expectation in contract.expectations],
+            )
+            outcome = batch.validate(suite, result_format=_result_format(contract))
+            for result in outcome.results:
+                if not result.success:
+                    findings += _findings(contract, result, connection)
+    source.get_engine().dispose()
+    return findings
+
+
+def _result_format(contract: Contract) -> dict[str, Any]:
+    """Ask for the query that finds the rows which break a rule, not for the rows."""
+    return {
+        "result_format": "COMPLETE",
+        "exclude_unexpected_values": True,
+        "unexpected_index_column_names": _row_key(contract),
+    }
+
+
+@cache
+def _import_great_expectations() -> Any:
+    import great_expectations  # takes 7 to 8 seconds: only where it validates
+
+    from transforms.contracts import duckdb_dialect
+
+    duckdb_dialect.register()
+    return great_expectations
+
+
+def _row_key(contract: Contract) -> list[str]:
+    """Return the columns that name a broken row: its source file, else the table's first column; its host."""
+    first = "source_id" if "source_id" in contract.columns else next(iter(contract.columns))
+    return [first, *({"host"} & contract.columns.keys() - {first})]
+
+
+def _findings(contract: Contract, result: Any, connection: duckdb.DuckDBPyConnection) -> Iterator[Finding]:
+    config = result.expectation_config
+    rule = rule_in_words({"type": config.type, "kwargs": config.kwargs, "description": config.description})
+    query = result.result.get("unexpected_index_query") or config.kwargs.get("unexpected_rows_query")
+    if query is None or not result.result:
+        raise MaillagError(
+            f"expectations/{contract.table}.yaml: '{rule}' could not be checked "
+            f"({_first_exception(result.exception_info)}). Correct that rule."
+        )
+    broken = connection.sql(query.replace("{batch}", contract.table).rstrip("; \n"))
+    host, source_id = (name if name in broken.columns else "null" for name in ("host", "source_id"))
+    rows = connection.sql(
+        f"""
+        select
+            {host} as place_host,
+            {source_id} as place_source_id,
+            count(*) over one_place as row_count,
+            broken as shown
+        from broken
+        window one_place as (partition by place_host, place_source_id)
+        qualify row_number() over one_place <= {ROWS_SHOWN}
+        order by place_host, place_source_id
+        """
+    ).fetchall()
+    for (place_host, place_source_id, count), same in groupby(rows, itemgetter(0, 1, 2)):
+        yield Finding(
+            table=contract.table,
+            rule=rule,
+            severity=config.severity.value,
+            host=place_host,
+            source_id=place_source_id,
+            row_count=count,
+            rows=json.dumps([shown for *_, shown in same], default=str, ensure_ascii=False),
+        )
+
+
+def _first_exception(info: Mapping[str, Any]) -> str:
+    """Return the first line of what an expectation raised, which is told by itself or of each metric."""
+    told = info if "exception_message" in info else next(iter(info.values()), {})
+    return next(iter(str(told.get("exception_message")).splitlines()), "")
+
+
+def _columns(document: Mapping[str, Any]) -> dict[str, Column]:
+    return {name: Column(field["type"], field["is"]) for name, field in document.items()}
+
+
+def _read_yaml(path: Path) -> Any:
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)  # noqa: S506 - a safe loader

@@ -1,0 +1,1 @@
+"""One restart, from the published tables back to its log lines."""

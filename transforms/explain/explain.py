@@ -1,0 +1,379 @@
+"""A restart of the published lake to all that its verdict rests on, derived anew, with the log lines.
+
+The models run once more, on the events of one host and of the days that matter, in a database in memory.
+"""
+
+import math
+import re
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from transforms.archive.quotes import Place, Quotes, read_quotes
+from transforms.contracts.contracts import load_contracts
+from transforms.explain import evidence
+from transforms.lake.catalog import (
+    attach_published,
+    create_views,
+    host_of_file,
+    period_of_file,
+    published_files,
+)
+from transforms.marts.models import load_models, needed_models, run_models
+from transforms.marts.repeats import show_lines_once
+from transforms.names import given_host
+from transforms.parse.tables import EVENT_TABLES
+from transforms.problems import MaillagError
+
+# Days before and after a restart and its mail that may still matter to it.
+MARGIN = timedelta(days=1)
+# The number is that of a second restart, or third, within one second.
+RESTART_ID = re.compile(r"(?s)(?P<host>.+)-(?P<instant>[0-9]{8}T[0-9]{6}Z)(?P<number>-[0-9]+)?")
+EVENTS = tuple(f"events.{name}" for name in EVENT_TABLES)
+# Restarts, or hosts, that are named where none was found.
+NAMED = 5
+
+Row = dict[str, Any]
+
+_FIND = """
+select restart_id
+from marts.restarts
+where
+    host = $host
+    and $instant >= window_from
+    and $instant < coalesce(window_until, 'infinity')
+order by down_at desc, restart_id
+limit 1
+"""
+_NEAREST = """
+select restart_id
+from marts.restarts
+where host = $host
+order by abs(epoch(down_at) - epoch($instant)), down_at
+limit $named
+"""
+_HOSTS = "select distinct host from marts.restarts order by host limit $named"
+# From when to when a restart and its mail are in the log, as far as the marts know.
+_SPAN = """
+select
+    least(any_value(restarts.down_at_earliest), any_value(restarts.down_at), min(held_messages.arrived_at)),
+    greatest(
+        any_value(restarts.down_at),
+        any_value(restarts.up_at),
+        max(held_messages.last_deferred_at),
+        max(held_messages.released_at)
+    )
+from published.marts.restarts as restarts
+left join published.marts.held_messages as held_messages
+    on restarts.restart_id = held_messages.restart_id
+where restarts.restart_id = $restart_id
+"""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A log line and what it stands for.
+
+    `is_quoted`: read from the archive, else put together from its event. `queue_id` is None for a line that
+    is about no message.
+    """
+
+    role: str
+    path: str
+    line_number: int
+    logged_at: datetime
+    queue_id: str | None
+    text: str
+    is_quoted: bool
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A row of facts, such as a held message or a scan of the queue, and the lines that tell them."""
+
+    facts: Row
+    lines: list[Line]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """All that the verdict on one restart rests on.
+
+    `restart` is the published row of marts.restarts. `differences` are the columns that the lake's events do
+    not give any more, with both values: the published one, and what they give now (all None where they give
+    no such restart, and then there is no evidence either).
+    """
+
+    restart: Row
+    differences: dict[str, tuple[Any, Any]]
+    host: Row
+    thresholds: Row
+    window: Row
+    waiting: Row
+    service: list[Line]
+    messages: list[Evidence]
+    orders: list[Line]
+    scans: list[Evidence]
+    spans: list[Row]
+    sources: list[Row]
+    losses: list[Line]
+
+
+def find_restart(catalog: duckdb.DuckDBPyConnection, asked: str) -> str:
+    """Return the id of the restart that an id, or host and any instant inside it, names.
+
+    Raises MaillagError, which names the nearest ones, if there is none.
+    """
+    match = RESTART_ID.fullmatch(asked)
+    if match:
+        asked = given_host(match["host"]) + asked[match.end("host") :]
+    if catalog.execute("select 1 from marts.restarts where restart_id = $asked", {"asked": asked}).fetchone():
+        return asked
+    try:
+        instant = match and datetime.strptime(match["instant"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        instant = None
+    if match is None or instant is None:
+        raise MaillagError(
+            f"{asked}: names no restart. Write host and time (UTC) as in imsva91-20200203T010736Z; "
+            "`maillag restarts` lists all."
+        )
+    host = given_host(match["host"])
+    place = {"host": host, "instant": instant}
+    if match["number"] is None and (found := catalog.execute(_FIND, place).fetchone()):
+        return str(found[0])
+    nearest = catalog.execute(_NEAREST, place | {"named": NAMED}).fetchall()
+    if nearest:
+        raise MaillagError(f"{asked}: lies in no restart. The nearest: {_listed(nearest)}.")
+    hosts = catalog.execute(_HOSTS, {"named": NAMED + 1}).fetchall()
+    raise MaillagError(
+        f"{asked}: there is no restart of host {host}. Hosts with restarts: "
+        f"{_listed(hosts[:NAMED]) or 'none'}{' and others' if len(hosts) > NAMED else ''}."
+    )
+
+
+def explain_restart(
+    lake: Path, restart_id: str, *, archive: Path | None = None, message_limit: int | None = None
+) -> Explanation:
+    """Derive a published restart anew and gather what it rests on; `message_limit` None means all mail.
+
+    A few days around it are enough nearly always; where they give something else, all days are asked.
+    """
+    with closing(attach_published(lake)) as connection:
+        restart = _published(connection, restart_id)
+        days = _days(connection, restart_id)
+        _run_models(connection, lake, restart["host"], days)
+        differences = _differences(connection, restart)
+        if not differences:
+            return _gather(connection, restart, {}, archive=archive, message_limit=message_limit)
+    with closing(attach_published(lake)) as connection:
+        _run_models(connection, lake, restart["host"], None)
+        differences = _differences(connection, restart)
+        return _gather(connection, restart, differences, archive=archive, message_limit=message_limit)
+
+
+def _published(connection: duckdb.DuckDBPyConnection, restart_id: str) -> Row:
+    sql = "select * from published.marts.restarts where restart_id = $restart_id"
+    (restart,) = _fetch(connection, sql, restart_id=restart_id)
+    return restart
+
+
+def _days(connection: duckdb.DuckDBPyConnection, restart_id: str) -> tuple[date, date]:
+    ((first_at, last_at),) = connection.execute(_SPAN, {"restart_id": restart_id}).fetchall()
+    return (first_at - MARGIN).date(), (last_at + MARGIN).date()
+
+
+def _run_models(
+    connection: duckdb.DuckDBPyConnection, lake: Path, host: str, days: tuple[date, date] | None
+) -> None:
+    """Make marts.restarts and all that it rests on, for one host and these UTC days (None: all)."""
+    models = needed_models(load_models(), {"marts.restarts"})
+    contracts = load_contracts()
+    made = {table for model in models for table in model.tables}
+    read = frozenset().union(*(model.inputs for model in models)) - made
+    # Whatever line is evidence, its event tells its time.
+    for table in sorted(read | set(EVENTS)):
+        files = published_files(connection, table)
+        if table in EVENTS or any(host_of_file(file) for file in files):
+            own = [file for file in files if _is_of(file, host, days)]
+            create_views(
+                connection,
+                lake,
+                contracts=[contracts[table]],
+                files={table: own},
+            )
+        else:
+            of_host = {"host": host} if "host" in contracts[table].columns else {}
+            where = "where host = $host" if of_host else ""
+            connection.execute(f"create schema if not exists {table.split('.')[0]}")
+            connection.execute(f"create table {table} as select * from published.{table} {where}", of_host)
+    show_lines_once(connection)
+    run_models(connection, models)
+
+
+def _is_of(file: str, host: str, days: tuple[date, date] | None) -> bool:
+    if host_of_file(file) != host:
+        return False
+    period = period_of_file(file)
+    if days is None or period is None:
+        return True
+    first, last = (day.isoformat()[: len(period)] for day in days)
+    return first <= period <= last
+
+
+def _differences(connection: duckdb.DuckDBPyConnection, published: Row) -> dict[str, tuple[Any, Any]]:
+    sql = "select * from marts.restarts where restart_id = $restart_id"
+    derived = _fetch(connection, sql, restart_id=published["restart_id"])
+    now = derived[0] if derived else dict.fromkeys(published)
+    return {
+        name: (value, now.get(name))
+        for name, value in published.items()
+        if not _is_same(value, now.get(name))
+    }
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    if isinstance(one, float) and isinstance(other, float):
+        # Sums of parts of seconds depend on the order in which threads add them.
+        return math.isclose(one, other, abs_tol=0.001)
+    return bool(one == other)
+
+
+def _gather(
+    connection: duckdb.DuckDBPyConnection,
+    restart: Row,
+    differences: dict[str, tuple[Any, Any]],
+    *,
+    archive: Path | None,
+    message_limit: int | None,
+) -> Explanation:
+    of_restart = {"restart_id": restart["restart_id"]}
+    messages = _fetch(connection, evidence.MESSAGES, **of_restart, message_limit=message_limit)
+    scans = _fetch(connection, evidence.SCANS, **of_restart)
+    # First all places of lines, so that each file is read once.
+    by_message: dict[tuple[Any, ...], list[Row]] = {_message_key(message): [] for message in messages}
+    for row in _fetch(connection, evidence.MESSAGE_LINES, **of_restart):
+        if (key := _message_key(row)) in by_message:
+            by_message[key].append(row)
+    by_scan = [_scan_lines(connection, scan) for scan in scans]
+    service = _fetch(connection, evidence.SERVICE_LINES, **of_restart)
+    orders = _fetch(connection, evidence.ORDER_LINES, **of_restart)
+    losses = _fetch(connection, evidence.LOSS_LINES, **of_restart)
+    found = [*service, *orders, *losses, *chain(*by_scan, *by_message.values())]
+    book = _LineBook(connection, found, archive)
+    (window,) = _fetch(connection, evidence.WINDOW, **of_restart) or [{}]
+    (host,) = _fetch(connection, evidence.HOST, **of_restart) or [{}]
+    (thresholds,) = _fetch(connection, evidence.THRESHOLDS)
+    (waiting,) = _fetch(connection, evidence.WAITING, **of_restart)
+    return Explanation(
+        restart=restart,
+        differences=differences,
+        host=host,
+        thresholds=thresholds,
+        window=window,
+        waiting=waiting,
+        service=book.lines(service),
+        messages=[Evidence(message, book.lines(by_message[_message_key(message)])) for message in messages],
+        orders=book.lines(orders),
+        scans=[Evidence(scan, book.lines(rows)) for scan, rows in zip(scans, by_scan, strict=True)],
+        spans=_fetch(connection, evidence.SPANS, **of_restart),
+        sources=_fetch(connection, evidence.SOURCES, **of_restart),
+        losses=book.lines(losses),
+    )
+
+
+def _message_key(row: Row) -> tuple[Any, ...]:
+    return row["instance"], row["queue_id"], row["lifetime"]
+
+
+def _scan_lines(connection: duckdb.DuckDBPyConnection, scan: Row) -> list[Row]:
+    def told(sql: str, *names: str) -> list[Row]:
+        return _fetch(connection, sql, **{name: scan[name] for name in names})
+
+    rows = told(evidence.REACTIVATION_LINE, "instance", "queue_id", "lifetime", "round_number")
+    if scan["is_at_qmgr_start"]:
+        rows += told(evidence.QMGR_START_LINES, "instance", "began_at", "ended_at")
+    return rows
+
+
+class _LineBook:
+    """The events of all lines that are evidence, and their text where the archive is at hand."""
+
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, rows: Iterable[Row], archive: Path | None
+    ) -> None:
+        wanted = {(row["source_id"], row["line_number"]) for row in rows}
+        self.files: dict[str, Row] = {
+            row["source_id"]: row
+            for row in _fetch(connection, "select source_id, path, log_kind from ops.source_files")
+        }
+        self.events = _events(connection, wanted)
+        places = [
+            Place(self.files[source]["path"], self.files[source]["log_kind"], number)
+            for source, number in wanted
+        ]
+        self.quotes: Quotes = read_quotes(archive, places) if archive else {}
+
+    def lines(self, rows: Iterable[Row]) -> list[Line]:
+        """Return lines in the order of time, within a second in that of their files."""
+        return sorted(
+            (self._line(row) for row in rows), key=lambda line: (line.logged_at, line.path, line.line_number)
+        )
+
+    def _line(self, row: Row) -> Line:
+        source, number = row["source_id"], row["line_number"]
+        event = self.events[source, number]
+        quote = self.quotes.get((self.files[source]["path"], number))
+        # Another file may have taken the name since, by rotation: then the line is not the event's.
+        is_quoted = quote is not None and str(event.get("queue_id") or event["message"]) in quote
+        return Line(
+            role=row["role"],
+            path=self.files[source]["path"],
+            line_number=number,
+            logged_at=event["logged_at"],
+            queue_id=event.get("queue_id"),
+            text=quote if quote is not None and is_quoted else _rebuilt(event),
+            is_quoted=is_quoted,
+        )
+
+
+def _events(
+    connection: duckdb.DuckDBPyConnection, wanted: set[tuple[str, int]]
+) -> dict[tuple[str, int], Row]:
+    """Return the event of each line; of one that several recipients share, any."""
+    sources, numbers = [source for source, _ in wanted], [number for _, number in wanted]
+    events = {}
+    for table in EVENTS:
+        rows = _fetch(
+            connection,
+            f"select * from {table} "
+            "where (source_id, line_number) in (select (unnest($sources), unnest($numbers)))",
+            sources=sources,
+            numbers=numbers,
+        )
+        events.update({(row["source_id"], row["line_number"]): row for row in rows})
+    return events
+
+
+def _rebuilt(event: Row) -> str:
+    """Return what the event kept of its line."""
+    hidden = {"host", "logged_at", "source_id", "line_number", "year_source", "zone_source"}
+    return " ".join(
+        f"{name}={value}" for name, value in event.items() if value is not None and name not in hidden
+    )
+
+
+def _fetch(connection: duckdb.DuckDBPyConnection, sql: str, **parameters: Any) -> list[Row]:
+    result = connection.execute(sql, parameters)
+    names = [column[0] for column in result.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+
+
+def _listed(rows: list[tuple[Any, ...]]) -> str:
+    return ", ".join(str(row[0]) for row in rows)

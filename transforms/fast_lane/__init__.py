@@ -1,0 +1,1 @@
+"""The common lines of maillogs to events, by compiled loops over bytes."""

@@ -1,0 +1,1 @@
+"""fleet.toml and inventory to hosts, with their settings."""

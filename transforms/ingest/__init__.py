@@ -1,0 +1,1 @@
+"""What is new in an archive to lake files: plan, read, batch by batch."""

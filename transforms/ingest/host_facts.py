@@ -1,0 +1,115 @@
+"""An archive to what it tells of each host before any log is read: for a fleet file, to begin with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import polars as pl
+
+from transforms.archive.files import Discovery, discover, passed_over
+from transforms.fleet.fleet import Fleet, host_history, inventory_problems, product_problems, read_fleet
+from transforms.fleet.host_settings import PRODUCTS, HostSettings
+from transforms.fleet.inventory_settings import IMSVA_PATH, InventorySettings, inventory_spans
+from transforms.ingest.plan import find_zones, plan_reads
+from transforms.ingest.read import read_inventory, read_sources
+from transforms.ingest.zone_evidence import KINDS
+from transforms.lake.ledger import Ledger
+from transforms.parse.trend import LogRules
+from transforms.problems import MaillagError, Problem
+from transforms.zone import Zone
+
+ASSUMED_ZONE = "UTC"
+
+
+@dataclass(frozen=True)
+class HostFacts:
+    """What the archive tells of a host now, and the place where each setting stands.
+
+    `silent` are Postfix's defaults of what a main.cf does not name. `product_hint` is a product without
+    proof, and what speaks of it: the folder's name or the version.
+    """
+
+    host: str
+    settings: HostSettings
+    silent: HostSettings
+    places: Mapping[str, str]
+    product_hint: tuple[str, str] | None
+
+
+@dataclass(frozen=True)
+class FoundFleet:
+    """The hosts of an archive in name order, and what could not be read of them."""
+
+    hosts: list[HostFacts]
+    problems: list[Problem]
+
+
+def find_fleet(archive: Path) -> FoundFleet:
+    """Look at the archive's folders, inventory files and the heads of its manager logs.
+
+    Raises MaillagError if the archive is not a folder, or holds none.
+    """
+    fleet = read_fleet(archive)
+    discovery = discover(archive, fleet)
+    if not fleet.hosts:
+        raise MaillagError(
+            f"{archive}: holds no folder. Copy each host's logs into a folder of its own there."
+        )
+    found_zones = find_zones(fleet, discovery.sources, ASSUMED_ZONE)
+    zones = found_zones.zones
+    inventory, problems = _read_inventory(discovery, fleet, zones)
+    imsva_paths = {source.host: source.path for source in discovery.sources if IMSVA_PATH.search(source.path)}
+    history = host_history(fleet, zones, inventory, imsva_paths=imsva_paths)
+    told = {
+        str(host): inventory_spans(rows)[-1][1]
+        for (host,), rows in inventory.partition_by("host", as_dict=True).items()
+    }
+    hosts = [
+        _facts(host.name, told.get(host.name, InventorySettings()), zones, imsva_paths)
+        for host in fleet.hosts
+    ]
+    problems += [
+        *discovery.problems,
+        *passed_over(discovery.ignored),
+        *inventory_problems(fleet, inventory),
+        *product_problems(history.iter_rows(named=True), imsva_paths),
+        *found_zones.problems,
+    ]
+    return FoundFleet(hosts, problems)
+
+
+def _facts(
+    host: str, told: InventorySettings, zones: Mapping[str, Zone], imsva_paths: Mapping[str, str]
+) -> HostFacts:
+    settings, places = told.settings, dict(told.places)
+    if settings.product is None and host in imsva_paths:
+        settings = replace(settings, product="imsva")
+        places["product"] = imsva_paths[host]
+    zone = zones[host]
+    if zone.source in KINDS:
+        settings = replace(settings, time_zone=zone.name)
+        places["time_zone"] = f"its {zone.source.replace('_', ' ')}"
+    # IMSVA begins as IMSS does not.
+    in_name = next((product for product in PRODUCTS if host.lower().startswith(product)), None)
+    hint = None
+    if told.guesses.product:
+        hint = told.guesses.product, places["product"]
+    if in_name:
+        hint = in_name, "the folder's name"
+    return HostFacts(host, settings, told.silent, places, hint)
+
+
+def _read_inventory(
+    discovery: Discovery, fleet: Fleet, zones: Mapping[str, Zone]
+) -> tuple[pl.DataFrame, list[Problem]]:
+    """Return the rows of events.inventory, with the path of each, and what could not be read."""
+    sources = [source for source in discovery.sources if source.log_kind == "inventory"]
+    ledger = Ledger("sqlite://")
+    plan = plan_reads(sources, ledger, fleet=fleet, zones=zones, rules=LogRules())
+    with TemporaryDirectory(prefix="maillag-") as folder:
+        reads = read_sources(plan, Path(folder), ledger, run_id="init")
+        files = [file.path for file in reads.files if file.table_name == "events.inventory"]
+        rows = read_inventory(Path(folder), files, [new.record for new in reads.new_sources])
+    ledger.close()
+    return rows, [*reads.problems, *(problem for new in reads.new_sources for problem in new.problems)]

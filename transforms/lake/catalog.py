@@ -1,0 +1,244 @@
+"""The lake's current files to one DuckDB catalog that analysts open: views, comments, one rename."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path, PurePath
+from shutil import copyfile
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote
+
+import duckdb
+
+from transforms.problems import MaillagError
+
+# For types alone: who reads a published catalog would wait 0.2 s for them.
+if TYPE_CHECKING:
+    import polars as pl
+
+    from transforms.contracts.contracts import Contract
+
+CATALOG_NAME = "maillag.duckdb"
+# The version of the file format: DuckDB 1.5 clients read it as well.
+STORAGE_VERSION = "v1.5.0"
+HOST_PREFIX = "host="
+# A name that is too long for a folder is cut into folders, one in the other.
+LONG_HOST_PREFIX = "long_host="
+FOLDER_BYTES = 255
+# What is shown of files by the keys in their folders' names.
+COLUMNS_BY_KEYS = {
+    ("host",): "*",
+    ("host", "date"): "* exclude (date)",
+    ("host", "month"): "* exclude (month)",
+}
+# How DuckDB calls a folder of rows without a host.
+NO_HOST = "__HIVE_DEFAULT_PARTITION__"
+# The variable that says where the lake is, if it is not where its catalog was made.
+PLACE = "lake"
+PERIOD_FOLDER = re.compile(r"(?:date|month)=(?P<period>[0-9]{4}-[0-9]{2}(?:-[0-9]{2})?)")
+
+# DuckDB 1.5 knows IANA zones, but not the GMT+09:00 that a manager log writes.
+MACROS = """
+create macro local_time(instant, time_zone) as
+    case
+        when time_zone like 'GMT_%:%'
+            then
+                timezone('UTC', instant)
+                + to_minutes(
+                    60 * cast(substr(time_zone, 4, 3) as integer)
+                    + cast(substr(time_zone, 4, 1) || substr(time_zone, 8, 2) as integer)
+                )
+        else timezone(time_zone, instant)
+    end
+"""
+
+
+def create_views(
+    connection: duckdb.DuckDBPyConnection,
+    lake: Path,
+    *,
+    contracts: "Iterable[Contract]",
+    files: Mapping[str, Iterable[str]],
+) -> None:
+    """Create a view over the explicit files of each contract's table; one without files is empty."""
+    for contract in contracts:
+        _create_schema_of(connection, contract.table)
+        if paths := list(files.get(contract.table, ())):
+            show_files(connection, lake, contract.table, paths)
+        else:
+            columns = (
+                f'cast(null as {column.data_type}) as "{name}"' for name, column in contract.columns.items()
+            )
+            connection.execute(f"create view {contract.table} as select {', '.join(columns)} where false")
+
+
+def show_files(connection: duckdb.DuckDBPyConnection, lake: Path, table: str, paths: Iterable[str]) -> None:
+    """Create a view over files of the lake, of which there is at least one.
+
+    A query about one host opens that host's files alone: the folders tell which they are. Where the lake is
+    now, `confine` tells a view that was made when it was elsewhere.
+    """
+    _create_schema_of(connection, table)
+    by_keys: dict[tuple[str, ...], list[Path]] = {}
+    root = lake.resolve()
+    for path in paths:
+        file = root / path
+        keys = tuple(part.partition("=")[0] for part in file.parts if "=" in part)
+        by_keys.setdefault(keys, []).append(file)
+    parts = []
+    place = f"coalesce(getvariable('{PLACE}'), {_literal(literally(root))})"
+    for keys, files in by_keys.items():
+        names = ", ".join(_literal(f"/{file.relative_to(root).as_posix()}") for file in files)
+        # DuckDB would take a folder above the lake that is called x=y for a column, too.
+        if columns := COLUMNS_BY_KEYS.get(keys):
+            types = ", ".join(f"{key}: varchar" for key in keys)
+            options = f"hive_partitioning = true, hive_types = {{{types}}}"
+        else:
+            columns, options = "*", "hive_partitioning = false"
+        paths = f"list_transform([{names}], lambda name: {place} || name)"
+        parts.append(f"select {columns} from read_parquet({paths}, {options})")
+    connection.execute(f"create view {table} as {' union all by name '.join(parts)}")
+
+
+def create_tables(connection: duckdb.DuckDBPyConnection, frames: "Mapping[str, pl.DataFrame]") -> None:
+    """Create a table from each frame."""
+    for table, frame in frames.items():
+        _create_schema_of(connection, table)
+        connection.register("frame", frame.to_arrow())
+        connection.execute(f"create table {table} as select * from frame")
+        connection.unregister("frame")
+
+
+def publish(
+    lake: Path,
+    *,
+    files: Mapping[str, Iterable[str]],
+    frames: "Mapping[str, pl.DataFrame]",
+    contracts: "Iterable[Contract]",
+    run_id: str,
+) -> Path:
+    """Build the catalog aside and put it in place by one rename; readers see the old or the new one."""
+    contracts = list(contracts)
+    aside = lake / f"{CATALOG_NAME}.{run_id}"
+    aside.unlink(missing_ok=True)
+    with create_database(aside) as connection:
+        in_lake = [contract for contract in contracts if contract.table not in frames]
+        create_views(connection, lake, contracts=in_lake, files=files)
+        create_tables(connection, frames)
+        connection.execute(MACROS)
+        for contract in contracts:
+            kind = "table" if contract.table in frames else "view"
+            connection.execute(f"comment on {kind} {contract.table} is {_literal(contract.comment)}")
+            for name, column in contract.columns.items():
+                connection.execute(
+                    f'comment on column {contract.table}."{name}" is {_literal(column.description)}'
+                )
+    published = lake / CATALOG_NAME
+    aside.replace(published)
+    return published
+
+
+@contextmanager
+def create_database(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a new database, which is put at the path once it is closed."""
+    # Made elsewhere: DuckDB cannot write a database to a folder with a `?` in its path.
+    with TemporaryDirectory(prefix="maillag-") as folder:
+        made = Path(folder, path.name)
+        with duckdb.connect(
+            str(made), config={"storage_compatibility_version": STORAGE_VERSION}
+        ) as connection:
+            yield connection
+        copyfile(made, path)
+
+
+def attach_published(lake: Path) -> duckdb.DuckDBPyConnection:
+    """Open an empty database in memory, the catalog as `published` beside it, and only its files in reach."""
+    connection = duckdb.connect(":memory:")
+    connection.execute(f"attach {_literal(str(lake / CATALOG_NAME))} as published (read_only)")
+    confine(connection, lake)
+    return connection
+
+
+def confine(connection: duckdb.DuckDBPyConnection, lake: Path) -> None:
+    """Let a catalog's views show the files of the lake where it is now, and reach no other file, for good."""
+    schemas = connection.execute(
+        "select distinct schema_name from duckdb_schemas() where not internal"
+    ).fetchall()
+    root = lake.resolve()
+    # DuckDB asks both for the pattern and for the file that it stands for.
+    places = (root, Path(literally(root)))
+    connection.execute("set timezone = 'UTC'")
+    connection.execute(f"set variable {PLACE} = {_literal(literally(root))}")
+    connection.execute(
+        "set allowed_directories = ?", [[str(place / schema) for (schema,) in schemas for place in places]]
+    )
+    connection.execute("set enable_external_access = false")
+    connection.execute("set lock_configuration = true")
+
+
+def literally(path: PurePath) -> str:
+    """Return a path as a pattern of DuckDB's that stands for this path alone, whatever is in it."""
+    return re.sub(r"[*?[]", r"[\g<0>]", str(path))
+
+
+def host_folder(host: str) -> str:
+    """Return the path of a host's folder below the lake's folder of a table; it may be called anything."""
+    quoted = quote(host, safe="").replace(NO_HOST, "%5F" + NO_HOST[1:])
+    if len(HOST_PREFIX + quoted) <= FOLDER_BYTES:
+        return HOST_PREFIX + quoted
+    step = FOLDER_BYTES - len(LONG_HOST_PREFIX)
+    return LONG_HOST_PREFIX + "/".join(quoted[at : at + step] for at in range(0, len(quoted), step))
+
+
+def host_of_file(path: str | PurePath) -> str | None:
+    """Return the host whose events a file of the lake has, None for a table that is not kept by host."""
+    parts = PurePath(path).parent.parts
+    starts = [at for at, part in enumerate(parts) if part.startswith((HOST_PREFIX, LONG_HOST_PREFIX))]
+    if not starts:
+        return None
+    first, *more = parts[starts[-1] :]
+    return unquote("".join([first.partition("=")[2], *(part for part in more if "=" not in part)]))
+
+
+def files_by_host(files: Mapping[str, Iterable[str]]) -> dict[str | None, dict[str, list[str]]]:
+    """Return each host's files of the lake by table; those of no host under None."""
+    by_host: dict[str | None, dict[str, list[str]]] = {}
+    for table, paths in files.items():
+        for path in paths:
+            by_host.setdefault(host_of_file(path), {}).setdefault(table, []).append(path)
+    return by_host
+
+
+def period_of_file(path: str | PurePath) -> str | None:
+    """Return the UTC day or month, as in ISO 8601, whose events a file of the lake has; None for others."""
+    folder = PERIOD_FOLDER.fullmatch(PurePath(path).parent.name)
+    return folder and folder["period"]
+
+
+def published_files(connection: duckdb.DuckDBPyConnection, table: str) -> list[str]:
+    """Return the lake's files that a table of the attached catalog shows; none if it is no view of any."""
+    schema, name = table.split(".")
+    views = connection.execute(
+        "select sql from duckdb_views() "
+        "where database_name = 'published' and schema_name = ? and view_name = ?",
+        [schema, name],
+    ).fetchall()
+    if any("read_parquet(" in sql and f"getvariable('{PLACE}')" not in sql for (sql,) in views):
+        raise MaillagError(
+            f"{table}: was published by an older maillag. Publish it anew: maillag run ARCHIVE"
+        )
+    return [
+        literal.replace("''", "'").removeprefix("/")
+        for (sql,) in views
+        if "read_parquet(" in sql
+        for literal in re.findall(r"'((?:[^']|'')*\.parquet)'", sql)
+    ]
+
+
+def _create_schema_of(connection: duckdb.DuckDBPyConnection, table: str) -> None:
+    connection.execute(f"create schema if not exists {table.split('.')[0]}")
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

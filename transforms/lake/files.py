@@ -1,0 +1,356 @@
+"""Tables of events to immutable Parquet files, partitioned by table, host and UTC date."""
+
+import fcntl
+import os
+import shutil
+import socket
+from collections.abc import Collection, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from transforms.fast_lane.arrays import MOST_HOSTS
+from transforms.lake.catalog import host_folder
+from transforms.lake.ledger import LakeFile
+from transforms.parse.events import OTHER_HOSTS, ParsedBlock, merge_line_counts
+from transforms.parse.tables import ARROW_SCHEMAS, REPEATED
+from transforms.problems import MaillagError
+
+# Rows of a table and day that are held back until they are written together.
+ROW_GROUP_ROWS = 65_536
+# Of all tables and days together: a file of many days must not hold back rows of each.
+MOST_HELD_ROWS = 4 * ROW_GROUP_ROWS
+# Rows of the usual lines take a tenth of this: it is for long ones.
+MOST_HELD_BYTES = 64 * 1024 * 1024
+# Tables of few rows, as small source files give, that are held before they become one.
+MOST_HELD_TABLES = 256
+# Files that are written to at a time: a source may tell of any number of days.
+MOST_OPEN_FILES = 256
+# Rows of line counts that come together before they are added up.
+MOST_LINE_COUNTS = 65_536
+DAY_MICROSECONDS = 86_400_000_000
+LOCK_NAME = "lock"
+
+
+@dataclass
+class _OpenFile:
+    """A file that is being written: the rows held back, and the job that writes the ones before them."""
+
+    path: Path
+    table: str
+    held: list[pa.Table] = field(default_factory=list)
+    small_count: int = 0
+    held_rows: int = 0
+    held_bytes: int = 0
+    row_count: int = 0
+    source_ids: set[str] = field(default_factory=set)
+    writer: pq.ParquetWriter | None = None
+    job: Future[None] | None = None
+
+    def add(self, rows: pa.Table) -> None:
+        self.held.append(rows)
+        self.small_count += 1
+        if self.small_count == MOST_HELD_TABLES:
+            # Each column of each table takes memory of its own.
+            small = self.held[-MOST_HELD_TABLES:]
+            self.held[-MOST_HELD_TABLES:] = [pa.concat_tables(small).unify_dictionaries().combine_chunks()]
+            self.small_count = 0
+        self.held_rows += rows.num_rows
+        self.held_bytes += rows.nbytes
+        self.row_count += rows.num_rows
+        for chunk in rows.column("source_id").chunks:
+            self.source_ids.update(chunk.dictionary.to_pylist())
+
+    def write(self, pool: ThreadPoolExecutor) -> None:
+        """Have what is held written, once what was before it is."""
+        self.wait()
+        self.job = pool.submit(self._write, pa.concat_tables(self.held))
+        self.held, self.small_count, self.held_rows, self.held_bytes = [], 0, 0, 0
+
+    def wait(self) -> None:
+        """Wait for what is being written. Raises what went wrong with it."""
+        if self.job:
+            self.job.result()
+
+    def _write(self, rows: pa.Table) -> None:
+        if self.writer is None:
+            self.writer = open_events(self.path, rows.schema)
+        self.writer.write_table(rows.unify_dictionaries(), row_group_size=ROW_GROUP_ROWS)
+
+
+class EventWriter:
+    """Writes the events of one host's source files. Its files stay unseen until the ledger lists them.
+
+    `name` tells its files from those of other writers; `pool` does the writing.
+    """
+
+    def __init__(self, lake: Path, host: str, *, name: str, run_id: str, pool: ThreadPoolExecutor) -> None:
+        self.lake = lake
+        self.host_folder = host_folder(host)
+        self.name = name
+        self.run_id = run_id
+        self._pool = pool
+        self._line_counts: list[pl.DataFrame] = []
+        self._line_count_room = MOST_LINE_COUNTS
+        self._hosts: set[str] = set()
+        self._open: dict[tuple[str, str], _OpenFile] = {}
+        self._closed: list[LakeFile] = []
+        self._file_count = 0
+        self._held_rows = 0
+        self._held_bytes = 0
+
+    def add(self, parsed: ParsedBlock) -> None:
+        """Take the events of the next lines; they are written once enough have come together."""
+        self.count(parsed.line_counts)
+        for table, frame in parsed.tables.items():
+            days = frame.with_columns(_date=event_date()).partition_by(
+                "_date", as_dict=True, include_key=False
+            )
+            for (day,), part in days.items():
+                self._add(table, str(day), to_arrow(table, part))
+
+    def count(self, line_counts: pl.DataFrame) -> None:
+        """Take counts of lines (events.LINE_COUNTS). Of the hosts that lines name, the first few count."""
+        named = line_counts["logging_host"].drop_nulls().unique(maintain_order=True).to_list()
+        self._hosts.update(
+            [name for name in named if name not in self._hosts][: MOST_HOSTS - len(self._hosts)]
+        )
+        if not self._hosts.issuperset(named):
+            name = pl.col("logging_host")
+            is_known = name.is_null() | name.is_in(list(self._hosts))
+            line_counts = line_counts.with_columns(
+                logging_host=pl.when(is_known).then(name).otherwise(pl.lit(OTHER_HOSTS))
+            )
+        self._line_counts.append(line_counts)
+        self._line_count_room -= len(line_counts)
+        if self._line_count_room < 0:
+            self._line_counts = [merge_line_counts(self._line_counts)]
+            self._line_count_room = max(MOST_LINE_COUNTS, len(self._line_counts[0]))
+
+    def add_rows(self, table: str, rows: pa.Table) -> None:
+        """Take rows of one table (tables.ARROW_SCHEMAS), all of which bear a time."""
+        (times,) = rows.column("logged_at").chunks
+        day_numbers = np.frombuffer(times.buffers()[1], np.int64) // DAY_MICROSECONDS
+        first, last = day_numbers.min(), day_numbers.max()
+        if first == last:
+            self._add(table, _date(first), rows)
+            return
+        for day in np.unique(day_numbers):
+            self._add(table, _date(day), rows.filter(pa.array(day_numbers == day)))
+
+    def _add(self, table: str, day: str, rows: pa.Table) -> None:
+        if (table, day) not in self._open:
+            folder = Path("events", table, self.host_folder, f"date={day}")
+            path = folder / f"{self.name}.{self._file_count}.parquet"
+            self._open[table, day] = _OpenFile(self.lake / path, table)
+            self._file_count += 1
+        file = self._open[table, day]
+        self._hold(-file.held_rows, -file.held_bytes)
+        file.add(rows)
+        if file.held_rows >= ROW_GROUP_ROWS:
+            file.write(self._pool)
+        self._hold(file.held_rows, file.held_bytes)
+        if (
+            self._held_rows >= MOST_HELD_ROWS
+            or self._held_bytes >= MOST_HELD_BYTES
+            or len(self._open) > MOST_OPEN_FILES
+        ):
+            self._write_held()
+
+    def _hold(self, row_count: int, size_bytes: int) -> None:
+        self._held_rows += row_count
+        self._held_bytes += size_bytes
+
+    def _write_held(self) -> None:
+        for file in self._open.values():
+            file.wait()
+        for file in self._open.values():
+            if file.held:
+                file.write(self._pool)
+        self._held_rows = self._held_bytes = 0
+        if len(self._open) > MOST_OPEN_FILES:
+            self._close()
+
+    def _close(self) -> None:
+        for file in self._open.values():
+            file.wait()
+            if file.writer:
+                file.writer.close()
+            self._closed.append(
+                self._lake_file(file.path, f"events.{file.table}", file.row_count, file.source_ids)
+            )
+        self._open.clear()
+
+    def finish(self) -> tuple[pl.DataFrame, list[LakeFile]]:
+        """Write the rest; return the line counts and all lake files. Raises OSError."""
+        self._write_held()
+        self._close()
+        line_counts = merge_line_counts(self._line_counts)
+        path = self.lake / "ops" / "line_counts" / self.host_folder / f"{self.name}.parquet"
+        write_parquet(line_counts, path)
+        source_ids = set(line_counts["source_id"].unique())
+        counts_file = self._lake_file(path, "ops.line_counts", len(line_counts), source_ids)
+        return line_counts, [*self._closed, counts_file]
+
+    def _lake_file(self, path: Path, table: str, row_count: int, source_ids: set[str]) -> LakeFile:
+        relative = path.relative_to(self.lake).as_posix()
+        return LakeFile(relative, table, tuple(sorted(source_ids)), row_count, self.run_id)
+
+
+def without_sources(
+    lake: Path, files: Iterable[LakeFile], source_ids: set[str], run_id: str
+) -> Iterator[LakeFile]:
+    """Yield the files without the rows of these sources: one that has others as well is written anew."""
+    for file in files:
+        others = tuple(source_id for source_id in file.source_ids if source_id not in source_ids)
+        if others == file.source_ids:
+            yield file
+        elif others:
+            rows = pq.read_table(lake / file.path, partitioning=None)
+            rows = rows.filter(pc.is_in(rows.column("source_id"), pa.array(others)))
+            yield write_anew(lake, file, rows, run_id)
+
+
+def write_anew(lake: Path, file: LakeFile, rows: pa.Table, run_id: str) -> LakeFile:
+    """Write the rows that are left of a file, at least one, under another name; the file stays as it is."""
+    path = Path(file.path).with_name(_name_anew(Path(file.path).name, run_id))
+    schema = ARROW_SCHEMAS.get(file.table_name.removeprefix("events."))
+    with open_events(lake / path, schema or rows.schema) as writer:
+        writer.write_table(rows.cast(schema) if schema else rows)
+    return replace(
+        file,
+        path=path.as_posix(),
+        source_ids=tuple(sorted(pc.unique(rows.column("source_id")).to_pylist())),
+        row_count=rows.num_rows,
+        run_id=run_id,
+        content=None,
+    )
+
+
+def discard(lake: Path, files: Iterable[LakeFile], kept: Iterable[LakeFile] = ()) -> None:
+    """Remove files of which nobody has seen anything yet, but for those that are kept."""
+    for file in set(files) - set(kept):
+        (lake / file.path).unlink()
+
+
+def _name_anew(name: str, run_id: str) -> str:
+    """Return a new name for a file; one that is written anew every night does not get ever longer names."""
+    original = name if name.startswith(run_id) else name.split(".of.")[-1]
+    return f"{run_id}.of.{original}"
+
+
+@contextmanager
+def hold_lake(lake: Path) -> Iterator[None]:
+    """Hold the lake alone, until the end or the process's; raises MaillagError that says who has it."""
+    with (lake / LOCK_NAME).open("a+") as lock:
+        _take(lock, lake)
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now(UTC):%F %T} UTC")
+        lock.flush()
+        yield
+        lock.truncate(0)
+
+
+@contextmanager
+def meet_no_run(lake: Path) -> Iterator[None]:
+    """Let no run hold the lake meanwhile, and write nothing; raises MaillagError that says who has it."""
+    try:
+        lock = (lake / LOCK_NAME).open()
+    except FileNotFoundError:
+        yield
+        return
+    with lock:
+        _take(lock, lake)
+        yield
+
+
+def _take(lock: TextIO, lake: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        raise MaillagError(
+            f"{lake}: is held by another run ({lock.read() or 'which is just beginning'}). "
+            "Wait until it has ended."
+        ) from None
+
+
+def remove_unlisted(lake: Path, run_id: str, listed: Collection[str]) -> None:
+    """Remove what a run left behind that did not come to its end: its files that the ledger does not list."""
+    for path in list(lake.rglob(f"*{run_id}.*")):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.relative_to(lake).as_posix() not in listed:
+            path.unlink(missing_ok=True)
+
+
+def event_date() -> pl.Expr:
+    """Return the UTC date of an event; lines of a file in which nothing bears a time have none."""
+    return pl.col("logged_at").dt.date().cast(pl.String).fill_null("unknown")
+
+
+def to_arrow(table: str, frame: pl.DataFrame) -> pa.Table:
+    """Return a frame of events as its table's Arrow schema has it."""
+    schema = ARROW_SCHEMAS[table]
+    rows = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+    return pa.Table.from_arrays(
+        [
+            column.cast(pa.string()).dictionary_encode()
+            if pa.types.is_dictionary(field.type)
+            else column.cast(field.type)
+            for field, column in zip(schema, rows.columns, strict=True)
+        ],
+        schema=schema,
+    )
+
+
+def open_events(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    """Open a new Parquet file, its folders included, with the encodings that were measured to be best.
+
+    Times and numbers are written as differences, what comes again by number, and text as it is.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    by_number = [
+        field.name
+        for field in schema
+        if field.name in REPEATED or pa.types.is_dictionary(field.type) or pa.types.is_floating(field.type)
+    ]
+    by_difference = [
+        field.name
+        for field in schema
+        if field.name not in by_number
+        and (pa.types.is_integer(field.type) or pa.types.is_timestamp(field.type))
+    ]
+    return pq.ParquetWriter(
+        path,
+        schema,
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=by_number,
+        column_encoding=dict.fromkeys(by_difference, "DELTA_BINARY_PACKED"),
+        write_statistics=["logged_at", "line_number"],
+        store_schema=False,
+        # A column of a row group at a time, in one page: by 1,024 values and in pages of 20,000, as is the
+        # default, took a tenth more time, and more space.
+        write_batch_size=ROW_GROUP_ROWS,
+        max_rows_per_page=ROW_GROUP_ROWS,
+    )
+
+
+def write_parquet(rows: pl.DataFrame, path: Path) -> None:
+    """Write a frame to a new Parquet file, its folders included."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows.write_parquet(path, compression="zstd", compression_level=1)
+
+
+def _date(day_number: int) -> str:
+    return (date(1970, 1, 1) + timedelta(days=int(day_number))).isoformat()

@@ -1,0 +1,134 @@
+"""Models to tables: finds the SQL files, derives their order from the SQL, and runs them."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from transforms.marts import queue_entries
+from transforms.marts.database import execute
+from transforms.problems import MaillagError
+
+SQL_FOLDER = Path(__file__).parents[2] / "sql"
+# What the models read but do not make: the lake's events, the fleet, the ledger and the settings.
+INPUT_SCHEMAS = ("events", "fleet", "ops", "config")
+
+
+@dataclass(frozen=True)
+class Model:
+    """What makes tables of other tables: one SQL file with one SELECT, or a function.
+
+    The path of an SQL file is the name of its table.
+    """
+
+    tables: tuple[str, ...]
+    inputs: frozenset[str]
+    source: str
+    """The SELECT, or the text of the function's module."""
+    function: Callable[[duckdb.DuckDBPyConnection], None] | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of its first table."""
+        return self.tables[0]
+
+
+def load_models(folder: Path = SQL_FOLDER) -> list[Model]:
+    """Return all models, each after those that it reads.
+
+    Raises MaillagError for a table that nobody makes, or for models that need each other.
+    """
+    models = [
+        Model(
+            queue_entries.TABLES,
+            queue_entries.INPUTS,
+            Path(queue_entries.__file__).read_text(encoding="utf-8"),
+            queue_entries.make_queue_entries,
+        )
+    ]
+    for path in sorted(folder.glob("*/*.sql")):
+        sql = path.read_text(encoding="utf-8")
+        inputs = tables_in(sql, where=f"sql/{path.parent.name}/{path.name}")
+        models.append(Model((f"{path.parent.name}.{path.stem}",), frozenset(inputs), sql))
+    maker_of = {table: model for model in models for table in model.tables}
+    for model in models:
+        for table in model.inputs - maker_of.keys():
+            if table.split(".")[0] not in INPUT_SCHEMAS:
+                raise MaillagError(f"sql: {model.name} reads {table}, which no model makes.")
+    graph = {
+        model.name: sorted({maker_of[table].name for table in model.inputs & maker_of.keys()})
+        for model in models
+    }
+    try:
+        order = list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        raise MaillagError(f"sql: these models need each other: {', '.join(error.args[1])}.") from None
+    return [maker_of[name] for name in order]
+
+
+def needed_models(models: list[Model], tables: Iterable[str]) -> list[Model]:
+    """Return the models that make these tables, and all that they rest on, in the given order."""
+    needed = set(tables)
+    for model in reversed(models):
+        if needed.intersection(model.tables):
+            needed |= model.inputs
+    return [model for model in models if needed.intersection(model.tables)]
+
+
+def run_models(connection: duckdb.DuckDBPyConnection, models: list[Model]) -> None:
+    """Make every model's tables in the connection, whose input tables must be there already."""
+    for model in models:
+        run_model(connection, model)
+
+
+def run_model(connection: duckdb.DuckDBPyConnection, model: Model, source: str | None = None) -> None:
+    """Make a model's tables, whose input tables must be there already; of another SELECT, where one is given.
+
+    What goes wrong bears the model's name as a note.
+    """
+    connection.execute(f"create schema if not exists {model.name.split('.')[0]}")
+    try:
+        if model.function:
+            model.function(connection)
+        else:
+            execute(connection, f"create table {model.name} as {source or model.source}")
+    except Exception as error:
+        error.add_note(model.name)
+        raise
+
+
+def last_uses(models: list[Model]) -> Iterator[tuple[Model, list[str]]]:
+    """Yield each model with the staging tables that none after it reads."""
+    last = {table: model.name for model in models for table in model.inputs}
+    for model in models:
+        yield (
+            model,
+            [table for table in model.inputs if table.startswith("staging.") and last[table] == model.name],
+        )
+
+
+def tables_in(sql: str, *, where: str) -> set[str]:
+    """Return the `schema.table` names that a SELECT reads, by DuckDB's own parser."""
+    (serialized,) = duckdb.execute("select json_serialize_sql(?)", [sql]).fetchall()[0]
+    tree = json.loads(serialized)
+    if tree["error"]:
+        raise MaillagError(f"{where}: {tree['error_message']} (position {tree.get('position')}).")
+    return {
+        f"{node['schema_name']}.{node['table_name']}"
+        for node in _nodes(tree)
+        if node.get("type") == "BASE_TABLE" and node["schema_name"]
+    }
+
+
+def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(tree, dict):
+        yield tree
+        for value in tree.values():
+            yield from _nodes(value)
+    elif isinstance(tree, list):
+        for value in tree:
+            yield from _nodes(value)

@@ -1,0 +1,326 @@
+"""What is new in the lake since its marts were made, to from when on those of each host are made anew."""
+
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import polars as pl
+
+from transforms.lake.catalog import literally
+from transforms.lake.files import write_parquet
+from transforms.marts.mart_files import show_marts
+from transforms.marts.settled import MAIL_EVENTS, MARGIN, Settled, may_hold
+
+if TYPE_CHECKING:
+    from transforms.contracts.contracts import Contract
+    from transforms.lake.ledger import LakeFile
+
+# Rows are made from this long before the first that is taken over, so that what was under way then is whole;
+# and from so many answers of the scan service before, as the last one bounds a restart.
+RUN_UP = timedelta(hours=6)
+ANSWERS_BEFORE = 20
+# Where there are as many within this, older mail is not looked at.
+ANSWERED_WITHIN = timedelta(days=3)
+BASIS = ("basis.rules", "basis.source_files", "basis.host_history", "basis.log_dates")
+LATE = datetime(9999, 1, 1, tzinfo=UTC)
+# What tells the events of a source file: neither its name, which rotation changes, nor when it was read.
+_TELLING = (
+    "host", "log_kind", "status", "content_hash", "line_count", "event_line_count", "noise_line_count",
+    "unparsed_line_count", "time_zone", "first_logged_at", "last_logged_at", "covered_from", "covered_until",
+)  # fmt: skip
+# Of these, what stays as it is in a file that grows.
+_LASTING = ("host", "log_kind", "time_zone", "first_logged_at", "covered_from")
+
+
+@dataclass(frozen=True)
+class News:
+    """What is new of a host: everything (`since` is None), or lines from an instant on.
+
+    `grown`: how many lines the source files had before that have grown since.
+    """
+
+    host: str
+    since: datetime | None = None
+    grown: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What the marts were made of, beside events: the rules, source files, settings and days of that time."""
+
+    rules: str
+    source_files: pl.DataFrame
+    host_history: pl.DataFrame
+    log_dates: pl.DataFrame
+
+
+def read_basis(lake: Path, files: Mapping[str, list[str]]) -> Basis | None:
+    """Return what the marts among the lake's files were made of; None where there are none."""
+    if any(table not in files for table in BASIS):
+        return None
+    rules, *others = (pl.read_parquet(lake / files[table][0], glob=False) for table in BASIS)
+    return Basis(rules.item(), *others)
+
+
+def write_basis(lake: Path, basis: Basis, run_id: str) -> "list[LakeFile]":
+    """Write what new marts are made of beside them."""
+    from transforms.lake.ledger import LakeFile
+
+    rules = pl.DataFrame({"rules": [basis.rules]})
+    written = []
+    for table, frame in zip(
+        BASIS, (rules, basis.source_files, basis.host_history, basis.log_dates), strict=True
+    ):
+        path = Path(*table.split("."), f"{run_id}.parquet")
+        write_parquet(frame, lake / path)
+        written.append(LakeFile(path.as_posix(), table, (), len(frame), run_id))
+    return written
+
+
+def news_since(
+    basis: Basis | None,
+    now: Basis,
+    hosts: Iterable[str],
+    grown_from: Mapping[str, str],
+    stale_hosts: Collection[str] = (),
+) -> list[News] | None:
+    """Return what is new of hosts since their marts were made; None where the rules are, and so everything.
+
+    `grown_from`: the content_hash that files had which have only grown (Ledger.grown_sources). Everything is
+    new of `stale_hosts`, whose marts lack a file.
+    """
+    if basis is None or basis.rules != now.rules:
+        return None
+    hosts = sorted(hosts)
+    news = {one.host: one for one in find_news(hosts, now.source_files, basis.source_files, grown_from)}
+    for host in hosts:
+        before, after = (
+            history.filter(pl.col("host") == host).sort("valid_from", nulls_last=False)
+            for history in (basis.host_history, now.host_history)
+        )
+        if host in stale_hosts or not before.equals(after):
+            news[host] = News(host)
+    return list(news.values())
+
+
+def find_news(
+    hosts: Iterable[str], sources: pl.DataFrame, before: pl.DataFrame, grown_from: Mapping[str, str]
+) -> list[News]:
+    """Return what is new of the hosts, by ops.source_files as it is and as it was before.
+
+    `grown_from`: the content_hash that files had which have only grown (Ledger.grown_sources).
+    """
+    columns = ["source_id", *_TELLING]
+    both = sources.select(columns).join(before.select(columns), on="source_id", how="full", suffix="_before")
+    rows_of: dict[str, list[dict[str, Any]]] = {}
+    for row in both.rows(named=True):
+        for host in {row["host"], row["host_before"]} - {None}:
+            rows_of.setdefault(host, []).append(row)
+    found = []
+    for host in hosts:
+        rows = rows_of.get(host, [])
+        changed = [row for row in rows if any(row[name] != row[f"{name}_before"] for name in _TELLING)]
+        if changed and len(changed) == sum(row["source_id_before"] is None for row in rows) == len(rows):
+            found.append(News(host))
+        elif changed:
+            found.append(_news_of_host(host, changed, grown_from))
+    return found
+
+
+def _news_of_host(host: str, changed: Iterable[Mapping[str, Any]], grown_from: Mapping[str, str]) -> News:
+    instants, grown = [LATE], {}
+    for row in changed:
+        source_id = row["source_id"]
+        if row["source_id_before"] is None:
+            instants += filter(None, (row["first_logged_at"], row["covered_from"]))
+        elif (
+            source_id is not None
+            and row["status"] == row["status_before"] == "loaded"
+            and grown_from.get(source_id) == row["content_hash_before"]
+            and all(row[name] == row[f"{name}_before"] for name in _LASTING)
+        ):
+            grown[source_id] = row["line_count_before"]
+            instants += filter(None, [row["last_logged_at_before"]])
+        else:
+            return News(host)
+    return News(host, min(instants), grown)
+
+
+def settle(
+    connection: duckdb.DuckDBPyConnection,
+    lake: Path,
+    news: Iterable[News],
+    *,
+    files: Mapping[str | None, Mapping[str, list[str]]],
+    contracts: "Mapping[str, Contract]",
+) -> dict[str, Settled]:
+    """Return from when on the marts of hosts are to be made anew; those that it lacks are, as a whole.
+
+    `files`: of each host, by table. The connection has staging.log_gaps as it is now, and the tables of the
+    fleet, the ledger and the thresholds.
+    """
+    settled = {}
+    for one in news:
+        if one.since is not None:
+            own = files.get(one.host, {})
+            # Of files that cannot be read nothing is taken over.
+            with suppress(duckdb.Error):
+                show_marts(connection, lake, own, contracts, schema="before")
+                since = _changed_since(connection, lake, one, own)
+                settled[one.host] = _settled(connection, lake, one.host, since, own)
+    return settled
+
+
+def _changed_since(
+    connection: duckdb.DuckDBPyConnection, lake: Path, news: News, own: Mapping[str, list[str]]
+) -> datetime:
+    """Return the earliest instant of which the host's log tells otherwise than before."""
+    instants = [news.since or LATE]
+    # Lines of a file come nearly, not quite, in the order of their stamps.
+    for table, paths in own.items():
+        recent = [p for p in paths if may_hold(p, (instants[0] - timedelta(days=1)).date())]
+        if news.grown and table.startswith("events.") and recent:
+            query = """
+                select min(rows.logged_at)
+                from read_parquet($paths, hive_partitioning = false) as rows
+                inner join (select unnest($source_ids) as source_id, unnest($counts) as line_count) as grown
+                    on rows.source_id = grown.source_id and rows.line_number > grown.line_count
+            """
+            parameters = {
+                "paths": [literally(lake / path) for path in recent],
+                "source_ids": list(news.grown),
+                "counts": list(news.grown.values()),
+            }
+            instants += _one(connection, query, parameters)
+    instants += _one(
+        connection,
+        """
+        with log_gaps_before as (
+            -- The others are made of the lines themselves.
+            select * from before.coverage where reason not in ('missing_lines', 'clock_set_back')
+        )
+
+        select min(gap_from) from (
+            (select * from staging.log_gaps where host = $host except select * from log_gaps_before)
+            union all
+            (select * from log_gaps_before except select * from staging.log_gaps where host = $host)
+        )
+        """,
+        {"host": news.host},
+    )
+    # What the lines before tell, such as that the log is covered, goes on until the new ones.
+    instants += _one(
+        connection,
+        """
+        select max(last_logged_at) from ops.line_counts
+        where host = $host and log_kind = 'maillog' and last_logged_at < $since
+        """,
+        {"host": news.host, "since": min(instants)},
+    )
+    return min(instants)
+
+
+def _settled(
+    connection: duckdb.DuckDBPyConnection,
+    lake: Path,
+    host: str,
+    since: datetime,
+    own: Mapping[str, list[str]],
+) -> Settled:
+    """Return from when on lines since then may change the host's rows, and these rest on events."""
+    names = [*MAIL_EVENTS, "queue_snapshots"]
+    recent = {
+        name: [
+            literally(lake / path) for path in own.get(f"events.{name}", ()) if may_hold(path, since.date())
+        ]
+        for name in names
+    }
+    told = " union ".join(
+        f"select queue_id from read_parquet(${name}, hive_partitioning = false) where logged_at >= $since"
+        for name, paths in recent.items()
+        if paths
+    )
+    parameters = {
+        "since": since,
+        "over_by": since - MARGIN,
+        # The latest one tells of all mail that is pending.
+        "is_snapshot_new": bool(recent["queue_snapshots"]),
+        **{name: paths for name, paths in recent.items() if paths},
+    }
+    changed = _one(
+        connection,
+        f"""
+        with told as ({told or "select cast(null as varchar) as queue_id where $since is null"}),
+
+        unfinished as (
+            select restart_id from before.held_messages
+            where
+                greatest(last_deferred_at, released_at, removed_at) >= $over_by
+                or (
+                    removed_at is null
+                    and ($is_snapshot_new or queue_id in (select queue_id from told))
+                )
+        )
+
+        select min(least(restarts.down_at, restarts.window_from))
+        from before.restarts as restarts
+        cross join config.thresholds as thresholds
+        where
+            coalesce(restarts.window_until >= $over_by, true)
+            or restarts.up_at is null
+            or restarts.verdict_reason = 'log_end'
+            or (
+                restarts.missing_reason is not null
+                and restarts.down_at >= $over_by - to_seconds(thresholds.poll_phase_seconds)
+            )
+            or restarts.restart_id in (select restart_id from unfinished)
+        """,
+        parameters,
+    )
+    kept_before = min([since, *changed]) - MARGIN
+    kept_before = kept_before.replace(microsecond=0)
+    read_from = min([kept_before - RUN_UP, *_answered_before(connection, kept_before)])
+    # No outage is cut in two.
+    under_way = _one(
+        connection,
+        """
+        select min(least(down_at, down_at_earliest, window_from)) from before.restarts
+        where coalesce(greatest(up_at, up_at_latest) >= $read_from, true) and down_at < $kept_before
+        """,
+        {"read_from": read_from, "kept_before": kept_before},
+    )
+    read_from = min([read_from, *(at - MARGIN for at in under_way)])
+    return Settled(host, kept_before, read_from, since)
+
+
+def _answered_before(connection: duckdb.DuckDBPyConnection, kept_before: datetime) -> list[datetime]:
+    """Return when the first of the mail arrived that the scan service took last; none if it took none."""
+    for arrived_since in (kept_before - ANSWERED_WITHIN, datetime.min.replace(tzinfo=UTC)):
+        ((first, count),) = connection.execute(
+            f"""
+            select min(arrived_at), count(*) from (
+                select arrived_at from before.message_trace
+                where
+                    is_scan_hop
+                    and status in ('passed_on', 'delivered', 'scanned', 'ended_at_scan')
+                    and arrived_at >= $arrived_since
+                    and left_at < $kept_before
+                order by left_at desc
+                limit {ANSWERS_BEFORE}
+            )
+            """,
+            {"kept_before": kept_before, "arrived_since": arrived_since},
+        ).fetchall()
+        if count == ANSWERS_BEFORE:
+            break
+    return [first] if first else []
+
+
+def _one(connection: duckdb.DuckDBPyConnection, query: str, parameters: Mapping[str, Any]) -> list[datetime]:
+    """Return the instant that a query gives, none where it is NULL."""
+    ((instant,),) = connection.execute(query, dict(parameters)).fetchall()
+    return [] if instant is None else [instant]

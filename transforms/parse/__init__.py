@@ -1,0 +1,1 @@
+"""Lines to typed events: patterns are data, one file a program."""

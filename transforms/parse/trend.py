@@ -1,0 +1,182 @@
+"""The line families of Trend Micro's own logs, and the rules for what Trend Micro does not disclose.
+
+One line of the manager log is public (KA-0010256); the formats of imssmgr, sysevt.imss and the log query's
+export are not (KB 1122512). So what is looked for in them is a setting: `LogRules` holds the defaults.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import cast
+
+import polars as pl
+
+from transforms.parse.headers import NUMERIC_DATE, OFFSET, TIME, Header
+from transforms.parse.patterns import Pattern
+
+# What may stand before the number of a system event: no other number of that form (2 and four digits), so
+# that a number within the event's own words is none.
+_BEFORE_CODE = r"^(?:[^0-9]|\b(?:[0-9]{1,4}|[013-9][0-9]{4}|[0-9]{6,})\b)*?"
+
+
+# The groups of a system event's line: those that it has, and those that it may have.
+LINE_GROUPS = frozenset({"year", "month", "day", "time", "text"})
+OPTIONAL_GROUPS = frozenset({"fraction", "offset"})
+
+
+@dataclass(frozen=True)
+class LogRules:
+    """Regular expressions, searched for in a line's text, for what Trend Micro does not disclose."""
+
+    # Trend Micro KA-0010256: the component SysMonitor and this, from the text's start on.
+    flush_commanded: str = r'^Control postfix by cmd (?:\S+ )?"?\S*script/postfix flush\b'
+    """The manager log's line that orders a flush."""
+    system_event_line: str = rf"^\W*{NUMERIC_DATE}[ T]{TIME}(?:\s*(?:GMT)?{OFFSET})?[\s\",;]*(?P<text>.*)$"
+    """A line of sysevt.imss or of the log query's export: year, month, day, time and offset are its stamp."""
+    # Event ids by third parties' notes; the sentences are those of the log query, Japanese and English.
+    scan_stopped: str = (
+        rf"{_BEFORE_CODE}\b20002\b|IMSSデーモンが停止しました|(?i:\bIMSS daemon (?:has |was |is )?stop)"
+    )
+    """The system event that the scan service stopped."""
+    scan_started: str = (
+        rf"{_BEFORE_CODE}\b20001\b|IMSSデーモンが開始しました|(?i:\bIMSS daemon (?:has |was |is )?start)"
+    )
+    """The system event that the scan service started."""
+    license: str = ""
+    """A line of the manager log or system event: the restart is for a licence. Empty is never found."""
+    component_update: str = ""
+    """Likewise: for new components, such as patterns."""
+    configuration_change: str = ""
+    """Likewise: for changed settings."""
+    manual: str = ""
+    """Likewise: by hand."""
+
+    def triggers(self) -> dict[str, str]:
+        """Return the regular expressions of restart triggers that are set, by trigger."""
+        names = ("license", "component_update", "configuration_change", "manual")
+        return {name: rule for name in names if (rule := getattr(self, name))}
+
+
+def why_unsound(rules: LogRules) -> str | None:
+    """Return what is wrong with the first rule that cannot be used, None if all can."""
+    for name, rule in asdict(rules).items():
+        try:
+            groups = _groups(rule)
+            # Where the rule is a part of a pattern, a comment or a group of its own could break that.
+            _groups(f"^.*(?:{rule}).*$")
+        except pl.exceptions.ComputeError as error:
+            return f"{name} is no regular expression ({str(error).splitlines()[-1].strip()})"
+        is_line = name == "system_event_line"
+        if is_line and (missing := sorted(LINE_GROUPS - groups)):
+            return f"{name} lacks the group {' and '.join(f'(?P<{group}>...)' for group in missing)}"
+        if others := sorted(groups - (LINE_GROUPS | OPTIONAL_GROUPS if is_line else frozenset())):
+            return f"{name} has a group that means nothing, {', '.join(others)}: write (?:...) for it"
+    return None
+
+
+def _groups(regex: str) -> set[str]:
+    """Return the names of a regular expression's groups; raises polars' ComputeError if it is none."""
+    found = pl.select(pl.lit("").str.extract_groups(regex)).to_series().dtype
+    return {field.name for field in cast(pl.Struct, found).fields if not field.name.isdigit()}
+
+
+def manager_patterns(rules: LogRules) -> tuple[Pattern, ...]:
+    """Return the patterns of the manager log (imssmgr)."""
+    return (
+        Pattern(
+            name="flush commanded",
+            table="manager_log",
+            regex=rf"(?P<message>^.*(?:{rules.flush_commanded}).*$)",
+            samples=(
+                "Control postfix by cmd /opt/trend/imss/bin/close_handle_sh "
+                '"/opt/trend/imss/script/postfix flush >/dev/null 2>&1"',
+            ),
+            constants={"event_kind": "flush_commanded"},
+        ),
+        Pattern(
+            name="any manager line",
+            table="manager_log",
+            regex=r"^(?P<message>.*)$",
+            samples=("anything that the manager writes",),
+            constants={"event_kind": "other"},
+        ),
+    )
+
+
+def system_event_headers(rules: LogRules) -> tuple[Header, ...]:
+    """Return the header of sysevt.imss and of the log query's export."""
+    return (
+        Header(
+            name="system event",
+            regex=rules.system_event_line,
+            samples=("2020/02/03 10:07:30 text", '"2020/02/03 10:07:30","text"'),
+            is_by_setting=True,
+        ),
+    )
+
+
+def system_event_patterns(rules: LogRules) -> tuple[Pattern, ...]:
+    """Return the patterns of system events: the scan service stopped, started, or something else."""
+    return tuple(
+        Pattern(
+            name=event_kind,
+            table="system_events",
+            regex=regex,
+            samples=samples,
+            constants={"event_kind": event_kind},
+        )
+        for event_kind, regex, samples in (
+            (
+                "scan_stopped",
+                rf"(?P<message>^.*(?:{rules.scan_stopped}).*$)",
+                (" 20002", ' "IMSSデーモンが停止しました。"', " IMSS Daemon stopped"),
+            ),
+            (
+                "scan_started",
+                rf"(?P<message>^.*(?:{rules.scan_started}).*$)",
+                (" 20001", ' "IMSSデーモンが開始しました。"', " IMSS Daemon starts"),
+            ),
+            ("other", r"^(?P<message>.*)$", (" anything else",)),
+        )
+    )
+
+
+# Sample lines are those of Splunk's add-on for IMSVA. What the three times mean is inferred from their
+# order: taken in, logged, delivered.
+TRACKING_HEADERS = (
+    Header(
+        name="msgtra.imss",
+        regex=rf"^(?P<text>\w+\t[^\t]*\t{NUMERIC_DATE} {TIME} {OFFSET}\t.*)$",
+        is_trimmed=False,
+        samples=("NormalTransac\t2019 Oct 18 14:21:31 +02:00\t2019/10/18 14:21:32 +02:00\t",),
+    ),
+)
+_TRACKED = (
+    r"(?P<transaction_kind>[^\t]*)",
+    r"(?P<accepted_at_stamp>[^\t]*)",
+    r"[^\t]*",
+    r"(?P<delivered_at_stamp>[^\t]*)",
+    r"(?P<message_id>[^\t]*)",
+    r"(?P<tracking_id>[^\t]*)",
+    r"(?P<queue_id_bare>[^\t]*)",
+    r"[^\t]*",
+    r"(?P<sender>[^\t]*)",
+    r"(?P<recipients>[^\t]*)",
+    # The subject says nothing about a delay, and is nobody's business.
+    r"[^\t]*",
+    r"(?:(?P<client_host>[^\t\[]*)\[(?P<client_address>[^\t\]]*)\]|[^\t]*)",
+    r"(?:[^\t\[]*\[(?P<relay_address>[^\t\]]*)\](?::(?P<relay_port>[0-9]+))?|[^\t]*)",
+    r"(?P<reply>[^\t]*)",
+    r"(?P<status>[^\t]*)",
+)
+TRACKING_PATTERNS = (
+    Pattern(
+        name="tracked message",
+        table="message_tracking",
+        regex="^" + r"\t".join(_TRACKED) + r"(?:\t.*)?$",
+        samples=(
+            "NormalTransac\t2019 Oct 18 14:21:31 +02:00\t2019/10/18 14:21:32 +02:00\t"
+            "2019 Oct 18 14:21:37 +02:00\tid@example.com\tE3BJXFPI-FRK1-IRVY-HJIW\t163748P988\t2\t"
+            "sender@example.com\treader@example.com;other@example.com\tsubject\tmta.example.com[192.0.2.5]\t"
+            "[192.0.2.6]:25\t250 2.6.0 Queued mail for delivery\tsent\t00100000000000000\t0",
+        ),
+    ),
+)
