@@ -93,7 +93,7 @@ def run(
 
     job = load_settings().job(archive, lake=lake, fleet_file=fleet, hosts=tuple(host or ()), is_deep=deep)
     ledger = job.open_ledger()
-    with Checker() as checker, _ProgressBar() as progress, pipeline.run(job, ledger) as run_id:
+    with Checker() as checker, _ProgressBar() as progress, pipeline.open_run(job, ledger) as run_id:
         ingested = pipeline.ingest(job, ledger, run_id, checker, progress)
         analyzed = pipeline.analyze(job, ledger, run_id, checker, progress)
     findings = ledger.findings()
@@ -512,7 +512,7 @@ def _run_on(lake: Path | None) -> Iterator["tuple[Job, Ledger, str]"]:
 
     job = load_settings().job(Path(), lake=lake)
     answer.open_catalog(job.lake).close()
-    with closing(job.open_ledger()) as ledger, pipeline.run(job, ledger) as run_id:
+    with closing(job.open_ledger()) as ledger, pipeline.open_run(job, ledger) as run_id:
         yield job, ledger, run_id
 
 

@@ -201,7 +201,7 @@ def backfill(
 @contextmanager
 def _night(job: Job) -> Iterator[Night]:
     """Open what the tasks share; the run is closed, and recorded, whatever happens to them."""
-    with closing(job.open_ledger()) as ledger, Checker() as checker, pipeline.run(job, ledger) as run_id:
+    with closing(job.open_ledger()) as ledger, Checker() as checker, pipeline.open_run(job, ledger) as run_id:
         yield Night(job, day_of_run(), ledger, run_id, checker)
 
 

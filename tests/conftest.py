@@ -26,8 +26,9 @@ from transforms.lake.catalog import create_tables, create_views
 from transforms.lake.ledger import Ledger, QuarantineRow, SourceRecord, paths_by_table
 from transforms.marts.repeats import show_lines_once
 from transforms.parse.trend import LogRules
-from transforms.pipeline import Analyzed, Ingested, Job, NoProgress
+from transforms.pipeline import Analyzed, Ingested
 from transforms.problems import Problem
+from transforms.run import Job, NoProgress, open_run
 
 pytest.register_assert_rewrite("tests.rig.checks")
 # What readline, which a test process imports, adds: in a pipe nothing tells how wide it is.
@@ -53,7 +54,7 @@ def run_job(job: Job, checker: Checker) -> Run:
     """Do what `maillag run` does, short of printing."""
     ledger = job.open_ledger()
     try:
-        with pipeline.run(job, ledger) as run_id:
+        with open_run(job, ledger) as run_id:
             ingested = pipeline.ingest(job, ledger, run_id, checker, NoProgress())
             analyzed = pipeline.analyze(job, ledger, run_id, checker, NoProgress())
         sources = {record.path: record for record in ledger.source_records().values()}

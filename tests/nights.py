@@ -20,7 +20,7 @@ from tests.oracle.history import DAY, EPOCH, HOUR, MINUTE, SECOND
 from tests.oracle.simulate import PEER, Episode, Host, Line, Plan
 from tests.soak import Log, set_time
 from transforms.marts.build import Thresholds
-from transforms.pipeline import Job
+from transforms.run import Job
 
 LATE_SHARE = 0.08
 DAMAGED_SHARE = 0.08

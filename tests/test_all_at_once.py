@@ -14,7 +14,7 @@ from tests.conftest import published_rows, run_job
 from tests.test_cli import MAILLAG
 from tests.test_isolation import DAY
 from transforms.contracts.contracts import Checker
-from transforms.pipeline import Job
+from transforms.run import Job
 
 # ruff: noqa: E501
 pytestmark = pytest.mark.slow

@@ -11,8 +11,8 @@ import pytest
 from transforms import pipeline
 from transforms.contracts.contracts import Checker
 from transforms.lake.backfill import forget_files
-from transforms.pipeline import Job, NoProgress
 from transforms.problems import MaillagError
+from transforms.run import Job, NoProgress, open_run
 
 pytestmark = pytest.mark.slow
 LINE = "{stamp} {host} postfix/qmgr[12]: 4F2{number}A1: removed\n"
@@ -75,7 +75,7 @@ def test_a_host_of_which_nothing_was_read_is_refused(job: Job, checker: Checker)
 def read(job: Job, checker: Checker) -> set[str]:
     """Read what is new, and return the paths of it."""
     ledger = job.open_ledger()
-    with pipeline.run(job, ledger) as run_id:
+    with open_run(job, ledger) as run_id:
         ingested = pipeline.ingest(job, ledger, run_id, checker, NoProgress())
     ledger.close()
     return {record.path for record in ingested.new_sources}

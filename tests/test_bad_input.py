@@ -13,8 +13,8 @@ from tests.conftest import SAMPLE, Run, run_job
 from transforms.contracts.contracts import Checker
 from transforms.fleet.fleet import read_fleet
 from transforms.lake.ledger import QuarantineRow
-from transforms.pipeline import Job
 from transforms.problems import MaillagError
+from transforms.run import Job
 
 pytestmark = pytest.mark.slow
 Runner = Callable[[], Run]

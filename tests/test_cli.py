@@ -15,7 +15,7 @@ import pytest
 from flows.cli import app
 from tests.conftest import SAMPLE, run_job
 from transforms.contracts.contracts import Checker
-from transforms.pipeline import Job
+from transforms.run import Job
 
 MAILLAG = Path(sys.executable).with_name("maillag")
 # Each call starts a process and imports DuckDB and polars: a second or two.

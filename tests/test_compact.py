@@ -14,7 +14,7 @@ import pytest
 from flows import answer
 from flows.cli import app
 from tests.conftest import SAMPLE, copy_of_lake, published_rows, run_job
-from transforms import pipeline
+from transforms import upkeep
 from transforms.contracts.contracts import Checker
 from transforms.explain.explain import explain_restart
 from transforms.lake.compact import compacted
@@ -22,8 +22,9 @@ from transforms.lake.files import ROW_GROUP_ROWS, open_events, to_arrow
 from transforms.lake.ledger import LakeFile
 from transforms.lake.verify import verify_lake
 from transforms.parse.tables import ARROW_SCHEMAS, EVENT_TABLES
-from transforms.pipeline import Compacted, Job
 from transforms.problems import MaillagError
+from transforms.run import Job, open_run
+from transforms.upkeep import Compacted
 
 LATER = date(2027, 1, 1)
 RESTART = "imss13-20261124T031953Z"
@@ -52,8 +53,8 @@ def job(made: Path, tmp_path: Path, checker: Checker) -> Job:
 
 
 def compact(job: Job) -> Compacted:
-    with closing(job.open_ledger()) as ledger, pipeline.run(job, ledger) as run_id:
-        return pipeline.compact(job, ledger, run_id, today=LATER)
+    with closing(job.open_ledger()) as ledger, open_run(job, ledger) as run_id:
+        return upkeep.compact(job, ledger, run_id, today=LATER)
 
 
 def event_files(job: Job) -> list[LakeFile]:
@@ -126,7 +127,7 @@ def test_a_log_that_grew_replaces_its_rows_in_the_file_of_the_month(job: Job, ch
 @pytest.mark.slow
 def test_killed_at_any_step_it_leaves_the_same_rows(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     rows, files = published_rows(job.lake), event_files(job)
-    for step in ("transforms.lake.ledger.Ledger.record_sources", "transforms.pipeline._publish"):
+    for step in ("transforms.lake.ledger.Ledger.record_sources", "transforms.upkeep.publish_lake"):
         with monkeypatch.context() as patch:
             patch.setattr(step, interrupt)
             with pytest.raises(KeyboardInterrupt):

@@ -34,7 +34,7 @@ from transforms.ingest.read import read_sources
 from transforms.lake.catalog import CATALOG_NAME
 from transforms.lake.ledger import Ledger
 from transforms.parse.trend import LogRules
-from transforms.pipeline import Job
+from transforms.run import Job
 
 pytestmark = pytest.mark.slow
 LINE = "Nov 24 10:00:{:02} gw postfix/qmgr[1]: 892A0205B6: removed\n"

@@ -23,8 +23,8 @@ from transforms.parse.sendmail import SENDMAIL_PATTERNS
 from transforms.parse.syslog import SYSLOG_PATTERNS
 from transforms.parse.tables import EVENT_TABLES, NOISE
 from transforms.parse.trend import LogRules, manager_patterns, system_event_patterns
-from transforms.pipeline import PUBLISHED_OF_LEDGER
 from transforms.problems import MaillagError
+from transforms.publish import PUBLISHED_OF_LEDGER
 
 ALL_PATTERNS = (
     *POSTFIX_PATTERNS,

@@ -16,11 +16,11 @@ import sqlalchemy as sa
 
 from tests.conftest import run_job
 from tests.soak import read_all
-from transforms import pipeline
+from transforms import run as runs
 from transforms.contracts.contracts import Checker
 from transforms.lake.verify import verify_lake
-from transforms.pipeline import Job
 from transforms.problems import MaillagError
+from transforms.run import Job, open_run
 
 pytestmark = pytest.mark.slow
 
@@ -80,8 +80,8 @@ def killed_at_commit(number: int) -> Iterator[None]:
     sa.event.listen(sa.Engine, "commit", strike)
     with pytest.MonkeyPatch.context() as patch:
         # The dead do not tidy up.
-        patch.setattr(pipeline, "_close_run", lambda *_, **__: None)
-        patch.setattr(pipeline, "_remove_unlisted", lambda *_: None)
+        patch.setattr(runs, "close_run", lambda *_, **__: None)
+        patch.setattr(runs, "sweep", lambda *_: None)
         try:
             yield
         finally:
@@ -192,7 +192,7 @@ def test_two_runs_do_not_meet(archive: Path, tmp_path: Path, checker: Checker) -
     job = Job(archive, tmp_path / "lake")
     run_job(job, checker)
     ledger = job.open_ledger()
-    with pipeline.run(job, ledger), pytest.raises(MaillagError, match=rf"held by .*process {os.getpid()} on"):
+    with open_run(job, ledger), pytest.raises(MaillagError, match=rf"held by .*process {os.getpid()} on"):
         run_job(job, checker)
     ledger.close()
     # A process that was killed holds nothing.

@@ -9,8 +9,8 @@ from tests.conftest import SAMPLE, run_job
 from tests.test_nights import MARTS, NoChecks, differences, shown_marts
 from transforms.marts import build, database
 from transforms.marts.database import execute, open_database
-from transforms.pipeline import Job
 from transforms.problems import MaillagError
+from transforms.run import Job
 
 LIMIT = "16 MiB"
 # A list of all rows is never put on disk: 24 MB.

@@ -17,7 +17,7 @@ from flows.cli import app
 from tests.conftest import SAMPLE, copy_of_lake, published_rows, run_job
 from tests.test_cli import MAILLAG
 from tests.test_compact import interrupt, lines_of, write_file
-from transforms import pipeline
+from transforms import upkeep
 from transforms.contracts.contracts import Checker, load_contracts
 from transforms.lake.expire import changed_rows, events_since
 from transforms.lake.files import write_parquet
@@ -26,8 +26,9 @@ from transforms.lake.verify import verify_lake
 from transforms.marts.build import Thresholds
 from transforms.marts.mart_files import MARTS
 from transforms.marts.models import load_models
-from transforms.pipeline import Expired, Job
 from transforms.problems import MaillagError
+from transforms.run import Job, open_run
+from transforms.upkeep import Expired
 
 DAY = date(2026, 11, 1)
 TODAY = date(2026, 12, 1)
@@ -61,8 +62,8 @@ def job(made: Path, tmp_path: Path, checker: Checker) -> Job:
 
 
 def expire(job: Job, before: date = DAY) -> Expired:
-    with closing(job.open_ledger()) as ledger, pipeline.run(job, ledger) as run_id:
-        return pipeline.expire(job, ledger, run_id, before=before, today=TODAY)
+    with closing(job.open_ledger()) as ledger, open_run(job, ledger) as run_id:
+        return upkeep.expire(job, ledger, run_id, before=before, today=TODAY)
 
 
 def marts_of(lake: Path) -> dict[str, list[str]]:
@@ -169,7 +170,7 @@ def test_where_later_rows_rest_on_old_events_nothing_expires(
 ) -> None:
     before = published_rows(job.lake)
     # Without frozen rows the restarts of October would be lost.
-    monkeypatch.setattr("transforms.pipeline.MARGIN", timedelta(days=-30))
+    monkeypatch.setattr("transforms.upkeep.MARGIN", timedelta(days=-30))
     with pytest.raises(MaillagError, match=r"rows of marts\.restarts.* would change\), so that nothing was"):
         expire(job)
     assert published_rows(job.lake) == before
@@ -183,7 +184,7 @@ def test_killed_at_any_step_it_leaves_the_same_marts(
     job: Job, checker: Checker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = marts_of(job.lake)
-    for step in ("transforms.lake.ledger.Ledger.freeze", "transforms.pipeline._publish"):
+    for step in ("transforms.lake.ledger.Ledger.freeze", "transforms.upkeep.publish_lake"):
         with monkeypatch.context() as patch:
             patch.setattr(step, interrupt)
             with pytest.raises(KeyboardInterrupt):

@@ -32,8 +32,8 @@ from transforms.contracts.contracts import Checker
 from transforms.explain.explain import Explanation, Line, explain_restart, find_restart
 from transforms.ingest.plan import ZONE_IS_KNOWN
 from transforms.lake.catalog import CATALOG_NAME, attach_published, published_files
-from transforms.pipeline import Job
 from transforms.problems import MaillagError
+from transforms.run import Job
 
 # Each explanation runs the models, and takes a second.
 pytestmark = pytest.mark.slow

@@ -14,7 +14,7 @@ from tests.forgery.compare import JUDGED, changes
 from tests.forgery.hosts import CHUNK, drawn
 from tests.oracle.compare import fetch_rows
 from transforms.contracts.contracts import Checker
-from transforms.pipeline import Job
+from transforms.run import Job
 
 HOSTILE = Path(__file__).parent / "hostile"
 FORGERY_COUNT = int(os.environ.get("MAILLAG_FORGERIES", "300"))

@@ -16,13 +16,13 @@ from flows import answer
 from flows.cli import app, main
 from tests.conftest import Run, published_rows, run_job
 from tests.test_crash import DAYS
-from transforms import pipeline
+from transforms import upkeep
 from transforms.contracts.contracts import Checker
 from transforms.lake.ledger import LEDGER_NAME, VERSION, LakeFile
 from transforms.lake.verify import verify_lake
 from transforms.marts.build import Thresholds
-from transforms.pipeline import Job
 from transforms.problems import MaillagError
+from transforms.run import Job, open_run
 
 pytestmark = pytest.mark.slow
 Damage = Callable[[Path], None]
@@ -147,8 +147,8 @@ def test_bytes_that_changed_without_a_trace_are_found_by_deep(job: Job, checker:
 
 
 def test_all_sources_of_a_compacted_file_are_read_again(job: Job, checker: Checker) -> None:
-    with closing(job.open_ledger()) as ledger, pipeline.run(job, ledger) as run_id:
-        pipeline.compact(job, ledger, run_id, today=date(2027, 1, 1))
+    with closing(job.open_ledger()) as ledger, open_run(job, ledger) as run_id:
+        upkeep.compact(job, ledger, run_id, today=date(2027, 1, 1))
     before = rows_of(job.lake)
     (file,) = files_of(job, "events.delivery_attempts")
     assert len(file.source_ids) == 2
@@ -165,9 +165,9 @@ def test_compact_takes_no_changed_bytes_over(job: Job, checker: Checker) -> None
     with (
         pytest.raises(MaillagError, match=r"has other bytes.*made anew by: maillag run ARCHIVE"),
         closing(job.open_ledger()) as ledger,
-        pipeline.run(job, ledger) as run_id,
+        open_run(job, ledger) as run_id,
     ):
-        pipeline.compact(job, ledger, run_id, today=date(2027, 1, 1))
+        upkeep.compact(job, ledger, run_id, today=date(2027, 1, 1))
     assert {note.where for note in run_job(job, checker).ingested.notes} >= set(paths)
     assert rows_of(job.lake) == before
 
@@ -243,8 +243,8 @@ def test_a_loss_that_is_acknowledged_is_a_warning(
 
 
 def test_rows_of_expired_days_are_lost_for_good_and_the_finding_says_so(job: Job, checker: Checker) -> None:
-    with closing(job.open_ledger()) as ledger, pipeline.run(job, ledger) as run_id:
-        pipeline.expire(job, ledger, run_id, before=date(2026, 11, 24), today=date(2026, 12, 31))
+    with closing(job.open_ledger()) as ledger, open_run(job, ledger) as run_id:
+        upkeep.expire(job, ledger, run_id, before=date(2026, 11, 24), today=date(2026, 12, 31))
     damage_all(job, "marts.restarts", remove)
     run = run_job(job, checker)
     (told,) = critical(run)

@@ -18,8 +18,8 @@ from transforms.contracts.contracts import Checker
 from transforms.fleet.fleet import read_fleet
 from transforms.fleet.host_settings import HostSettings
 from transforms.names import host_name
-from transforms.pipeline import Job
 from transforms.problems import MaillagError
+from transforms.run import Job
 
 HOSTILE = 'gw"1"\\\n\x1b[31m\u202e\x7f😀]'
 

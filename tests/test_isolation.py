@@ -13,13 +13,13 @@ import pytest
 
 from tests.conftest import Run, run_job
 from tests.test_nights import NoChecks
-from transforms import pipeline
+from transforms import pipeline, publish, upkeep
 from transforms.contracts.contracts import Checker, Contract, load_contracts
 from transforms.ingest import read
 from transforms.lake.catalog import CATALOG_NAME, host_of_file
 from transforms.marts.models import Model, load_models
 from transforms.parse.events import ParsedBlock, Parser
-from transforms.pipeline import Job
+from transforms.run import Job, open_run
 
 HOSTS = ("mx1", "mx2", "mx3")
 BAD = "mx2"
@@ -47,7 +47,7 @@ def write_day(archive: Path, number: int) -> None:
 def _nothing_that_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
     models = load_models()
     monkeypatch.setattr(pipeline, "load_models", lambda: models)
-    monkeypatch.setattr(pipeline, "publish", lambda lake, **_: lake / CATALOG_NAME)
+    monkeypatch.setattr(publish, "publish", lambda lake, **_: lake / CATALOG_NAME)
 
 
 @pytest.fixture
@@ -228,11 +228,12 @@ def with_rules(table: str, *rules: dict[str, Any]) -> dict[str, Contract]:
 @pytest.mark.slow
 def test_days_of_a_failed_host_are_not_expired(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     models = fail_for_bad_host(load_models(), "staging.attempts")
-    monkeypatch.setattr(pipeline, "load_models", lambda: models)
+    for module in (pipeline, upkeep):
+        monkeypatch.setattr(module, "load_models", lambda: models)
     run_job(job, NoChecks())
     before = {host: marts(job, host) for host in HOSTS}
-    with closing(job.open_ledger()) as ledger, pipeline.run(job, ledger) as run_id:
-        expired = pipeline.expire(job, ledger, run_id, before=date(2026, 10, 3), today=date(2026, 11, 30))
+    with closing(job.open_ledger()) as ledger, open_run(job, ledger) as run_id:
+        expired = upkeep.expire(job, ledger, run_id, before=date(2026, 10, 3), today=date(2026, 11, 30))
     assert [days.host for days in expired.frozen] == ["mx1", "mx3"]
     assert {host: marts(job, host) for host in HOSTS} == before
     assert len(files(job, BAD, "events")["events.queue_removals"]) == 4

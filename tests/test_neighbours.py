@@ -17,7 +17,7 @@ from tests.conftest import SAMPLE, published_rows, run_job
 from tests.test_bundles import link, tar, zipped
 from transforms.contracts.contracts import Checker
 from transforms.names import given_host, host_name
-from transforms.pipeline import Job
+from transforms.run import Job
 
 pytestmark = pytest.mark.slow
 MAILLAG = Path(sys.executable).with_name("maillag")

@@ -23,11 +23,11 @@ import pytest
 from tests.conftest import run_job
 from tests.night_bench import FLEET, Day, write_day
 from tests.nights import Fleet
-from transforms import pipeline
+from transforms import pipeline, publish, upkeep
 from transforms.contracts.contracts import Checker, Contract, Finding, load_contracts
 from transforms.lake.catalog import CATALOG_NAME, create_views
 from transforms.marts import build
-from transforms.pipeline import Job
+from transforms.run import Job, open_run
 
 FLEET_COUNT = int(os.environ.get("MAILLAG_NIGHTS", "4"))
 FIRST_SEED = int(os.environ.get("MAILLAG_SEED", "0"))
@@ -56,7 +56,7 @@ def _nothing_that_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read models and contracts once and publish nothing, or these take longer than the nights."""
     for name in ("load_models", "load_contracts"):
         monkeypatch.setattr(pipeline, name, cache(getattr(pipeline, name)))
-    monkeypatch.setattr(pipeline, "publish", lambda lake, **_: lake / CATALOG_NAME)
+    monkeypatch.setattr(publish, "publish", lambda lake, **_: lake / CATALOG_NAME)
 
 
 @pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + FLEET_COUNT))
@@ -134,8 +134,8 @@ def write_quiet_day(folder: Path, number: int, seed: int) -> None:
 
 
 def compact(job: Job, today: date) -> None:
-    with closing(job.open_ledger()) as ledger, pipeline.run(job, ledger) as run_id:
-        pipeline.compact(job, ledger, run_id, today=today)
+    with closing(job.open_ledger()) as ledger, open_run(job, ledger) as run_id:
+        upkeep.compact(job, ledger, run_id, today=today)
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from transforms.lake.catalog import CATALOG_NAME
 from transforms.parse.clock import YearWindow
 from transforms.parse.events import Parser, Reading, split_lines
 from transforms.parse.tables import EVENT_TABLES, UNPARSED
-from transforms.pipeline import Job
+from transforms.run import Job
 from transforms.zone import Zone
 
 NUMBER = re.compile(rb"[0-9]+(?:\.[0-9]+)?")

@@ -10,7 +10,7 @@ import pytest
 from flows import answer
 from tests.conftest import Run, restarts_by_host, run_job
 from transforms.contracts.contracts import Checker
-from transforms.pipeline import Job
+from transforms.run import Job
 
 RECORDING = Path(__file__).parent / "archives" / "sendmail"
 TRUTH: list[dict[str, Any]] = json.loads((RECORDING / "truth.json").read_text())

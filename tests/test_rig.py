@@ -11,8 +11,8 @@ from tests.rig.checks import CHECKS, Check, Found, read_found
 from tests.rig.run import can_unshare, record
 from tests.rig.scenarios import read_scenarios
 from transforms.contracts.contracts import Checker
-from transforms.pipeline import Job
 from transforms.problems import HAS_MAIL_LINES
+from transforms.run import Job
 
 SHORT = [scenario for scenario in read_scenarios() if scenario.is_short]
 # Scenarios sleep most of the time: eight at a time are done in three minutes on two cores.

@@ -12,11 +12,10 @@ import pytest
 from flows.layout import for_logs, for_pages
 from flows.settings import load_settings
 from tests.conftest import SAMPLE, run_job
-from transforms import pipeline
 from transforms.contracts.contracts import Checker
 from transforms.lake.ledger import open_ledger
-from transforms.pipeline import Job
 from transforms.problems import MaillagError
+from transforms.run import Job, open_run
 
 MAILLAG = Path(sys.executable).with_name("maillag")
 SECRET = "s3cret"  # noqa: S105 - of nobody
@@ -57,7 +56,7 @@ def test_the_next_run_mends_the_rights_of_a_lake(mode: int, folder: int, tmp_pat
         file.chmod(0o666)
     (job.lake / "elsewhere").symlink_to(tmp_path)
     before = stat.S_IMODE(tmp_path.stat().st_mode)
-    with pipeline.run(job, ledger):
+    with open_run(job, ledger):
         (job.lake / "elsewhere").unlink()
         assert rights(job.lake) == {"files": {mode}, "folders": {folder}}
     ledger.close()

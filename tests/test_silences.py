@@ -12,7 +12,7 @@ from transforms.archive.files import passed_over
 from transforms.contracts.contracts import Checker, load_contracts
 from transforms.lake.files import write_parquet
 from transforms.marts.silences import WITNESSES_AGREE, witnesses_apart
-from transforms.pipeline import Job
+from transforms.run import Job
 
 CASES = Path(__file__).parent / "archives"
 RESTART = pl.Schema(

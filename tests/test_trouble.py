@@ -23,8 +23,8 @@ from transforms import pipeline
 from transforms.contracts.contracts import Checker
 from transforms.lake.ledger import VERSION
 from transforms.lake.verify import verify_lake
-from transforms.pipeline import Job, NoProgress
 from transforms.problems import MaillagError
+from transforms.run import Job, NoProgress, open_run
 
 pytestmark = pytest.mark.slow
 
@@ -48,7 +48,7 @@ class Meanwhile(NoProgress):
 def run_while(job: Job, checker: Checker, happens: Callable[[], object]) -> list[str]:
     """Do a run in which something happens; return its critical findings."""
     with closing(job.open_ledger()) as ledger:
-        with pipeline.run(job, ledger) as run_id:
+        with open_run(job, ledger) as run_id:
             pipeline.ingest(job, ledger, run_id, checker, Meanwhile(happens))
             pipeline.analyze(job, ledger, run_id, checker, NoProgress())
         return [str(finding) for finding in ledger.findings() if finding.severity == "critical"]

@@ -9,7 +9,7 @@ from transforms.archive.files import discover
 from transforms.contracts.contracts import Checker
 from transforms.fleet.fleet import read_fleet
 from transforms.ingest.plan import ZONE_IS_KNOWN, FoundZones, find_zones
-from transforms.pipeline import Job
+from transforms.run import Job
 from transforms.zone import Zone
 
 MAILLOG = "Nov 24 10:00:00 gw postfix/smtp[1]: A00001: removed\n"

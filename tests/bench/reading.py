@@ -19,7 +19,7 @@ def read(archive: Path, lake: Path) -> "Reads":
     from transforms.fleet.fleet import read_fleet
     from transforms.ingest.plan import choose_zones, plan_reads
     from transforms.ingest.read import read_sources
-    from transforms.pipeline import Job
+    from transforms.run import Job
 
     job = Job(archive, lake)
     ledger = job.open_ledger()

@@ -21,7 +21,7 @@ from transforms.lake.ledger import Ledger
 from transforms.marts.build import Thresholds, config_tables
 from transforms.marts.models import load_models, run_models
 from transforms.parse.trend import LogRules
-from transforms.pipeline import Job
+from transforms.run import Job
 
 JUDGED = ("marts.restarts", "marts.held_messages")
 IN_LAKE = [

@@ -13,7 +13,7 @@ from tests.conftest import Run, run_job
 from tests.oracle.history import History, write_archive
 from tests.oracle.oracle import Row, judge_history
 from transforms.contracts.contracts import Checker
-from transforms.pipeline import Job
+from transforms.run import Job
 
 KEYS = {
     "marts.restarts": ("restart_id",),

@@ -14,7 +14,7 @@ from flows import answer
 from tests.conftest import run_job
 from tests.rig.checks import CHECKS, Found, Truth, read_found
 from transforms.contracts.contracts import Checker
-from transforms.pipeline import Job
+from transforms.run import Job
 
 ROOT = Path(__file__).parents[2]
 RECORDING = ROOT / "tests" / "archives" / "rig"

@@ -324,3 +324,16 @@ def _one(connection: duckdb.DuckDBPyConnection, query: str, parameters: Mapping[
     """Return the instant that a query gives, none where it is NULL."""
     ((instant,),) = connection.execute(query, dict(parameters)).fetchall()
     return [] if instant is None else [instant]
+
+
+def hosts_without_marts(lake: Path, files: Mapping[str, list[str]]) -> set[str]:
+    """Return the hosts whose marts could not be made of their latest events."""
+    known, made = (
+        {host for path in files.get(f"{schema}.host_history", ()) for host in _hosts_in(lake / path)}
+        for schema in ("fleet", "basis")
+    )
+    return known - made if "basis.host_history" in files else set()
+
+
+def _hosts_in(path: Path) -> list[str]:
+    return pl.read_parquet(path, columns=["host"], glob=False)["host"].to_list()

@@ -1,0 +1,178 @@
+"""What is wrong with files, marts and hosts, as rows of the ledger: problems met, and contracts violated."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from transforms.contracts.contracts import Checker, Contract, Finding, load_contracts
+from transforms.ingest.read import NewSource, Reads
+from transforms.lake.catalog import create_database, create_tables, create_views, files_by_host
+from transforms.lake.ledger import Ledger, QuarantineRow, SourceRecord, paths_by_table
+from transforms.marts.build import BATCH_HOSTS, Batch, Built, config_tables, merged_files
+from transforms.marts.mart_files import MARTS
+from transforms.marts.silences import contradicted_settings, mixed_hosts, witnesses_apart
+from transforms.problems import Problem
+from transforms.run import Job
+
+LOOK = "Its rows: maillag status --json"
+# What to do about a broken rule, by stage and by whether it is critical.
+REMEDIES = {
+    ("source", True): f"The file is kept out until its lines are mended and read again. {LOOK}",
+    ("source", False): f"The file was taken all the same. {LOOK}",
+    (
+        "marts",
+        True,
+    ): f"The host keeps the marts that it had, all others have new ones. Report this as a defect. {LOOK}",
+    ("marts", False): f"The marts were published all the same. {LOOK}",
+}
+
+
+def check_events(lake: Path, reads: Reads, run_id: str, checker: Checker) -> list[Finding]:
+    """Check only what is new, some hosts at a time, before anybody sees it."""
+    contracts = load_contracts()
+    by_host = files_by_host(paths_by_table(reads.files))
+    records: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for new in reads.new_sources:
+        records[new.record.host].append(asdict(new.record))
+    findings: list[Finding] = []
+    for hosts in _some_at_a_time(records):
+        files = merged_files(by_host.get(host, {}) for host in hosts)
+        checked = [contracts[table] for table in files]
+        sources = pl.DataFrame(
+            [record for host in hosts for record in records[host]],
+            schema_overrides=Ledger.schema("source_files"),
+        )
+        with _check_database(lake, f"{run_id}.events", checked, files, {"ops.source_files": sources}) as made:
+            findings += checker.check(made, [*checked, contracts["ops.source_files"]])
+    return findings
+
+
+def check_marts(
+    job: Job,
+    batch: Batch,
+    made: Built,
+    contracts: Mapping[str, Contract],
+    run_id: str,
+    checker: Checker,
+) -> list[Finding]:
+    """Check a batch's marts before anybody sees them: of message_trace, which is large, only what is new."""
+    new = paths_by_table(made.files)
+    shown = made.files_after(batch.files) | {"marts.message_trace": new.get("marts.message_trace", [])}
+    marts, thresholds = [contracts[table] for table in MARTS], "config.thresholds"
+    frames = {thresholds: config_tables(job.thresholds)[thresholds]}
+    with _check_database(job.lake, f"{run_id}.marts", marts, shown, frames) as database:
+        return checker.check(database, [contracts[thresholds], *marts])
+
+
+def doubts(
+    lake: Path,
+    before: Mapping[str, list[str]],
+    built: Built,
+    contracts: Mapping[str, Contract],
+    zones: Mapping[str, str],
+) -> list[Problem]:
+    """Return what the new marts show to be wrong with what their hosts log, or with what is told of them.
+
+    `zones` are the names of the hosts' zones.
+    """
+    by_host = files_by_host(built.files_after(before))
+    doubts: list[Problem] = []
+    for hosts in _some_at_a_time(built.hosts - built.failed_hosts):
+        made = merged_files(by_host.get(host, {}) for host in hosts)
+        doubts += [
+            *witnesses_apart(lake, contracts["marts.restarts"], made.get("marts.restarts", []), zones),
+            *mixed_hosts(lake, contracts, made),
+            *contradicted_settings(lake, made.get("staging.refuted_settings", [])),
+        ]
+    return doubts
+
+
+def _some_at_a_time(hosts: Iterable[str]) -> Iterator[list[str]]:
+    """Yield hosts in name order, some at a time: each file that DuckDB opens takes memory."""
+    names = sorted(hosts)
+    for start in range(0, len(names), BATCH_HOSTS):
+        yield names[start : start + BATCH_HOSTS]
+
+
+@contextmanager
+def _check_database(
+    lake: Path,
+    name: str,
+    contracts: Iterable[Contract],
+    files: Mapping[str, Iterable[str]],
+    frames: Mapping[str, pl.DataFrame],
+) -> Iterator[Path]:
+    """Yield a database beside the catalog that shows files and frames, and is there no longer than needed."""
+    database = lake / f"check.{name}.duckdb"
+    try:
+        with create_database(database) as connection:
+            create_views(connection, lake, contracts=contracts, files=files)
+            create_tables(connection, frames)
+        yield database
+    finally:
+        database.unlink(missing_ok=True)
+
+
+def rows_of_problems(problems: Iterable[Problem], stage: str, run_id: str) -> list[QuarantineRow]:
+    """Return one row per place and rule: what is wrong there in several ways is said together."""
+    together: dict[tuple[str, str], list[Problem]] = {}
+    for problem in problems:
+        if not problem.is_note:
+            together.setdefault((problem.where, problem.rule), []).append(problem)
+    return [
+        QuarantineRow(
+            place=place,
+            stage=stage,
+            rule=rule,
+            severity=min(problem.severity for problem in same),
+            what="; ".join(dict.fromkeys(problem.what for problem in same)),
+            remedy=" ".join(dict.fromkeys(problem.remedy for problem in same)),
+            row_count=None,
+            example_rows=None,
+            source_id=None,
+            run_id=run_id,
+        )
+        for (place, rule), same in together.items()
+    ]
+
+
+def rows_of_sources(new_sources: list[NewSource], run_id: str) -> list[QuarantineRow]:
+    """Return the problems of new source files as rows of the ledger."""
+    return [
+        replace(row, source_id=new.record.source_id)
+        for new in new_sources
+        for row in rows_of_problems(new.problems, "source", run_id)
+    ]
+
+
+def rows_of_contracts(broken: list[Finding], records: list[SourceRecord], run_id: str) -> list[QuarantineRow]:
+    """Return the findings of new source files, or of the hosts' marts, as rows of the ledger."""
+    files = Counter(record.path for record in records)
+    paths = {
+        record.source_id: record.path if files[record.path] == 1 else f"{record.path} ({record.host})"
+        for record in records
+    }
+    rows = []
+    for finding in broken:
+        stage = "source" if finding.source_id else "marts"
+        rows.append(
+            QuarantineRow(
+                place=paths[finding.source_id] if finding.source_id else finding.host or finding.table,
+                stage=stage,
+                rule=f"{finding.table}: {finding.rule}",
+                severity=finding.severity,
+                what=f"breaks a rule of {finding.table} in {finding.row_count} rows: "
+                + finding.rule.rstrip("."),
+                remedy=REMEDIES[stage, finding.severity == "critical"],
+                row_count=finding.row_count,
+                example_rows=finding.rows,
+                source_id=finding.source_id,
+                run_id=run_id,
+            )
+        )
+    return rows

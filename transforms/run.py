@@ -1,0 +1,160 @@
+"""One run: what it is given, the lock that it holds, and how it ends in the ledger, well or badly."""
+
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from shlex import quote
+from typing import Protocol
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+from sqlalchemy.exc import SQLAlchemyError
+
+from transforms.bounds import DEFAULT_LIMITS, Limits
+from transforms.lake.files import hold_lake, remove_unlisted
+from transforms.lake.heal import damaged_files
+from transforms.lake.ledger import LakeFile, Ledger, open_ledger
+from transforms.marts.build import Thresholds
+from transforms.parse.trend import LogRules
+from transforms.problems import MaillagError
+from transforms.rights import LAKE_MODE, mend_rights, writing
+
+
+class Progress(Protocol):
+    """Receives how far a run is."""
+
+    def start(self, stage: str, total: int) -> None:
+        """Begin a stage of `total` units."""
+
+    def advance(self, amount: float) -> None:
+        """Finish that many units of the current stage."""
+
+
+class NoProgress:
+    """Ignores how far a run is."""
+
+    def start(self, stage: str, total: int) -> None:
+        """Do nothing."""
+
+    def advance(self, amount: float) -> None:
+        """Do nothing."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to read, where the lake is, and the rules; empty `hosts` means all."""
+
+    archive: Path
+    lake: Path
+    fleet_file: Path | None = None
+    ledger_url: str | None = field(default=None, repr=False)
+    hosts: tuple[str, ...] = ()
+    default_time_zone: str = "UTC"
+    log_rules: LogRules = field(default_factory=LogRules)
+    imss_ini_keys: Mapping[str, str] = field(default_factory=dict)
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    limits: Limits = DEFAULT_LIMITS
+    lake_mode: int = LAKE_MODE
+    reader_grace: timedelta = timedelta(days=1)
+    """How long replaced files stay, for readers of an older catalog."""
+    is_deep: bool = False
+    """Hash all lake files first, not only those whose size or time has changed."""
+
+    def open_ledger(self) -> Ledger:
+        """Open the ledger of the lake; raises MaillagError."""
+        with writing(self.lake_mode):
+            return open_ledger(self.lake, self.ledger_url)
+
+
+@contextmanager
+def open_run(job: Job, ledger: Ledger) -> Iterator[str]:
+    """Hold the lake, open a run in the ledger and yield its id; its end, good or bad, is recorded.
+
+    Files that killed or failed runs left behind are removed; so are replaced files, after the grace period
+    for readers of an older catalog.
+    Raises MaillagError if another run holds the lake, or if it cannot be written to.
+    """
+    with writing(job.lake_mode), hold_lake(job.lake):
+        mend_rights(job.lake, job.lake_mode)
+        for lost_id in ledger.end_lost_runs():
+            sweep(job.lake, ledger, lost_id)
+        started_at = datetime.now(UTC)
+        run_id = f"{started_at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+        ledger.start_run(run_id, started_at)
+        try:
+            yield run_id
+        except BaseException as error:
+            # Where even this cannot be written, the next run does it.
+            with suppress(OSError, SQLAlchemyError):
+                close_run(ledger, run_id, "failed")
+                sweep(job.lake, ledger, run_id)
+            if explained := _explained(job, ledger, error):
+                raise explained from error
+            raise
+        close_run(ledger, run_id, "done")
+        _remove_dropped(job.lake, ledger, datetime.now(UTC) - job.reader_grace)
+
+
+def _explained(job: Job, ledger: Ledger, error: BaseException) -> MaillagError | None:
+    """Return an error that ended a run in words for the user; None if it is a defect of maillag."""
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if isinstance(error, SQLAlchemyError):
+        return MaillagError(
+            f"{job.lake}: its ledger cannot be written to ({reason}). See that its database runs and has "
+            "room, and run again: what was published stays, and nothing is lost."
+        )
+    if not isinstance(error, (OSError, duckdb.Error, pa.ArrowException, pl.exceptions.PolarsError)):
+        return None
+    try:
+        damaged = damaged_files(job.lake, ledger.files(), is_deep=True)
+        ledger.suspect(damaged)
+    except (OSError, SQLAlchemyError):
+        damaged = {}
+    if damaged:
+        return _damaged(job.lake, damaged)
+    if isinstance(error, (OSError, duckdb.IOException)):
+        return MaillagError(
+            f"{job.lake}: cannot be written to ({reason}). Make room or mend that, and run again: "
+            "what was published stays, and nothing is lost."
+        )
+    return None
+
+
+def _damaged(lake: Path, damaged: Mapping[LakeFile, str]) -> MaillagError:
+    (file, trouble), *others = damaged.items()
+    more = f", and {len(others)} other files are damaged or missing" if others else ""
+    return MaillagError(
+        f"{lake / file.path}: {trouble}{more}. What is damaged is made anew by: "
+        f"maillag run ARCHIVE --lake {quote(str(lake))}"
+    )
+
+
+def refuse_damaged(job: Job, ledger: Ledger, files: Iterable[LakeFile]) -> None:
+    """Raise MaillagError if one of these files is not what was written: its rows must not go on."""
+    if damaged := damaged_files(job.lake, files, is_deep=True):
+        ledger.suspect(damaged)
+        raise _damaged(job.lake, damaged)
+
+
+def sweep(lake: Path, ledger: Ledger, run_id: str) -> None:
+    """Remove the files of a run that the ledger does not list."""
+    listed = {path for paths in ledger.lake_files().values() for path in paths}
+    remove_unlisted(lake, run_id, listed | ledger.dropped_files().keys())
+
+
+def _remove_dropped(lake: Path, ledger: Ledger, before: datetime) -> None:
+    paths = [path for path, dropped_at in ledger.dropped_files().items() if dropped_at < before]
+    for path in paths:
+        (lake / path).unlink(missing_ok=True)
+    ledger.forget_dropped(paths)
+
+
+def close_run(ledger: Ledger, run_id: str, status: str) -> None:
+    """Record that a run has ended, and how: `done` or `failed`."""
+    ledger.update_run(
+        run_id, status=status, finding_count=len(ledger.findings()), finished_at=datetime.now(UTC)
+    )

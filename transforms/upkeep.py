@@ -1,0 +1,130 @@
+"""The lake kept small: many files to few, and old days out of it; and findings that are accepted."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from transforms.contracts.contracts import load_contracts
+from transforms.lake.catalog import CATALOG_NAME, host_of_file
+from transforms.lake.compact import compacted
+from transforms.lake.expire import MARGIN, YOUNGEST, changed_rows, events_since
+from transforms.lake.heal import frozen_days
+from transforms.lake.ledger import FrozenDays, Ledger, QuarantineRow
+from transforms.marts.build import build_marts
+from transforms.marts.mart_files import MARTS
+from transforms.marts.models import load_models
+from transforms.marts.news import hosts_without_marts
+from transforms.problems import MaillagError
+from transforms.publish import marts_fingerprint, publish_lake
+from transforms.run import Job, refuse_damaged
+
+
+@dataclass(frozen=True)
+class Compacted:
+    """How many of the lake's files of events were put together into how many, and where the catalog is."""
+
+    old_file_count: int
+    new_file_count: int
+    catalog: Path
+
+
+@dataclass(frozen=True)
+class Expired:
+    """The days that were expired, by host, and where the catalog is."""
+
+    frozen: list[FrozenDays]
+    catalog: Path
+
+
+def compact(job: Job, ledger: Ledger, run_id: str, *, today: date) -> Compacted:
+    """Put the many files of events together into few, with the same rows, and publish these.
+
+    The old files stay where they are for those who read the catalog before.
+    """
+    contracts, models = load_contracts(), load_models()
+    before = marts_fingerprint(job, ledger.lake_files(), models, contracts)
+    of_days = [file for file in ledger.files() if file.source_ids or file.table_name == "marts.message_trace"]
+    refuse_damaged(job, ledger, of_days)
+    merged = list(compacted(job.lake, of_days, today=today, run_id=run_id))
+    old_files = [file for files, _ in merged for file in files]
+    ledger.record_sources([], seen=[], replaced=old_files, files=[new for _, new in merged], findings=[])
+    if before == ledger.last_marts_fingerprint():
+        # The same rows give the same marts.
+        after = marts_fingerprint(job, ledger.lake_files(), models, contracts)
+        ledger.name_marts(run_id, after)
+    return Compacted(len(old_files), len(merged), publish_lake(job, ledger, run_id, contracts))
+
+
+def expire(job: Job, ledger: Ledger, run_id: str, *, before: date, today: date) -> Expired:
+    """Take the events of days before a UTC day out of the lake, and freeze what the marts say of them.
+
+    Raises MaillagError, and changes nothing, if any row of the marts would not be as it is, or if that day
+    is too young.
+    """
+    if before > today - YOUNGEST:
+        raise MaillagError(
+            f"{before}: is too young, for what happened before it may not be over. Give a day up to "
+            f"{today - YOUNGEST}."
+        )
+    refuse_damaged(job, ledger, ledger.files())
+    contracts, models = load_contracts(), load_models()
+    files = ledger.lake_files()
+    if marts_fingerprint(job, files, models, contracts) != ledger.last_marts_fingerprint():
+        raise MaillagError(f"{job.lake}: is not up to date. Run this first: maillag run ARCHIVE")
+    # The days of these stay until their marts are made.
+    failed = hosts_without_marts(job.lake, files)
+    left = {
+        file: events_since(job.lake, file, before, run_id)
+        for file in ledger.files_of(ledger.source_records())
+        if host_of_file(file.path) not in failed
+    }
+    replaced = [file for file, rest in left.items() if rest is not file]
+    new_files = [rest for file, rest in left.items() if rest is not None and rest is not file]
+    hosts = {host_of_file(file.path) for file in replaced}
+    frozen = [
+        FrozenDays(host, before, before + MARGIN, datetime.now(UTC)) for host in sorted(filter(None, hosts))
+    ]
+    if not frozen:
+        return Expired([], job.lake / CATALOG_NAME)
+    gone = {file.path for file in replaced}
+    kept = {table: [path for path in paths if path not in gone] for table, paths in files.items()}
+    for file in new_files:
+        kept[file.table_name].append(file.path)
+    built = build_marts(
+        job.lake,
+        models=models,
+        contracts=contracts.values(),
+        files=kept,
+        frames={"ops.source_files": ledger.table("source_files")},
+        frozen={days.host: days for days in [*frozen, *_later(frozen_days(ledger), before)]},
+        thresholds=job.thresholds,
+        run_id=run_id,
+    )
+    if failing := built.failed.keys() - failed:
+        raise MaillagError(f"{built.failed[min(failing)]} Nothing was expired.")
+    made = built.files_after(files)
+    if changed := changed_rows(job.lake, [contracts[table] for table in MARTS], files, made):
+        told = ", ".join(f"{count} rows of {table}" for table, count in changed.items())
+        raise MaillagError(
+            f"{before}: what came later rests on days before it ({told} would change), so that nothing was "
+            "expired. Give an earlier day, or the hosts' retry settings in the fleet file."
+        )
+    ledger.freeze(
+        frozen,
+        replaced=[*gone, *built.replaced],
+        files=[*new_files, *built.files],
+    )
+    after = marts_fingerprint(job, ledger.lake_files(), models, contracts)
+    ledger.name_marts(run_id, after)
+    return Expired(frozen, publish_lake(job, ledger, run_id, contracts))
+
+
+def _later(frozen: Mapping[str, FrozenDays], before: date) -> list[FrozenDays]:
+    return [days for days in frozen.values() if days.expired_before > before]
+
+
+def acknowledge(job: Job, ledger: Ledger, run_id: str, findings: Iterable[QuarantineRow]) -> None:
+    """Make findings warnings for as long as they stay what they are, and publish that."""
+    ledger.acknowledge(findings)
+    publish_lake(job, ledger, run_id, load_contracts())
