@@ -14,7 +14,7 @@ from tests.bench.archives import DAY_COUNT, SMALL_FILE_COUNT, write_archives
 from tests.bench.maillog import HOST, write_maillog
 from tests.bench.peers import duckdb_only, python_re
 from transforms.archive.lines import read_blocks
-from transforms.ingest.read import NewSource
+from transforms.ingest.batch import NewSource
 from transforms.lake.ledger import LakeFile
 from transforms.parse.tables import NOISE, UNPARSED
 

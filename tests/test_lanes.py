@@ -21,7 +21,7 @@ from transforms.archive import lines
 from transforms.archive.lines import is_container, read_blocks
 from transforms.fast_lane import lane
 from transforms.fast_lane.kernels import load_kernels
-from transforms.ingest import read
+from transforms.ingest import batch, read
 from transforms.ingest.plan import Plan
 from transforms.parse.clock import YearWindow
 from transforms.parse.patterns import Pattern
@@ -195,7 +195,7 @@ def test_the_lake_is_the_same_whatever_the_size_of_blocks(
     for size in ("BLOCK_BYTES", "RAW_BYTES", "PIECE_BYTES"):
         monkeypatch.setattr(lines, size, 40_000)
     for size in ("GATHERED_LINES", "LEFT_OVER_LINES"):
-        monkeypatch.setattr(read, size, 100)
+        monkeypatch.setattr(batch, size, 100)
     assert_same(events_of(SAMPLE, tmp_path), sample_events)
 
 

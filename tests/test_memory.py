@@ -31,7 +31,7 @@ from transforms.fast_lane import lane
 from transforms.fast_lane.kernels import load_kernels
 from transforms.fast_lane.lane import FastLane
 from transforms.fleet.fleet import read_fleet
-from transforms.ingest import read
+from transforms.ingest import batch, read, reader
 from transforms.ingest.plan import choose_zones, plan_reads
 from transforms.ingest.read import Reads, read_sources
 from transforms.lake import files as lake_files
@@ -237,7 +237,7 @@ def test_rows_of_long_lines_and_of_many_days_are_written_before_they_are_many(
     monkeypatch.setattr(lake_files, "MOST_OPEN_FILES", 7)
     monkeypatch.setattr(lake_files, "MOST_HELD_TABLES", 3)
     monkeypatch.setattr(lake_files, "MOST_LINE_COUNTS", 10)
-    monkeypatch.setattr(read, "GATHERED_BYTES", 5_000)
+    monkeypatch.setattr(batch, "GATHERED_BYTES", 5_000)
     (tmp_path / "archive" / "gw").mkdir(parents=True)
     line = "2026-{:02}-{:02}T10:00:00Z gw postfix/qmgr[1]: {:010X}: removed\n"
     removals = [line.format(1 + day // 28 % 12, 1 + day % 28, day) for day in range(600)]
@@ -257,8 +257,8 @@ def test_of_sources_that_are_read_only_their_records_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Files of one host are finished some at a time, and those that lie twice are found all the same."""
-    monkeypatch.setattr(read, "MOST_SOURCES", 3)
-    monkeypatch.setattr(read, "MOST_ALONE", 2)
+    monkeypatch.setattr(reader, "MOST_SOURCES", 3)
+    monkeypatch.setattr(reader, "MOST_ALONE", 2)
     archive = tmp_path / "archive" / "gw"
     archive.mkdir(parents=True)
     for number in range(10):
@@ -288,7 +288,7 @@ HURTS: dict[str, Callable[[Path], object]] = {
 READ_AND_TELL_PEAK = """
 import sys, pathlib, re
 from tests.bench.reading import read
-read_archive(*map(pathlib.Path, sys.argv[1:]))
+read(*map(pathlib.Path, sys.argv[1:]))
 print(int(re.search(r"VmHWM:\\s*(\\d+)", pathlib.Path("/proc/self/status").read_text())[1]) // 1024)
 """
 

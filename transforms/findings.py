@@ -10,7 +10,8 @@ from typing import Any
 import polars as pl
 
 from transforms.contracts.contracts import Checker, Contract, Finding, load_contracts
-from transforms.ingest.read import NewSource, Reads
+from transforms.ingest.batch import NewSource
+from transforms.ingest.read import Reads
 from transforms.lake.catalog import create_database, create_tables, create_views, files_by_host
 from transforms.lake.ledger import Ledger, QuarantineRow, SourceRecord, paths_by_table
 from transforms.marts.build import BATCH_HOSTS, Batch, Built, config_tables, merged_files

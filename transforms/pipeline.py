@@ -28,8 +28,9 @@ from transforms.fleet.fleet import (
     with_found_hosts,
 )
 from transforms.fleet.inventory_settings import IMSVA_PATH
+from transforms.ingest.host_facts import read_inventory
 from transforms.ingest.plan import FoundZones, find_zones, plan_reads
-from transforms.ingest.read import Reads, read_inventory, read_sources
+from transforms.ingest.read import Reads, read_sources
 from transforms.lake.catalog import host_of_file
 from transforms.lake.expire import events_since
 from transforms.lake.files import discard, without_sources

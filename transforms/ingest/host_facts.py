@@ -1,6 +1,6 @@
 """An archive to what it tells of each host before any log is read: for a fleet file, to begin with."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,9 +12,10 @@ from transforms.fleet.fleet import Fleet, host_history, inventory_problems, prod
 from transforms.fleet.host_settings import PRODUCTS, HostSettings
 from transforms.fleet.inventory_settings import IMSVA_PATH, InventorySettings, inventory_spans
 from transforms.ingest.plan import find_zones, plan_reads
-from transforms.ingest.read import read_inventory, read_sources
+from transforms.ingest.read import read_sources
 from transforms.ingest.zone_evidence import KINDS
-from transforms.lake.ledger import Ledger
+from transforms.lake.ledger import Ledger, SourceRecord
+from transforms.parse.tables import EVENT_TABLES
 from transforms.parse.trend import LogRules
 from transforms.problems import MaillagError, Problem
 from transforms.zone import Zone
@@ -113,3 +114,13 @@ def _read_inventory(
         rows = read_inventory(Path(folder), files, [new.record for new in reads.new_sources])
     ledger.close()
     return rows, [*reads.problems, *(problem for new in reads.new_sources for problem in new.problems)]
+
+
+def read_inventory(lake: Path, files: Iterable[str], records: Iterable[SourceRecord]) -> pl.DataFrame:
+    """Return the rows of files of events.inventory, with the path of the source file that each is from."""
+    schema = EVENT_TABLES["inventory"]
+    rows = pl.concat([schema.to_frame(), *(pl.read_parquet(lake / file, glob=False) for file in files)])
+    paths = {record.source_id: record.path for record in records}
+    return rows.with_columns(
+        path=pl.col("source_id").replace_strict(paths, default=None, return_dtype=pl.String)
+    )

@@ -1,0 +1,354 @@
+"""Source files of one host and kind to lake files: their lines go through both lanes, then to one writer.
+
+Also what can be wrong with a source file, in words.
+"""
+
+from collections import Counter, deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+import xxhash
+
+from transforms.archive.files import SourceFile
+from transforms.archive.lines import DamagedFileError, OverLimitError
+from transforms.ingest.plan import Plan, seen_file
+from transforms.lake.files import MOST_LINE_COUNTS, EventWriter, discard, without_sources
+from transforms.lake.ledger import LakeFile, SeenFile, SourceRecord
+from transforms.parse.events import Parser, Reading
+from transforms.parse.tables import NOISE, UNPARSED
+from transforms.problems import Problem, cause
+
+if TYPE_CHECKING:
+    from transforms.fast_lane.lane import FastLane, LeftOver, LineCount, Scanned
+
+# Lines that the general lane takes at a time: the cost per call is nearly constant.
+GATHERED_LINES = 50_000
+# Fewer of the lines that the fast lane leaves over: there are few, and blocks and rows are held beside them.
+LEFT_OVER_LINES = 16_384
+# Of either no more bytes than this, and one block.
+GATHERED_BYTES = 8 * 1024 * 1024
+# Blocks that are scanned, or wait for it, while the next one is read.
+BLOCKS_AHEAD = 2
+# What to do, by the reason why the first line of a file is unparsed.
+REMEDIES = {
+    "month_name": "Export the log again with English months: `LC_ALL=C journalctl ...`, or "
+    "`journalctl -o short-iso ...`.",
+    "no_program": "Their tags name no program: rsyslog's `app-name` and `programname` end at the first "
+    "slash. Use `%syslogtag%` in the template, as RSYSLOG_FileFormat does.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class NewSource:
+    """A source file just read: its record, its path as seen, and what went wrong with it.
+
+    `is_grown`: it begins with all that was read of it before.
+    """
+
+    record: SourceRecord
+    seen: SeenFile
+    problems: list[Problem]
+    is_grown: bool
+
+
+@dataclass
+class Source:
+    """One host's lines of a source file, on their way into the lake."""
+
+    file: SourceFile
+    planned: Reading
+    """As planned, before the first lines told more."""
+    plan: Plan
+    reading: Reading
+    batch: "Batch"
+    before: SourceRecord | None
+    """What was read of it by an earlier run."""
+    is_grown: bool = False
+    hash: xxhash.xxh3_128 = field(default_factory=xxhash.xxh3_128)
+    content_bytes: int = 0
+    line_count: int = 0
+    problems: list[Problem] = field(default_factory=list)
+    damage: DamagedFileError | None = None
+    first_unparsed: tuple[int, str] | None = None
+    last_stamp: tuple[int, bool] | None = None
+    """The latest that the fast lane read since its last left-over line, and if it bears year and offset."""
+    line_counts: Counter[str] = field(default_factory=Counter)
+    """Its lines by table."""
+    first_logged_at: datetime | None = None
+    last_logged_at: datetime | None = None
+
+    def take(self, content: memoryview) -> None:
+        """Take the next bytes of its content, and see whether it begins with all that was read before."""
+        until_known = self.before.content_bytes - self.content_bytes if self.before else 0
+        if self.before and 0 < until_known <= len(content):
+            self.hash.update(content[:until_known])
+            self.is_grown = self.hash.hexdigest() == self.before.content_hash
+            self.hash.update(content[until_known:])
+        else:
+            self.hash.update(content)
+        self.content_bytes += len(content)
+
+    def count(self, table: str, line_count: int, first: datetime | None, last: datetime | None) -> None:
+        """Take the count of all its lines in a table, with their first and last time."""
+        self.line_counts[table] = line_count
+        self.first_logged_at = min(filter(None, (self.first_logged_at, first)), default=None)
+        self.last_logged_at = max(filter(None, (self.last_logged_at, last)), default=None)
+
+    def as_seen(self) -> SeenFile:
+        """Return what the ledger keeps of the file."""
+        return seen_file(
+            self.file,
+            self.planned,
+            self.plan,
+            self.reading.source_id,
+            is_over_limit=isinstance(self.damage, OverLimitError),
+        )
+
+    def as_new(self) -> NewSource:
+        """Say how the file went."""
+        file, reading = self.file, self.reading
+        by_table = self.line_counts
+        unparsed_count, noise_count = by_table[UNPARSED], by_table[NOISE]
+        problems = list(self.problems)
+        if self.first_unparsed:
+            problems.append(_unparsed(file, unparsed_count, self.line_count, *self.first_unparsed))
+        covered_from, covered_until = self.first_logged_at, self.last_logged_at
+        name_date = file.name.name_date
+        if file.log_kind == "manager_log" and name_date:
+            # A day's manager log covers the day, also where the manager had nothing to write.
+            covered_from = reading.zone.midnight(name_date)
+            covered_until = reading.zone.midnight(name_date + timedelta(days=1))
+        record = SourceRecord(
+            source_id=reading.source_id,
+            host=reading.host,
+            log_kind=file.log_kind,
+            path=file.path,
+            status="damaged" if self.damage else "loaded",
+            name_date=name_date,
+            content_hash=self.hash.hexdigest(),
+            content_bytes=self.content_bytes,
+            line_count=self.line_count,
+            event_line_count=by_table.total() - noise_count - unparsed_count,
+            noise_line_count=noise_count,
+            unparsed_line_count=unparsed_count,
+            time_zone=reading.zone.name,
+            zone_source=reading.zone.source,
+            year_source=reading.taken_at_source if reading.taken_at else reading.year.source,
+            run_id=self.batch.run_id,
+            first_logged_at=self.first_logged_at,
+            last_logged_at=self.last_logged_at,
+            covered_from=covered_from,
+            covered_until=covered_until,
+        )
+        return NewSource(record, self.as_seen(), problems, self.is_grown)
+
+
+@dataclass
+class Files:
+    """The lake files of a batch."""
+
+    lake: Path
+    run_id: str
+    files: list[LakeFile]
+
+    def drop(self, source_id: str) -> None:
+        """Leave a source out again, of which nobody has seen anything yet."""
+        before = self.files
+        self.files = list(without_sources(self.lake, before, {source_id}, self.run_id))
+        discard(self.lake, before, self.files)
+
+
+class Batch:
+    """Source files of one host and kind, of which the lines go into the same lake files."""
+
+    def __init__(
+        self,
+        reading: Reading,
+        lake: Path,
+        *,
+        name: str,
+        run_id: str,
+        pool: ThreadPoolExecutor,
+        lane: "FastLane | None",
+    ) -> None:
+        self.lake = lake
+        self.run_id = run_id
+        self.sources: dict[str, Source] = {}
+        # Sources that could not be read to their end, and are to be left out again.
+        self.dropped: set[str] = set()
+        self._pool = pool
+        self._lane = lane
+        self._parser = Parser(reading)
+        self._writer = EventWriter(lake, reading.host, name=name, run_id=run_id, pool=pool)
+        self._scans: deque[tuple[Source, bytes, int, Future[Scanned]]] = deque()
+        self._line_counts: list[LineCount] = []
+        self._left_over: list[LeftOver] = []
+        self._gathered: list[pl.DataFrame] = []
+        self._gathered_lines = 0
+        self._gathered_bytes = 0
+
+    def begin(self, source: Source) -> None:
+        """Go on to another source."""
+        self.sources[source.reading.source_id] = source
+        self._parser.begin(source.reading)
+
+    def scan(self, lane: "FastLane", source: Source, block: bytes, size_bytes: int) -> None:
+        """Take a block of whole lines, with the fast lane's padding behind it, through both lanes."""
+        job = self._pool.submit(lane.scan, block, size_bytes, source.reading)
+        self._scans.append((source, block, size_bytes, job))
+        self.take_scans(leave=BLOCKS_AHEAD)
+
+    def gather(self, source: Source, lines: pl.DataFrame, size_bytes: int) -> None:
+        """Take lines for the general lane, their headers read or not."""
+        self._gathered.append(lines.with_columns(source_id=pl.lit(source.reading.source_id)))
+        self._gathered_lines += len(lines)
+        self._gathered_bytes += size_bytes
+        self._parse_if_enough(GATHERED_LINES)
+
+    def finish(self) -> Files:
+        """Write what is still held, and return the lake files of all."""
+        self.take_scans()
+        self._parse_gathered()
+        self._writer.add(self._parser.finish())
+        self._count_lines()
+        counts, written = self._writer.finish()
+        files = Files(self.lake, self.run_id, written)
+        # All at once: a group_by for each of many small files took as long as their scanning.
+        by_table = counts.group_by("source_id", "table_name").agg(
+            pl.sum("line_count"), pl.min("first_logged_at"), pl.max("last_logged_at")
+        )
+        for source_id, *its in by_table.iter_rows():
+            self.sources[source_id].count(*its)
+        for source_id in self.dropped:
+            files.drop(source_id)
+        return files
+
+    def take_scans(self, *, leave: int = 0) -> None:
+        """Take what was scanned, in file order, until only so many scans are under way."""
+        while self._scans and (len(self._scans) > leave or self._scans[0][-1].done()):
+            source, block, size_bytes, job = self._scans.popleft()
+            scanned = job.result()
+            self._take(source, scanned)
+            while self._lane and scanned.end < size_bytes:
+                scanned = self._lane.scan(block, size_bytes, source.reading, scanned.end)
+                self._take(source, scanned)
+
+    def _take(self, source: Source, scanned: "Scanned") -> None:
+        scanned.number_after(source.line_count)
+        source.line_count += scanned.line_count
+        for table, parts in scanned.tables.items():
+            for rows in parts:
+                self._writer.add_rows(table, rows)
+        self._line_counts += scanned.line_counts
+        if len(self._line_counts) >= MOST_LINE_COUNTS:
+            self._count_lines()
+        for left_over in scanned.left_over:
+            left_over.follow(source.last_stamp)
+            source.last_stamp = None
+            self._left_over.append(left_over)
+            self._gathered_lines += len(left_over.line_number)
+            self._gathered_bytes += len(left_over.content)
+        source.last_stamp = scanned.last_stamp or source.last_stamp
+        self._parse_if_enough(LEFT_OVER_LINES)
+
+    def _count_lines(self) -> None:
+        if self._lane:
+            self._writer.count(self._lane.to_line_counts(self._line_counts))
+            self._line_counts.clear()
+
+    def _parse_if_enough(self, most_lines: int) -> None:
+        if self._gathered_lines >= most_lines or self._gathered_bytes >= GATHERED_BYTES:
+            self._parse_gathered()
+
+    def _parse_gathered(self) -> None:
+        if self._lane and self._left_over:
+            self._gathered.append(self._lane.to_frame(self._left_over))
+        if not self._gathered:
+            return
+        parsed = self._parser.parse(pl.concat(self._gathered))
+        self._left_over, self._gathered = [], []
+        self._gathered_lines = self._gathered_bytes = 0
+        unparsed = parsed.tables.get(UNPARSED)
+        if unparsed is not None:
+            firsts = unparsed.group_by("source_id").agg(pl.first("line_number"), pl.first("reason"))
+            for source_id, line_number, reason in firsts.iter_rows():
+                source = self.sources[source_id]
+                source.first_unparsed = source.first_unparsed or (line_number, reason)
+        self._writer.add(parsed)
+
+
+def unreadable(path: str, error: OSError) -> Problem:
+    """Return that a file cannot be read."""
+    return Problem(
+        path,
+        f"cannot be read ({error.strerror or error})",
+        "Check its permissions, or copy it again, and run again.",
+    )
+
+
+def defect(path: str, error: Exception) -> Problem:
+    """Return that maillag itself failed on a file."""
+    return Problem(
+        path,
+        f"maillag itself failed on it ({type(error).__name__}: {cause(error)})",
+        "It is left out, and all else is read. Report this as a defect.",
+    )
+
+
+def not_a_log(source: SourceFile, *, has_foreign_months: bool) -> Problem:
+    """Return that a file is no log of the kind that its name says."""
+    if has_foreign_months:
+        return Problem(
+            source.path,
+            "was not taken: the months of its stamps are in a language that is not read",
+            REMEDIES["month_name"],
+        )
+    return Problem(
+        source.path,
+        f"is no {source.log_kind.replace('_', ' ')}: none of its first lines begins as one, so nothing "
+        "of it was taken",
+        "Put the right file in its place, or rename it if it is something else.",
+    )
+
+
+def damaged(source: SourceFile, damage: DamagedFileError, line_count: int) -> Problem:
+    """Return that a file is damaged behind so many lines."""
+    return Problem(
+        f"{source.path}:{line_count}",
+        f"{damage}; the {line_count} lines before that were taken",
+        damage.remedy,
+    )
+
+
+def unfinished(source: SourceFile, size_bytes: int) -> Problem:
+    """Return a note that the last line is not whole yet."""
+    return Problem(
+        source.path,
+        f"its last line is unfinished ({size_bytes} bytes) and was left for the next run",
+        "Nothing to do if the log is still being written.",
+        is_note=True,
+    )
+
+
+def _unparsed(source: SourceFile, unparsed_count: int, line_count: int, first: int, reason: str) -> Problem:
+    return Problem(
+        f"{source.path}:{first}",
+        f"{unparsed_count} of {line_count} lines could not be parsed, the first for {reason}",
+        (f"{REMEDIES[reason]} " if reason in REMEDIES else "")
+        + f"Look at them with: select * from events.unparsed_lines where host = '{source.host}'.",
+        is_note=True,
+    )
+
+
+def copy_of(path: str, kept_path: str) -> Problem:
+    """Return a note that a file holds the same log as another."""
+    return Problem(
+        path,
+        f"holds the same log as {kept_path} and was left out",
+        "Remove one of the two if that was not meant.",
+        is_note=True,
+    )

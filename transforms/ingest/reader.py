@@ -1,0 +1,280 @@
+"""The blocks of source files to batches, one for each host and kind of log.
+
+Batches go on from file to file, so that many small files cost little more than a large one.
+"""
+
+import ctypes
+import hashlib
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import polars as pl
+import pyarrow as pa
+
+from transforms.archive.files import SourceFile
+from transforms.archive.lines import DamagedFileError, parts_of, read_blocks
+from transforms.ingest.batch import Batch, Files, NewSource, Source, damaged, unfinished
+from transforms.ingest.plan import Plan
+from transforms.ingest.zone_evidence import HEAD_BYTES
+from transforms.lake.ledger import SourceRecord
+from transforms.names import host_name
+from transforms.parse.clock import YearWindow
+from transforms.parse.events import Reading, headers_of, is_postfix_tag, is_sendmail_tag, split_lines
+from transforms.parse.headers import has_foreign_month, read_headers
+from transforms.problems import Problem
+
+if TYPE_CHECKING:
+    from transforms.fast_lane.lane import FastLane
+
+# Sources, and batches of one source alone, that are under way before their files are finished.
+MOST_SOURCES = 1_000
+MOST_ALONE = 100
+# RFC 1035, 3.1
+LONGEST_HOST = 255
+
+
+class NotALogError(Exception):
+    """No line of a file's first block looks like the log that its name promises.
+
+    `has_foreign_months`: but some would, if their months were English.
+    """
+
+    def __init__(self, *, has_foreign_months: bool = False) -> None:
+        super().__init__()
+        self.has_foreign_months = has_foreign_months
+
+
+@dataclass
+class _OpenLog:
+    """A source file that is being read: its lines so far, as one source for each host that they are of."""
+
+    file: SourceFile
+    planned: Reading
+    reading: Reading
+    """As planned, with the year that the first lines tell."""
+    lane: "FastLane | None"
+    sources: dict[str, Source] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    line_count: int = 0
+    is_begun: bool = False
+
+
+class Reader:
+    """Reads files block by block, so that its memory does not grow with them.
+
+    A collector's file holds the logs of many hosts. They become one source each, and what says nothing of
+    mail is the collector's own.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        lake: Path,
+        run_id: str,
+        pool: ThreadPoolExecutor,
+        lane: "FastLane | None",
+        known: Mapping[str, SourceRecord],
+    ) -> None:
+        self.plan = plan
+        self.known = known
+        self.lake = lake
+        self.run_id = run_id
+        # Of what is read to its end, nothing is kept but this.
+        self.finished: list[tuple[NewSource, Files]] = []
+        self.files: list[Files] = []
+        self._pool = pool
+        self._lane = lane
+        self._batches: dict[tuple[str, str, bool], Batch] = {}
+        # Batches of a single source, which may have to be left out again.
+        self._alone: list[Batch] = []
+        self._batch_count = 0
+        self._host = ""
+        self._sources: list[Source] = []
+        self._known_ids = set(plan.unchanged_ids)
+        self.has_leftovers = False
+
+    def read(self, file: SourceFile, planned: Reading, stream: BinaryIO) -> None:
+        """Read a file to its end. Raises OSError, and NotALogError if its first block is no log."""
+        is_full = len(self._sources) >= MOST_SOURCES or len(self._alone) >= MOST_ALONE
+        if file.host != self._host or is_full:
+            self.finish_batches()
+            if is_full:
+                _release_memory()
+            self._host = file.host
+        lane = self._lane if file.log_kind == "maillog" and not file.is_central else None
+        log = _OpenLog(file, planned, planned, lane)
+        damage: DamagedFileError | None = None
+        try:
+            for block in read_blocks(stream, lane.padding if lane else b"", limits=file.limits):
+                self._take(log, block)
+        except DamagedFileError as error:
+            damage = error
+            if lane:
+                for source in log.sources.values():
+                    source.batch.take_scans()
+                    log.line_count = source.line_count
+            log.problems.append(damaged(file, error, log.line_count))
+        except OSError:
+            for source in log.sources.values():
+                source.batch.dropped.add(source.reading.source_id)
+                self._sources.remove(source)
+            raise
+        self._source(log, log.reading, b"", 0).problems += log.problems
+        for source in log.sources.values():
+            source.damage = damage
+
+    def _take(self, log: "_OpenLog", block: bytes) -> None:
+        """Take the next block of a file, with the padding of its lane behind it."""
+        file, lane = log.file, log.lane
+        size_bytes = len(block) - (len(lane.padding) if lane else 0)
+        if file.is_live and block[size_bytes - 1 : size_bytes] != b"\n":
+            whole_bytes = block.rfind(b"\n", 0, size_bytes) + 1
+            log.problems.append(unfinished(file, size_bytes - whole_bytes))
+            size_bytes = whole_bytes
+        if not size_bytes:
+            return
+        if not log.is_begun:
+            log.reading = _with_year_of_head(file, log.reading, block[: min(size_bytes, HEAD_BYTES)])
+        if lane:
+            if not log.is_begun and not lane.has_stamp(block, size_bytes, log.reading):
+                lines = split_lines(block[:size_bytes], 1)
+                _refuse_another(read_headers(headers_of(log.reading), lines))
+            source = self._source(log, log.reading, block, size_bytes)
+            source.batch.scan(lane, source, block, size_bytes)
+        else:
+            for part in parts_of(block[:size_bytes]):
+                for reading, lines, content in self._split(file, log.reading, part, log.line_count):
+                    source = self._source(log, reading, content, len(content))
+                    source.line_count += len(lines)
+                    source.batch.gather(source, lines, len(content))
+                log.line_count += part.count(b"\n") + (not part.endswith(b"\n"))
+        log.is_begun = True
+
+    def finish_batches(self) -> None:
+        """Write all that is still held."""
+        files_of = {batch: batch.finish() for batch in [*self._batches.values(), *self._alone]}
+        self.files += files_of.values()
+        self.finished += [(source.as_new(), files_of[source.batch]) for source in self._sources]
+        self._batches.clear()
+        self._alone.clear()
+        self._sources.clear()
+
+    def abandon(self) -> None:
+        """Forget what is not finished; its files stay in the lake, and nobody lists them."""
+        self._batches.clear()
+        self._alone.clear()
+        self._sources.clear()
+        self.has_leftovers = True
+
+    def _split(
+        self, file: SourceFile, reading: Reading, block: bytes, lines_before: int
+    ) -> Iterator[tuple[Reading, pl.DataFrame, bytes]]:
+        """Yield the lines of a block by their host, with how they are read and their bytes."""
+        lines = split_lines(block, lines_before + 1, may_be_shift_jis=file.log_kind == "system_events")
+        if reading.taken_at is None:
+            lines = read_headers(headers_of(reading), lines)
+            if not lines_before and file.log_kind != "system_log":
+                _refuse_another(lines)
+        if not file.is_central:
+            yield reading, lines, block
+            return
+        for host, its in _by_host(lines, self.plan.names, file.host):
+            zone = self.plan.zones.get(host, reading.zone)
+            if zone.is_assumed:
+                zone = reading.zone
+            yield replace(reading, host=host, zone=zone), its, "\n".join([*its["line"], ""]).encode()
+
+    def _source(self, log: "_OpenLog", reading: Reading, content: bytes, size_bytes: int) -> Source:
+        """Return the source of a host's lines in a file, and add their content to what is known of it."""
+        source = log.sources.get(reading.host)
+        if source is None:
+            source_id = _source_id(reading, content if size_bytes else log.file.path.encode())
+            reading = replace(reading, source_id=source_id)
+            batch = self._batch(reading, is_scanned=not log.file.is_central)
+            source = Source(log.file, log.planned, self.plan, reading, batch, self.known.get(source_id))
+            batch.begin(source)
+            log.sources[reading.host] = source
+            self._sources.append(source)
+        source.take(memoryview(content)[:size_bytes])
+        return source
+
+    def _batch(self, reading: Reading, *, is_scanned: bool) -> Batch:
+        """Return the batch for a source: one of its own if it may have to be left out again."""
+        key = (reading.host, reading.log_kind, is_scanned)
+        is_alone = reading.taken_at is not None or reading.source_id in self._known_ids
+        self._known_ids.add(reading.source_id)
+        if not is_alone and key in self._batches:
+            return self._batches[key]
+        self._batch_count += 1
+        name = f"{self.run_id}.{self._batch_count}"
+        batch = Batch(reading, self.lake, name=name, run_id=self.run_id, pool=self._pool, lane=self._lane)
+        if is_alone:
+            self._alone.append(batch)
+        else:
+            self._batches[key] = batch
+        return batch
+
+
+def _release_memory() -> None:
+    """Give back to the system what is free between the few objects that stay: half of what reading takes."""
+    pa.default_memory_pool().release_unused()
+    with suppress(OSError, AttributeError):  # not glibc
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _refuse_another(headed: pl.DataFrame) -> None:
+    """Raise NotALogError if no line of a first block (headers.HEADER_SCHEMA) begins as a log's lines do."""
+    if headed["day"].is_null().all():
+        is_foreign = headed.select(has_foreign_month(pl.col("line")).any()).item()
+        raise NotALogError(has_foreign_months=is_foreign)
+
+
+def _with_year_of_head(file: SourceFile, reading: Reading, head: bytes) -> Reading:
+    """Take the year from the first lines where the file's name does not tell it."""
+    if file.log_kind != "maillog" or file.name.name_date:
+        return reading
+    return replace(reading, year=YearWindow.by_head(head) or reading.year)
+
+
+def _by_host(
+    headed: pl.DataFrame, names: Mapping[str, str], collector: str
+) -> Iterator[tuple[str, pl.DataFrame]]:
+    """Split lines by the host that they name; what no mail program of a host wrote is the collector's."""
+    logging_host = pl.col("logging_host").str.to_lowercase()
+    known = logging_host.replace_strict(names, default=None, return_dtype=pl.String)
+    # What is longer is no host's name.
+    told = headed["logging_host"].drop_nulls().unique()
+    shown = {name: host_name(name.encode()) for name in told if len(name) <= LONGEST_HOST}
+    new = pl.col("logging_host").replace_strict(shown, default=None, return_dtype=pl.String)
+    host = (
+        pl.when(is_postfix_tag() | is_sendmail_tag() | pl.col("program_prefix").is_not_null())
+        .then(pl.coalesce(known, new))
+        # A notice of lost lines is about the host that wrote it, if that is one of ours.
+        .otherwise(known)
+        .fill_null(collector)
+    )
+    for (name,), lines in (
+        headed.with_columns(_host=host)
+        .partition_by("_host", as_dict=True, include_key=False, maintain_order=True)
+        .items()
+    ):
+        yield str(name), lines
+
+
+def _source_id(reading: Reading, content: bytes) -> str:
+    """Name a source file by its content, so that rotation, renaming and compression keep its name.
+
+    The first line tells log files of one kind on one host apart: it bears time, process and text. A file
+    whose lines bear no time is told by its own.
+    """
+    end = content.find(b"\n")
+    first_line = content[:end] if end >= 0 else content
+    identity = [reading.host, reading.log_kind]
+    if reading.taken_at:
+        identity += [reading.tool, reading.taken_at.isoformat()]
+    digest = hashlib.blake2b("\0".join([*identity, ""]).encode() + first_line, digest_size=8)
+    return digest.hexdigest()
