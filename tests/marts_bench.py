@@ -149,7 +149,7 @@ def build(lake: Path) -> None:
     built = build_marts(
         lake,
         models=load_models(),
-        contracts=load_contracts().values(),
+        contracts=load_contracts(),
         files=files,
         frames={"ops.source_files": pl.read_parquet(lake / "source_files.parquet")},
         thresholds=Thresholds(),

@@ -7,7 +7,7 @@ import pytest
 
 from tests.conftest import SAMPLE, run_job
 from tests.test_nights import MARTS, NoChecks, differences, shown_marts
-from transforms.marts import build, database
+from transforms.marts import batch, database
 from transforms.marts.database import execute, open_database
 from transforms.problems import MaillagError
 from transforms.run import Job
@@ -44,12 +44,12 @@ def test_marts_made_with_little_memory_are_those_made_with_much(
     usual, little = Job(SAMPLE, tmp_path / "usual"), Job(SAMPLE, tmp_path / "little")
     run_job(usual, NoChecks())
     with monkeypatch.context() as patch:
-        patch.setattr(build, "MEMORY_LIMIT", "6 MiB")
+        patch.setattr(batch, "MEMORY_LIMIT", "6 MiB")
         patch.setattr(database, "machine_bytes", lambda: 0)
         failed = [finding for finding in run_job(little, NoChecks()).findings if finding.stage == "marts"]
         assert failed
         assert all("A query needs more than 6" in finding.what for finding in failed)
-    monkeypatch.setattr(build, "MEMORY_LIMIT", "6 MiB")
+    monkeypatch.setattr(batch, "MEMORY_LIMIT", "6 MiB")
     assert [
         finding.what for finding in run_job(little, NoChecks()).findings if finding.stage == "marts"
     ] == []

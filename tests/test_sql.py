@@ -26,7 +26,7 @@ from transforms.fleet.fleet import HISTORY_SCHEMA, Fleet, latest_hosts, read_fle
 from transforms.lake.catalog import create_tables
 from transforms.lake.ledger import Ledger
 from transforms.marts.build import Thresholds, config_tables
-from transforms.marts.mart_files import HANDED_ON
+from transforms.marts.mart_files import handed_on
 from transforms.marts.models import Model, load_models, run_models
 from transforms.parse.events import LINE_COUNTS
 from transforms.parse.tables import EVENT_TABLES
@@ -85,7 +85,7 @@ def read_case(path: Path) -> Case:
 
 
 # What another model's rule is made of: its cases give what these are made of.
-STEPS = {*HANDED_ON, "staging.scans"}
+STEPS = {*handed_on(), "staging.scans"}
 CASES = [read_case(path) for path in sorted(FOLDER.glob("*.*/*.yaml"))]
 
 
@@ -174,7 +174,7 @@ def schemas() -> dict[str, pl.Schema]:
 
 
 def models_of(case: Case) -> list[Model]:
-    """Return the case's model, after those of HANDED_ON and their like that it is a step of."""
+    """Return the case's model, after those of handed_on() and their like that it is a step of."""
     needed = {case.table}
     for model in reversed(ALL_MODELS):
         if needed.intersection(model.tables) and (model.name == case.table or model.name in STEPS):

@@ -14,8 +14,9 @@ from transforms.ingest.batch import NewSource
 from transforms.ingest.read import Reads
 from transforms.lake.catalog import create_database, create_tables, create_views, files_by_host
 from transforms.lake.ledger import Ledger, QuarantineRow, SourceRecord, paths_by_table
-from transforms.marts.build import BATCH_HOSTS, Batch, Built, config_tables, merged_files
-from transforms.marts.mart_files import MARTS
+from transforms.marts.batch import BATCH_HOSTS, Batch, Built, merged_files
+from transforms.marts.build import config_tables
+from transforms.marts.mart_files import marts
 from transforms.marts.silences import contradicted_settings, mixed_hosts, witnesses_apart
 from transforms.problems import Problem
 from transforms.run import Job
@@ -64,10 +65,10 @@ def check_marts(
     """Check a batch's marts before anybody sees them: of message_trace, which is large, only what is new."""
     new = paths_by_table(made.files)
     shown = made.files_after(batch.files) | {"marts.message_trace": new.get("marts.message_trace", [])}
-    marts, thresholds = [contracts[table] for table in MARTS], "config.thresholds"
+    of_marts, thresholds = [contracts[table] for table in marts()], "config.thresholds"
     frames = {thresholds: config_tables(job.thresholds)[thresholds]}
-    with _check_database(job.lake, f"{run_id}.marts", marts, shown, frames) as database:
-        return checker.check(database, [contracts[thresholds], *marts])
+    with _check_database(job.lake, f"{run_id}.marts", of_marts, shown, frames) as database:
+        return checker.check(database, [contracts[thresholds], *of_marts])
 
 
 def doubts(

@@ -36,7 +36,8 @@ from transforms.lake.expire import events_since
 from transforms.lake.files import discard, without_sources
 from transforms.lake.heal import damaged_files, frozen_days, heal, lost_rows
 from transforms.lake.ledger import LakeFile, Ledger, QuarantineRow, SourceRecord
-from transforms.marts.build import Built, build_marts
+from transforms.marts.batch import Built
+from transforms.marts.build import build_marts
 from transforms.marts.models import Model, load_models
 from transforms.marts.news import BASIS, Basis, hosts_without_marts, news_since, read_basis, write_basis
 from transforms.marts.silences import silent_hosts
@@ -281,7 +282,7 @@ def _build_marts(
     built = build_marts(
         job.lake,
         models=models,
-        contracts=contracts.values(),
+        contracts=contracts,
         files=files,
         frames={"ops.source_files": now.source_files},
         frozen=frozen_days(ledger),

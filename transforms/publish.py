@@ -37,7 +37,7 @@ def publish_lake(job: Job, ledger: Ledger, run_id: str, contracts: Mapping[str, 
             **{f"ops.{name}": ledger.table(name) for name in PUBLISHED_OF_LEDGER},
             "ops.frozen_days": frozen,
         },
-        contracts=contracts.values(),
+        contracts=[contract for contract in contracts.values() if contract.is_public],
         run_id=run_id,
     )
 

@@ -12,7 +12,7 @@ from transforms.lake.expire import MARGIN, YOUNGEST, changed_rows, events_since
 from transforms.lake.heal import frozen_days
 from transforms.lake.ledger import FrozenDays, Ledger, QuarantineRow
 from transforms.marts.build import build_marts
-from transforms.marts.mart_files import MARTS
+from transforms.marts.mart_files import marts
 from transforms.marts.models import load_models
 from transforms.marts.news import hosts_without_marts
 from transforms.problems import MaillagError
@@ -94,7 +94,7 @@ def expire(job: Job, ledger: Ledger, run_id: str, *, before: date, today: date) 
     built = build_marts(
         job.lake,
         models=models,
-        contracts=contracts.values(),
+        contracts=contracts,
         files=kept,
         frames={"ops.source_files": ledger.table("source_files")},
         frozen={days.host: days for days in [*frozen, *_later(frozen_days(ledger), before)]},
@@ -104,7 +104,7 @@ def expire(job: Job, ledger: Ledger, run_id: str, *, before: date, today: date) 
     if failing := built.failed.keys() - failed:
         raise MaillagError(f"{built.failed[min(failing)]} Nothing was expired.")
     made = built.files_after(files)
-    if changed := changed_rows(job.lake, [contracts[table] for table in MARTS], files, made):
+    if changed := changed_rows(job.lake, [contracts[table] for table in marts()], files, made):
         told = ", ".join(f"{count} rows of {table}" for table, count in changed.items())
         raise MaillagError(
             f"{before}: what came later rests on days before it ({told} would change), so that nothing was "

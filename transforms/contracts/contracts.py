@@ -37,14 +37,52 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """How a host's rows of a table are kept in the lake from night to night."""
+
+    settled_by: tuple[str, ...] = ()
+    """The columns that place a row in time; the first that is not NULL counts. A night carries over the rows
+    before the host's first changed day. A column is a time, a date, or an id that contains the second
+    (restart_id, trace_id). Without any, all rows are made again each time."""
+    is_by_day: bool = False
+    """A file has a host's rows of one UTC day, and `maillag compact` merges those of a month. Otherwise it
+    has all rows of a host, since a query opens every file."""
+    is_of_all_days: bool = False
+    """The model reads the marts of all days, those that were carried over included."""
+
+    @property
+    def instant(self) -> str | None:
+        """The instant of a row, as SQL; None without `settled_by`."""
+        if not self.settled_by:
+            return None
+        instants = [instant_in(name) if name.endswith("_id") else name for name in self.settled_by]
+        return instants[0] if len(instants) == 1 else f"coalesce({', '.join(instants)})"
+
+
+def instant_in(column: str) -> str:
+    """Return SQL for the instant in a restart_id or trace_id: the second of going down, or of arrival."""
+    second = f"regexp_extract({column}, '-([0-9]{{8}}T[0-9]{{6}})Z(-[0-9]+)?$', 1)"
+    return f"timezone('UTC', strptime({second}, '%Y%m%dT%H%M%S'))"
+
+
+@dataclass(frozen=True)
 class Contract:
-    """What a table promises. `expectations` is in Great Expectations' own form: type, kwargs, severity."""
+    """What a table promises. `expectations` is in Great Expectations' own form: type, kwargs, severity.
+
+    `kept` is None where no model makes the table.
+    """
 
     table: str
     grain: str
     description: str
     columns: Mapping[str, Column]
     expectations: tuple[Mapping[str, Any], ...]
+    kept: Kept | None = None
+
+    @property
+    def is_public(self) -> bool:
+        """Whether the catalog shows the table; staging tables are only handed on from night to night."""
+        return not self.table.startswith("staging.")
 
     @property
     def comment(self) -> str:
@@ -101,8 +139,29 @@ def load_contracts(folder: Path = CONTRACT_FOLDER) -> dict[str, Contract]:
             description=meta.get("description", ""),
             columns=columns,
             expectations=tuple(document.get("expectations", [])),
+            kept=_kept(path, meta),
         )
     return contracts
+
+
+@cache
+def kept_tables() -> Mapping[str, Kept]:
+    """Return how the tables are kept that models make and the lake has: marts, and what is handed on."""
+    return {table: contract.kept for table, contract in load_contracts().items() if contract.kept}
+
+
+def _kept(path: Path, meta: Mapping[str, Any]) -> Kept | None:
+    if "kept" not in meta:
+        return None
+    kept = dict(meta["kept"])
+    settled_by = tuple(kept.pop("settled_by", ()))
+    file_per, is_of_all_days = kept.pop("file_per", "host"), kept.pop("of_all_days", False)
+    if kept or file_per not in ("host", "day") or set(settled_by) - set(meta["columns"]):
+        raise MaillagError(
+            f"expectations/{path.name}: meta.kept is not understood. It has settled_by (a list of columns), "
+            "file_per (host or day) and of_all_days (true or false)."
+        )
+    return Kept(settled_by, file_per == "day", is_of_all_days)
 
 
 def rule_in_words(expectation: Mapping[str, Any]) -> str:

@@ -24,7 +24,7 @@ are kept out of the catalog), a *warning* or an *info*. What is broken now stand
 
 def render_dictionary(contracts: Mapping[str, Contract]) -> str:
     """Return the data dictionary as Markdown, one section a table in the order of the contracts."""
-    tables = contracts.values()
+    tables = [contract for contract in contracts.values() if contract.is_public]
     contents = [
         f"- [{contract.table}](#{contract.table.replace('.', '')}): {contract.grain}" for contract in tables
     ]

@@ -9,10 +9,10 @@ from shlex import quote
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from transforms.contracts.contracts import kept_tables
 from transforms.lake.catalog import host_of_file, period_of_file
 from transforms.lake.expire import MARGIN
 from transforms.lake.ledger import Content, FrozenDays, LakeFile, Ledger, LostRows, SourceRecord, read_content
-from transforms.marts.mart_files import MARTS
 from transforms.problems import Problem
 
 ROWS_ARE_KEPT = "the lake has all rows that were read"
@@ -99,7 +99,9 @@ def heal(lake: Path, ledger: Ledger, *, is_deep: bool = False) -> list[Problem]:
             lost.append(LostRows(file.path, "", file.table_name, host))
             # The rows of one mart are nothing without those of the others.
             dropped |= dict.fromkeys(
-                other for other in files if other.table_name in MARTS and host_of_file(other.path) == host
+                other
+                for other in files
+                if other.table_name.startswith("marts.") and host_of_file(other.path) == host
             )
     ledger.drop_damaged(dropped, lost=lost, stale_hosts=stale_hosts)
     return [
@@ -115,8 +117,8 @@ def heal(lake: Path, ledger: Ledger, *, is_deep: bool = False) -> list[Problem]:
 
 
 def _holds_days_before(file: LakeFile, day: date) -> bool:
-    rows = MARTS.get(file.table_name)
-    if rows is None or rows.instant is None:
+    kept = kept_tables().get(file.table_name)
+    if kept is None or not kept.settled_by or not file.table_name.startswith("marts."):
         return False
     period = period_of_file(file.path)
     return period is None or period < f"{day}"[: len(period)]

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import duckdb
 import polars as pl
 
+from transforms.contracts.contracts import instant_in, kept_tables
 from transforms.lake.catalog import create_tables, create_views, period_of_file
 from transforms.marts.database import execute
-from transforms.marts.mart_files import HANDED_ON, MARTS, instant_in
 from transforms.parse.tables import UTC_TIME
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def create_settled_hosts(
 
 def with_kept_rows(table: str, made: str) -> str:
     """Return the query of a table's new rows: those that were made anew, and those of `kept` that stay."""
-    rows = (MARTS | HANDED_ON)[table]
+    rows = kept_tables()[table]
     if table == "staging.log_instances":
         return f"""
             select
