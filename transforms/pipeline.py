@@ -65,7 +65,7 @@ from transforms.marts.build import (
     merged_files,
 )
 from transforms.marts.mart_files import MARTS
-from transforms.marts.models import Model, load_models
+from transforms.marts.models import Model, load_models, settled_sql
 from transforms.marts.news import BASIS, Basis, news_since, read_basis, write_basis
 from transforms.marts.silences import contradicted_settings, mixed_hosts, silent_hosts, witnesses_apart
 from transforms.names import given_host
@@ -643,6 +643,7 @@ def _rules(job: Job, models: list[Model], contracts: dict[str, Contract]) -> str
             "thresholds": asdict(job.thresholds),
             "advice": [asdict(advice) for advice in load_advice()],
             "models": {model.name: model.source for model in models},
+            "sql": settled_sql(),
             "contracts": {name: asdict(contract) for name, contract in contracts.items()},
         }
     )

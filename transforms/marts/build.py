@@ -401,11 +401,11 @@ def _build_batch(
             _write_days(writer, batch.files, replaced)
             is_written = True
         if model.name in HANDED_ON:
-            run_model(connection, model, with_kept_rows(model.name, f"({model.source})"))
+            run_model(connection, model, with_kept_rows(connection, model.name, f"({model.source})"))
         else:
             run_model(connection, model)
         if model.name in OF_ALL_DAYS:
-            writer.write(model.name, with_kept_rows(model.name, model.name))
+            writer.write(model.name, with_kept_rows(connection, model.name, model.name))
         for table in set(unused) - asked_at_the_end - HANDED_ON.keys():
             connection.execute(f"drop table {table}")
         progress(model)
@@ -449,7 +449,10 @@ def _write_days(
     )
     for table in [*(MARTS.keys() - OF_ALL_DAYS), *HANDED_ON]:
         is_mart = table in MARTS
-        written = writer.write(table, with_kept_rows(table, table) if is_mart and has_kept_rows else table)
+        source = table
+        if is_mart and has_kept_rows:
+            source = with_kept_rows(writer.connection, table, table)
+        written = writer.write(table, source)
         if is_mart:
             gone = set(replaced[table])
             stay = [path for path in files.get(table, ()) if path not in gone]

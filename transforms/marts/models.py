@@ -10,10 +10,11 @@ from typing import Any
 import duckdb
 
 from transforms.marts import queue_entries
-from transforms.marts.database import execute
+from transforms.marts.database import SQL_FOLDER, create_macros, execute
 from transforms.problems import MaillagError
 
-SQL_FOLDER = Path(__file__).parents[2] / "sql"
+# The folders of the models. What is in the others is asked by name (database.read_query).
+MODEL_SCHEMAS = ("staging", "marts")
 # What the models read but do not make: the lake's events, the fleet, the ledger and the settings.
 INPUT_SCHEMAS = ("events", "fleet", "ops", "config")
 
@@ -28,7 +29,7 @@ class Model:
     tables: tuple[str, ...]
     inputs: frozenset[str]
     source: str
-    """The SELECT, or the text of the function's module."""
+    """The SELECT, or the text of the function's modules."""
     function: Callable[[duckdb.DuckDBPyConnection], None] | None = None
 
     @property
@@ -46,11 +47,11 @@ def load_models(folder: Path = SQL_FOLDER) -> list[Model]:
         Model(
             queue_entries.TABLES,
             queue_entries.INPUTS,
-            Path(queue_entries.__file__).read_text(encoding="utf-8"),
+            "".join(Path(module).read_text(encoding="utf-8") for module in queue_entries.MODULES),
             queue_entries.make_queue_entries,
         )
     ]
-    for path in sorted(folder.glob("*/*.sql")):
+    for path in sorted(path for schema in MODEL_SCHEMAS for path in folder.glob(f"{schema}/*.sql")):
         sql = path.read_text(encoding="utf-8")
         inputs = tables_in(sql, where=f"sql/{path.parent.name}/{path.name}")
         models.append(Model((f"{path.parent.name}.{path.stem}",), frozenset(inputs), sql))
@@ -70,6 +71,12 @@ def load_models(folder: Path = SQL_FOLDER) -> list[Model]:
     return [maker_of[name] for name in order]
 
 
+def settled_sql(folder: Path = SQL_FOLDER) -> dict[str, str]:
+    """Return the SQL, by file, that decides beside the models what becomes of events in the marts."""
+    paths = [folder / "macros.sql", *folder.glob("settled/*.sql")]
+    return {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8") for path in paths}
+
+
 def needed_models(models: list[Model], tables: Iterable[str]) -> list[Model]:
     """Return the models that make these tables, and all that they rest on, in the given order."""
     needed = set(tables)
@@ -81,6 +88,7 @@ def needed_models(models: list[Model], tables: Iterable[str]) -> list[Model]:
 
 def run_models(connection: duckdb.DuckDBPyConnection, models: list[Model]) -> None:
     """Make every model's tables in the connection, whose input tables must be there already."""
+    create_macros(connection)
     for model in models:
         run_model(connection, model)
 

@@ -12,6 +12,7 @@ import polars as pl
 
 from transforms.lake.catalog import literally
 from transforms.lake.files import write_parquet
+from transforms.marts.database import read_query
 from transforms.marts.mart_files import show_marts
 from transforms.marts.settled import MAIL_EVENTS, MARGIN, Settled, may_hold
 
@@ -196,22 +197,8 @@ def _changed_since(
                 "counts": list(news.grown.values()),
             }
             instants += _one(connection, query, parameters)
-    instants += _one(
-        connection,
-        """
-        with log_gaps_before as (
-            -- The others are made of the lines themselves.
-            select * from before.coverage where reason not in ('missing_lines', 'clock_set_back')
-        )
-
-        select min(gap_from) from (
-            (select * from staging.log_gaps where host = $host except select * from log_gaps_before)
-            union all
-            (select * from log_gaps_before except select * from staging.log_gaps where host = $host)
-        )
-        """,
-        {"host": news.host},
-    )
+    gaps = read_query("settled.changed_gaps")
+    instants += _one(connection, f"select min(gap_from) from ({gaps})", {"host": news.host})
     # What the lines before tell, such as that the log is covered, goes on until the new ones.
     instants += _one(
         connection,
@@ -231,56 +218,8 @@ def _settled(
     since: datetime,
     own: Mapping[str, list[str]],
 ) -> Settled:
-    """Return from when on lines since then may change the host's rows, and these rest on events."""
-    names = [*MAIL_EVENTS, "queue_snapshots"]
-    recent = {
-        name: [
-            literally(lake / path) for path in own.get(f"events.{name}", ()) if may_hold(path, since.date())
-        ]
-        for name in names
-    }
-    told = " union ".join(
-        f"select queue_id from read_parquet(${name}, hive_partitioning = false) where logged_at >= $since"
-        for name, paths in recent.items()
-        if paths
-    )
-    parameters = {
-        "since": since,
-        "over_by": since - MARGIN,
-        # The latest one tells of all mail that is pending.
-        "is_snapshot_new": bool(recent["queue_snapshots"]),
-        **{name: paths for name, paths in recent.items() if paths},
-    }
-    changed = _one(
-        connection,
-        f"""
-        with told as ({told or "select cast(null as varchar) as queue_id where $since is null"}),
-
-        unfinished as (
-            select restart_id from before.held_messages
-            where
-                greatest(last_deferred_at, released_at, removed_at) >= $over_by
-                or (
-                    removed_at is null
-                    and ($is_snapshot_new or queue_id in (select queue_id from told))
-                )
-        )
-
-        select min(least(restarts.down_at, restarts.window_from))
-        from before.restarts as restarts
-        cross join config.thresholds as thresholds
-        where
-            coalesce(restarts.window_until >= $over_by, true)
-            or restarts.up_at is null
-            or restarts.verdict_reason = 'log_end'
-            or (
-                restarts.missing_reason is not null
-                and restarts.down_at >= $over_by - to_seconds(thresholds.poll_phase_seconds)
-            )
-            or restarts.restart_id in (select restart_id from unfinished)
-        """,
-        parameters,
-    )
+    """Return which rows of the host lines since then may change, and on which events these rest."""
+    changed = _changed_restarts_from(connection, lake, since, own)
     kept_before = min([since, *changed]) - MARGIN
     kept_before = kept_before.replace(microsecond=0)
     read_from = min([kept_before - RUN_UP, *_answered_before(connection, kept_before)])
@@ -297,23 +236,47 @@ def _settled(
     return Settled(host, kept_before, read_from, since)
 
 
+def _changed_restarts_from(
+    connection: duckdb.DuckDBPyConnection, lake: Path, since: datetime, own: Mapping[str, list[str]]
+) -> list[datetime]:
+    """Return when the first restart begins that lines since then may change; none if they change none."""
+    recent = {
+        name: [
+            literally(lake / path) for path in own.get(f"events.{name}", ()) if may_hold(path, since.date())
+        ]
+        for name in (*MAIL_EVENTS, "queue_snapshots")
+    }
+    new_ids = " union ".join(
+        f"select queue_id from read_parquet(${name}, hive_partitioning = false) where logged_at >= $since"
+        for name, paths in recent.items()
+        if paths
+    )
+    connection.execute("create schema if not exists settled")
+    connection.execute(
+        "create or replace table settled.new_ids as "
+        + (new_ids or "select cast(null as varchar) as queue_id where $since is null"),
+        {"since": since, **{name: paths for name, paths in recent.items() if paths}},
+    )
+    parameters = {
+        "over_by": since - MARGIN,
+        # The latest one lists all mail that is pending.
+        "is_snapshot_new": bool(recent["queue_snapshots"]),
+    }
+    restarts = read_query("settled.changed_restarts")
+    return _one(connection, f"select min(changed_from) from ({restarts})", parameters)
+
+
 def _answered_before(connection: duckdb.DuckDBPyConnection, kept_before: datetime) -> list[datetime]:
     """Return when the first of the mail arrived that the scan service took last; none if it took none."""
+    mail = read_query("settled.answered_mail")
     for arrived_since in (kept_before - ANSWERED_WITHIN, datetime.min.replace(tzinfo=UTC)):
+        parameters = {
+            "kept_before": kept_before,
+            "arrived_since": arrived_since,
+            "answer_count": ANSWERS_BEFORE,
+        }
         ((first, count),) = connection.execute(
-            f"""
-            select min(arrived_at), count(*) from (
-                select arrived_at from before.message_trace
-                where
-                    is_scan_hop
-                    and status in ('passed_on', 'delivered', 'scanned', 'ended_at_scan')
-                    and arrived_at >= $arrived_since
-                    and left_at < $kept_before
-                order by left_at desc
-                limit {ANSWERS_BEFORE}
-            )
-            """,
-            {"kept_before": kept_before, "arrived_since": arrived_since},
+            f"select min(arrived_at), count(*) from ({mail})", parameters
         ).fetchall()
         if count == ANSWERS_BEFORE:
             break
