@@ -38,6 +38,17 @@ EARLIER_EVENTS = {"system_events": timedelta(), "manager_log": timedelta(days=1)
 MARGIN = timedelta(hours=1)
 # Which rows of these stay is decided by a query of their own.
 KEPT_BY_RULES_OF_THEIR_OWN = frozenset({"coverage", "fleet_daily", "log_instances", "message_trace"})
+HOSTS_SCHEMA = pl.Schema(
+    {
+        "host": pl.String(),
+        "kept_before": UTC_TIME,
+        "days_kept_before": pl.Date(),
+        "frozen_before": UTC_TIME,
+        "over_by": UTC_TIME,
+        "news_since": UTC_TIME,
+        "read_from": UTC_TIME,
+    }
+)
 NOT_PROVED = read_query("settled.not_proved")
 
 
@@ -67,16 +78,7 @@ def create_settled_hosts(
         over_by = window and window.news_since - MARGIN
         since, read_from = (window.news_since, window.read_from) if window else (None, None)
         rows.append((host, kept, frozen_day, frozen_at, over_by, since, read_from))
-    schema = {
-        "host": pl.String(),
-        "kept_before": UTC_TIME,
-        "days_kept_before": pl.Date(),
-        "frozen_before": UTC_TIME,
-        "over_by": UTC_TIME,
-        "news_since": UTC_TIME,
-        "read_from": UTC_TIME,
-    }
-    create_tables(connection, {"settled.hosts": pl.DataFrame(rows, schema=schema, orient="row")})
+    create_tables(connection, {"settled.hosts": pl.DataFrame(rows, schema=HOSTS_SCHEMA, orient="row")})
     connection.execute(
         "create table settled.reopened "
         "(host varchar, instance varchar, queue_id varchar, arrived_at timestamptz)"
