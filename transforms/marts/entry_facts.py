@@ -23,7 +23,7 @@ NOTHING, ARRIVAL, SIGN_OF_LIFE, END = range(4)
 
 @dataclass(frozen=True)
 class Lines:
-    """The lines of one kind, or of all: what they tell, of which entries, and their places in the order."""
+    """The lines of one kind, or of all: their columns, their entries, and their places in the order."""
 
     told: pl.DataFrame
     entries: Numbers
@@ -90,7 +90,7 @@ def facts_of_entries(
             # A computed arrival may be later than the first line, by the rounding of the delay.
             "came_at": np.minimum(instants["told_arrival_at"], first_logged_at)[in_order],
             "lifetime": lifetimes[first_line[in_order]].astype(np.int64),
-            **_texts(of_kind, every, in_order),
+            **_texts(of_kind, every, first_line, in_order),
             **{name: found[in_order] for name, found in flags.items()},
             **{name: _with_nulls(found[in_order], NEVER) for name, found in counts.items()},
             **{name: _with_nulls(found[in_order], NEVER).cast(UTC_TIME) for name, found in instants.items()},
@@ -149,7 +149,9 @@ def _counts(of_kind: Mapping[str, Lines], removed_at: Ints) -> dict[str, Ints]:
     }
 
 
-def _texts(of_kind: Mapping[str, Lines], every: Lines, in_order: Numbers) -> dict[str, pl.Series]:
+def _texts(
+    of_kind: Mapping[str, Lines], every: Lines, first_line: Numbers, in_order: Numbers
+) -> dict[str, pl.Series]:
     """Return what the first line of each kind says of the entries, in the order given."""
     clients, message_ids, activations = (
         of_kind[kind] for kind in ("clients", "message_ids", "queue_activations")
@@ -163,7 +165,7 @@ def _texts(of_kind: Mapping[str, Lines], every: Lines, in_order: Numbers) -> dic
     return {
         **told(
             every,
-            every.first(),
+            first_line,
             queue_number="queue_number",
             queue_id="queue_id",
             first_source_number="source_number",

@@ -1,4 +1,4 @@
-"""What is new in the lake since its marts were made, to from when on those of each host are made anew."""
+"""Turns what is new in the lake since its marts were made into the time from which each host is rebuilt."""
 
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from transforms.contracts.contracts import Contract
     from transforms.lake.ledger import LakeFile
 
-# Rows are made from this long before the first that is taken over, so that what was under way then is whole;
-# and from so many answers of the scan service before, as the last one bounds a restart.
+# Events are read from this long before the first row that is rebuilt, so that what was under way then is
+# whole; and from so many answers of the scan service before it, as the last one bounds a restart.
 RUN_UP = timedelta(hours=6)
 ANSWERS_BEFORE = 20
-# Where there are as many within this, older mail is not looked at.
+# If there are as many within this time, older mail is not looked at.
 ANSWERED_WITHIN = timedelta(days=3)
 BASIS = ("basis.rules", "basis.source_files", "basis.host_history", "basis.log_dates")
 LATE = datetime(9999, 1, 1, tzinfo=UTC)
@@ -159,7 +159,7 @@ def settle(
     files: Mapping[str | None, Mapping[str, list[str]]],
     contracts: "Mapping[str, Contract]",
 ) -> dict[str, Settled]:
-    """Return from when on the marts of hosts are to be made anew; those that it lacks are, as a whole.
+    """Return from when on the marts of hosts are rebuilt. A host that it lacks is rebuilt as a whole.
 
     `files`: of each host, by table. The connection has staging.log_gaps as it is now, and the tables of the
     fleet, the ledger and the thresholds.
@@ -168,7 +168,7 @@ def settle(
     for one in news:
         if one.since is not None:
             own = files.get(one.host, {})
-            # Of files that cannot be read nothing is taken over.
+            # Nothing is carried over from files that cannot be read.
             with suppress(duckdb.Error):
                 show_marts(connection, lake, own, contracts, schema="before")
                 since = _changed_since(connection, lake, one, own)
@@ -179,7 +179,7 @@ def settle(
 def _changed_since(
     connection: duckdb.DuckDBPyConnection, lake: Path, news: News, own: Mapping[str, list[str]]
 ) -> datetime:
-    """Return the earliest instant of which the host's log tells otherwise than before."""
+    """Return the earliest instant about which the host's log says something else than before."""
     instants = [news.since or LATE]
     # Lines of a file come nearly, not quite, in the order of their stamps.
     for table, paths in own.items():
@@ -199,7 +199,7 @@ def _changed_since(
             instants += _one(connection, query, parameters)
     gaps = read_query("settled.changed_gaps")
     instants += _one(connection, f"select min(gap_from) from ({gaps})", {"host": news.host})
-    # What the lines before tell, such as that the log is covered, goes on until the new ones.
+    # What the last lines before say, such as that the log is covered, holds until the new ones.
     instants += _one(
         connection,
         """
@@ -267,7 +267,7 @@ def _changed_restarts_from(
 
 
 def _answered_before(connection: duckdb.DuckDBPyConnection, kept_before: datetime) -> list[datetime]:
-    """Return when the first of the mail arrived that the scan service took last; none if it took none."""
+    """Return the earliest arrival of the mail that the scan service answered last; none without such mail."""
     mail = read_query("settled.answered_mail")
     for arrived_since in (kept_before - ANSWERED_WITHIN, datetime.min.replace(tzinfo=UTC)):
         parameters = {
@@ -284,6 +284,6 @@ def _answered_before(connection: duckdb.DuckDBPyConnection, kept_before: datetim
 
 
 def _one(connection: duckdb.DuckDBPyConnection, query: str, parameters: Mapping[str, Any]) -> list[datetime]:
-    """Return the instant that a query gives, none where it is NULL."""
+    """Return the instant that a query gives; none if it is NULL."""
     ((instant,),) = connection.execute(query, dict(parameters)).fetchall()
     return [] if instant is None else [instant]

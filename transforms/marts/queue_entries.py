@@ -1,4 +1,4 @@
-"""The lines about messages to queue entries: what there is too much of for SQL, by arrays.
+"""Turns the lines about messages into queue entries, by arrays: there are too many of them for SQL.
 
 A queue entry is a message in a mail queue of a host, under one queue id, from its arrival until it left.
 Every mail is several of them, and every one has five lines and more.

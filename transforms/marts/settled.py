@@ -54,7 +54,7 @@ NOT_PROVED = read_query("settled.not_proved")
 
 @dataclass(frozen=True)
 class Settled:
-    """From when on a host's rows are made anew and its events are read, and from when on lines are new."""
+    """From when on a host's rows are rebuilt, its events are read, and its lines are new."""
 
     host: str
     kept_before: datetime
@@ -68,7 +68,7 @@ def create_settled_hosts(
     settled: "Mapping[str, Settled]",
     frozen: "Mapping[str, FrozenDays]",
 ) -> None:
-    """Create settled.hosts, until when which rows of hosts are kept, and settled.reopened without a row."""
+    """Create settled.hosts, which says until when rows of hosts are kept, and an empty settled.reopened."""
     rows: list[tuple[object, ...]] = []
     for host in hosts:
         window, days = settled.get(host), frozen.get(host)
@@ -202,7 +202,7 @@ def is_counted_anew(connection: duckdb.DuckDBPyConnection) -> str:
 
 
 def _first_arrived_at(connection: duckdb.DuckDBPyConnection, traces: str) -> datetime | None:
-    """Return since when mail of some traces arrived: no hop does so before the first, which the ids tell."""
+    """Return when the first mail of some traces arrived, by their ids: no hop comes before the first."""
     first: datetime | None
     ((first,),) = connection.execute(f"select min({instant_in('trace_id')}) from settled.{traces}").fetchall()
     return first and first - MARGIN
@@ -219,7 +219,7 @@ def _since(paths: Iterable[str], instant: datetime) -> list[str]:
 
 
 def may_hold(path: str, day: date) -> bool:
-    """Tell whether a file of events may have some of a day, or of a later one."""
+    """Return whether a file may have events of a day or of a later one."""
     period = period_of_file(path)
     return period is None or period >= f"{day}"[: len(period)]
 

@@ -1,4 +1,4 @@
-"""What was read to warnings: which hosts could have shown no restart, and whose zone cannot be right."""
+"""Turns events and marts into warnings: logs that cannot show restarts, or contradict a zone or a setting."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
