@@ -1,10 +1,10 @@
-"""Models and queries against cases: given rows, or the log lines of a story, to the rows they must give.
+"""The models against cases: given rows, or the log lines of a story, to the rows they must give.
 
 A case is sql/<schema>.<table>/<case>.yaml. Its `name` is a sentence that is true, `expect` the rows
 of the table, all of them, in the columns that they name. Either `given` has rows of the model's
 inputs, with only the columns that matter, and `thresholds` what differs from the defaults; or `log`
 has the log files of some hosts and `fleet` their fleet.toml, and everything from reading to that
-table is run. A query, which is no model, has `given` rows and `parameters`, with instants in full.
+table is run. Cases of queries, which are no models, are in the same form; test_queries.py runs them.
 """
 
 import os
@@ -26,12 +26,11 @@ from transforms.fleet.fleet import HISTORY_SCHEMA, Fleet, latest_hosts, read_fle
 from transforms.lake.catalog import create_tables
 from transforms.lake.ledger import Ledger
 from transforms.marts.build import Thresholds, config_tables
-from transforms.marts.database import SQL_FOLDER, create_macros, read_query
+from transforms.marts.database import SQL_FOLDER
 from transforms.marts.mart_files import HANDED_ON
-from transforms.marts.models import MODEL_SCHEMAS, Model, load_models, run_models, tables_in
-from transforms.marts.settled import HOSTS_SCHEMA
+from transforms.marts.models import MODEL_SCHEMAS, Model, load_models, run_models
 from transforms.parse.events import LINE_COUNTS
-from transforms.parse.tables import EVENT_TABLES, UTC_TIME
+from transforms.parse.tables import EVENT_TABLES
 from transforms.problems import Problem
 
 FOLDER = Path(__file__).parent / "sql"
@@ -122,47 +121,6 @@ def parameters(form: str) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.table in QUERIES], ids=str)
-def test_query_gives_these_rows_of_the_given_ones(case: Case) -> None:
-    sql = read_query(case.table)
-    with connect_for_query() as connection:
-        given = case.given or {}
-        inputs = query_inputs(case.table)
-        assert given.keys() <= inputs.keys(), f"{case.table} does not read {given.keys() - inputs.keys()}"
-        frames = {
-            name: pl.DataFrame(typed_rows(given.get(name, []), schema, where=name), schema=schema)
-            for name, schema in inputs.items()
-        }
-        create_tables(connection, frames)
-        create_tables(connection, config_tables(replace(Thresholds(), **(case.thresholds or {}))))
-        values = {name: parameter(value) for name, value in (case.parameters or {}).items()}
-        rows = connection.sql(sql, params=values).pl()
-        assert_rows(rows, case, is_in_order="\norder by " in sql)
-
-
-@pytest.mark.parametrize(
-    ("address", "is_loopback"),
-    [
-        ("127.0.0.1", True),
-        ("127.255.0.9", True),
-        ("::1", True),
-        ("IPv6:::1", True),
-        ("IPv6:0:0:0:0:0:0:0:1", True),
-        ("127.example.com", False),
-        ("127.0.0.1.example.com", False),
-        ("192.0.2.127", False),
-        ("::10", False),
-        ("", False),
-        (None, False),
-    ],
-)
-def test_loopback_is_an_address_and_never_a_name(address: str | None, is_loopback: bool) -> None:
-    with connect() as connection:
-        create_macros(connection)
-        ((found,),) = connection.execute("select is_loopback($address)", {"address": address}).fetchall()
-    assert found is is_loopback
-
-
 @pytest.mark.parametrize("case", [p for p in parameters("given") if p.values[0].table in MODELS])
 def test_model_makes_these_rows_of_the_given_ones(case: Case) -> None:
     with connect() as connection:
@@ -223,64 +181,6 @@ def schemas() -> dict[str, pl.Schema]:
     return inputs | made
 
 
-def connect_for_query() -> duckdb.DuckDBPyConnection:
-    """Open an empty database that is called as a published catalog is, with the macros."""
-    connection = connect()
-    connection.execute("attach ':memory:' as published")
-    connection.execute("use published")
-    create_macros(connection)
-    return connection
-
-
-def query_inputs(query: str) -> dict[str, pl.Schema]:
-    """Return the columns of all tables that a query reads, short of the settings."""
-    tables = tables_in(read_query(query), where=query)
-    return {table: input_schema(table, query) for table in tables if not table.startswith("config.")}
-
-
-def input_schema(table: str, query: str) -> pl.Schema:
-    """Return the columns of a table that a query reads."""
-    schema, _, name = table.partition(".")
-    if table in {"settled.made", "settled.kept"}:
-        of_query = query.partition(".")[2]
-        like = mart_schema("restarts" if of_query == "rows" else of_query)
-        return pl.Schema({**like, "placed_at": pl.Date() if of_query == "fleet_daily" else UTC_TIME})
-    if schema in {"before", "kept"}:
-        return mart_schema(name)
-    if table == "recent.mail":
-        return pl.Schema({"host": pl.String(), "queue_id": pl.String(), "logged_at": UTC_TIME})
-    if schema == "all_of":
-        return schemas()[f"events.{name}"]
-    if table == "settled.hosts":
-        return HOSTS_SCHEMA
-    if table == "settled.new_ids":
-        return pl.Schema({"queue_id": pl.String()})
-    return query_schema(table) if table in QUERIES else schemas()[table]
-
-
-def mart_schema(name: str) -> pl.Schema:
-    """Return the columns of a table of the marts, or of one that is handed on with them."""
-    known = schemas()
-    return known[f"marts.{name}"] if f"marts.{name}" in known else known[f"staging.{name}"]
-
-
-@cache
-def query_schema(query: str) -> pl.Schema:
-    """Return the columns that a query gives, from running it on nothing."""
-    sql = read_query(query)
-    with connect_for_query() as connection:
-        create_tables(connection, {name: schema.to_frame() for name, schema in query_inputs(query).items()})
-        create_tables(connection, config_tables(Thresholds()))
-        nothing = dict.fromkeys(re.findall(r"\$([a-z_]+)", sql))
-        rows: pl.DataFrame = connection.sql(sql, params=nothing).pl()
-    return rows.schema
-
-
-def parameter(value: Any) -> Any:
-    """Return a parameter's value as a query takes it: an instant in full is in UTC."""
-    return value.replace(tzinfo=UTC) if isinstance(value, datetime) else value
-
-
 def models_of(case: Case) -> list[Model]:
     """Return the case's model, after those of HANDED_ON and their like that it is a step of."""
     needed = {case.table}
@@ -339,10 +239,9 @@ def assert_rows(actual: pl.DataFrame, case: Case, *, is_in_order: bool = False) 
     expected = typed_rows(case.expect, actual.schema, where=case.table)
     columns = list(dict.fromkeys(name for row in expected for name in row)) or actual.columns
     expected_rows = [{name: row.get(name) for name in columns} for row in expected]
-    found, expected_rows = plain_rows(actual.select(columns).rows(named=True)), plain_rows(expected_rows)
-    assert (found if is_in_order else in_text_order(found)) == (
-        expected_rows if is_in_order else in_text_order(expected_rows)
-    )
+    found = plain_rows(actual.select(columns).rows(named=True))
+    ordered = list if is_in_order else in_text_order
+    assert ordered(found) == ordered(plain_rows(expected_rows))
 
 
 def plain_rows(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
