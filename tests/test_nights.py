@@ -27,6 +27,7 @@ from transforms import pipeline, publish, upkeep
 from transforms.contracts.contracts import Checker, Contract, Finding, load_contracts
 from transforms.lake.catalog import CATALOG_NAME, create_views
 from transforms.marts import batch
+from transforms.marts.models import settled_sql
 from transforms.run import Job, open_run
 
 FLEET_COUNT = int(os.environ.get("MAILLAG_NIGHTS", "4"))
@@ -94,6 +95,22 @@ def test_after_a_quiet_night_no_host_is_made_anew_as_a_whole(tmp_path: Path) -> 
     write_quiet_day(archive / "mx1", 4, seed=2)
     write_quiet_day(archive / "mx2", 3, seed=3)
     assert run_job(job, NoChecks()).analyzed.settled_hosts == sorted(hosts)
+
+
+def test_another_query_of_settled_days_makes_every_host_anew_as_a_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = tmp_path / "archive"
+    job = Job(archive, tmp_path / "lake")
+    write_quiet_day(archive / "mx1", 0, seed=0)
+    (archive / "fleet.toml").write_text(FLEET)
+    run_job(job, NoChecks())
+    assert not run_job(job, NoChecks()).analyzed.is_rebuilt
+    sql = settled_sql()
+    assert {"macros.sql", "settled/rows.sql"} <= sql.keys()
+    monkeypatch.setattr(pipeline, "settled_sql", lambda: sql | {"settled/rows.sql": "-- Another one."})
+    analyzed = run_job(job, NoChecks()).analyzed
+    assert (analyzed.is_rebuilt, analyzed.settled_hosts) == (True, [])
 
 
 def test_pending_mail_counts_on_another_day_once_a_log_of_that_day_comes(

@@ -4,7 +4,7 @@ A case is sql/<schema>.<table>/<case>.yaml. Its `name` is a sentence that is tru
 of the table, all of them, in the columns that they name. Either `given` has rows of the model's
 inputs, with only the columns that matter, and `thresholds` what differs from the defaults; or `log`
 has the log files of some hosts and `fleet` their fleet.toml, and everything from reading to that
-table is run.
+table is run. Cases of queries, which are no models, are in the same form; test_queries.py runs them.
 """
 
 import os
@@ -26,8 +26,9 @@ from transforms.fleet.fleet import HISTORY_SCHEMA, Fleet, latest_hosts, read_fle
 from transforms.lake.catalog import create_tables
 from transforms.lake.ledger import Ledger
 from transforms.marts.build import Thresholds, config_tables
+from transforms.marts.database import SQL_FOLDER
 from transforms.marts.mart_files import handed_on
-from transforms.marts.models import Model, load_models, run_models
+from transforms.marts.models import MODEL_SCHEMAS, Model, load_models, run_models
 from transforms.parse.events import LINE_COUNTS
 from transforms.parse.tables import EVENT_TABLES
 from transforms.problems import Problem
@@ -35,6 +36,11 @@ from transforms.problems import Problem
 FOLDER = Path(__file__).parent / "sql"
 ALL_MODELS = load_models()
 MODELS = {table: model for model in ALL_MODELS for table in model.tables}
+QUERIES = sorted(
+    f"{path.parent.name}.{path.stem}"
+    for path in SQL_FOLDER.glob("*/*.sql")
+    if path.parent.name not in MODEL_SCHEMAS
+)
 
 DAY = date(2026, 11, 24)
 # A log whose name bears no date gets its year from the time of its last change.
@@ -61,6 +67,7 @@ class Case:
     expect: list[dict[str, Any]]
     given: Mapping[str, list[dict[str, Any]]] | None = None
     thresholds: Mapping[str, int] | None = None
+    parameters: Mapping[str, Any] | None = None
     log: Mapping[str, Mapping[str, str | None] | str] | None = None
     fleet: str = ""
     open: str = ""
@@ -114,7 +121,7 @@ def parameters(form: str) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("case", parameters("given"))
+@pytest.mark.parametrize("case", [p for p in parameters("given") if p.values[0].table in MODELS])
 def test_model_makes_these_rows_of_the_given_ones(case: Case) -> None:
     with connect() as connection:
         models = models_of(case)
@@ -138,12 +145,13 @@ def test_models_make_these_rows_of_the_story(case: Case, told: Told) -> None:
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_case_is_named_by_its_sentence(case: Case) -> None:
     assert case.slug == "_".join(re.findall("[a-z0-9]+", case.name.lower()))
-    assert case.table in MODELS
+    assert case.table in MODELS or case.table in QUERIES
+    assert case.table in QUERIES or case.parameters is None
     assert (case.given is None) != (case.log is None)
     assert case.log is None or case.thresholds is None
 
 
-@pytest.mark.parametrize("table", MODELS)
+@pytest.mark.parametrize("table", [*MODELS, *QUERIES])
 def test_table_has_a_case(table: str) -> None:
     assert any(case.table == table for case in CASES), f"add one in tests/sql/{table}/"
 
@@ -226,18 +234,23 @@ def instant(value: Any) -> datetime | None:
     return None
 
 
-def assert_rows(actual: pl.DataFrame, case: Case) -> None:
-    """Compare all rows, in any order, on the columns that the expected rows name."""
+def assert_rows(actual: pl.DataFrame, case: Case, *, is_in_order: bool = False) -> None:
+    """Compare all rows, in any order unless they have one, on the columns that the expected rows name."""
     expected = typed_rows(case.expect, actual.schema, where=case.table)
     columns = list(dict.fromkeys(name for row in expected for name in row)) or actual.columns
     expected_rows = [{name: row.get(name) for name in columns} for row in expected]
-    assert plain_rows(actual.select(columns).rows(named=True)) == plain_rows(expected_rows)
+    found = plain_rows(actual.select(columns).rows(named=True))
+    ordered = list if is_in_order else in_text_order
+    assert ordered(found) == ordered(plain_rows(expected_rows))
 
 
 def plain_rows(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return rows in an order of their own, instants as text and fractions to the microsecond."""
-    plain = [{name: plain_value(value) for name, value in row.items()} for row in rows]
-    return sorted(plain, key=lambda row: [str(value) for value in row.values()])
+    """Return rows with instants as text and fractions to the microsecond."""
+    return [{name: plain_value(value) for name, value in row.items()} for row in rows]
+
+
+def in_text_order(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(rows, key=lambda row: [str(value) for value in row.values()])
 
 
 def plain_value(value: Any) -> Any:

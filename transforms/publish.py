@@ -16,7 +16,7 @@ from transforms.lake.files import write_parquet
 from transforms.lake.heal import frozen_days
 from transforms.lake.ledger import LakeFile, Ledger
 from transforms.marts.advice import load_advice
-from transforms.marts.models import Model
+from transforms.marts.models import Model, settled_sql
 from transforms.run import Job, close_run
 
 # Tables of the ledger that are in the catalog, as ops.<name>.
@@ -81,6 +81,7 @@ def rules_fingerprint(job: Job, models: Iterable[Model], contracts: Mapping[str,
             "thresholds": asdict(job.thresholds),
             "advice": [asdict(advice) for advice in load_advice()],
             "models": {model.name: model.source for model in models},
+            "sql": settled_sql(),
             "contracts": {name: asdict(contract) for name, contract in contracts.items()},
         }
     )

@@ -30,8 +30,8 @@ sided_restarts as (
         neighbours.changed_at,
         restarts.restart_id,
         restarts.held_message_count,
-        restarts.flush_verdict in ('missing', 'ineffective') as is_missing,
-        restarts.flush_verdict = 'effective' and restarts.flush_order <> 'not_ordered' as is_flushed,
+        is_not_flushed(restarts.flush_verdict) as is_missing,
+        is_flushed(restarts.flush_verdict, restarts.flush_order) as is_flushed,
         restarts.down_at >= neighbours.changed_at as is_after
     from neighbours
     inner join marts.restarts as restarts

@@ -97,8 +97,7 @@ restarts as (
         days.date,
         count(*) as restart_count,
         count(*) filter (where restarts.held_message_count > 0) as restarts_with_held_mail_count,
-        count(*) filter (where restarts.flush_verdict in ('missing', 'ineffective'))
-            as missing_flush_count,
+        count(*) filter (where is_not_flushed(restarts.flush_verdict)) as missing_flush_count,
         count(*) filter (where restarts.flush_verdict <> 'unknown') as judged_restart_count,
         count(*) filter (where restarts.flush_verdict = 'unknown') as unknown_restart_count
     from days

@@ -21,7 +21,7 @@ with avoidable as (
         on
             restarts.restart_id = held_messages.restart_id
             and held_messages.released_at is not null
-    where restarts.flush_verdict in ('missing', 'ineffective')
+    where is_not_flushed(restarts.flush_verdict)
 ),
 
 totals as (

@@ -118,7 +118,7 @@ select
     restarts.verdict_reason,
     restarts.flush_order,
     case
-        when restarts.flush_verdict not in ('missing', 'ineffective') then null
+        when not is_not_flushed(restarts.flush_verdict) then null
         when restarts.flush_order = 'ordered' and restarts.flush_observed_at is null
             then if(restarts.is_wrapper_defective, 'wrapper_defect', 'order_without_effect')
         when restarts.flush_order = 'not_ordered' and unnoticed_restarts.restart_id is not null

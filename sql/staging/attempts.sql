@@ -56,11 +56,8 @@ untold as (
     select
         *,
         ltrim(rtrim(relay_host, '].'), '[') as relay_name,
-        regexp_matches(relay_host, '^\[(127(\.[0-9]{1,3}){3}|(IPv6:)?(::1|(0:){7}1))\]$')
-            as is_named_by_loopback,
-        coalesce(
-            regexp_matches(relay_address, '^(127(\.[0-9]{1,3}){3}|(IPv6:)?(::1|(0:){7}1))$'), false
-        ) as is_at_loopback,
+        is_loopback(regexp_extract(relay_host, '^\[(.*)\]$', 1)) as is_named_by_loopback,
+        is_loopback(relay_address) as is_at_loopback,
         starts_with(reason, 'delivery temporarily suspended: ')
         or (mailer is not null and status = 'deferred' and relay_address is null) as is_suspended,
         regexp_replace(coalesce(reason, ''), '^delivery temporarily suspended: ', '') as failure
@@ -187,7 +184,7 @@ scan_hops as (
             or (
                 hops.mailer is null
                 and hops.hop_port is null
-                and regexp_matches(hops.address, '^(127(\.[0-9]{1,3}){3}|::1)$')
+                and is_loopback(hops.address)
             )
             or (
                 hops.status = 'sent'
@@ -259,14 +256,7 @@ told as (
         or (attempts.is_sent_to_port and attempts.relay_port = attempts.scan_port) as is_scan_hop,
         coalesce(scan_lines.is_hop_inferred, false) as is_hop_inferred,
         untold_hops.host is not null as is_hop_untold,
-        coalesce(
-            (
-                starts_with(attempts.relay_address, '127.')
-                and regexp_matches(attempts.relay_address, '^127(\.[0-9]{1,3}){3}$')
-            )
-            or attempts.relay_address = '::1',
-            false
-        ) as is_loopback,
+        is_loopback(attempts.relay_address) as is_at_loopback,
         coalesce(
             attempts.reason like 'lost connection with %] while % message may be sent more than once'
             or attempts.reason
@@ -298,7 +288,7 @@ select
     relay_address,
     relay_port,
     case
-        when not is_sent or not (is_scan_hop or is_loopback) then null
+        when not is_sent or not (is_scan_hop or is_at_loopback) then null
         when reason like '% queued as %'
             then nullif(regexp_extract(reason, ' queued as ([0-9A-Za-z]{6,})', 1), '')
         when reason like '% Message accepted for delivery%'

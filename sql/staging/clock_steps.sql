@@ -26,49 +26,45 @@ sources as (
     where attempts.logged_at < attempts.previous_at - to_seconds(thresholds.clock_step_seconds)
 ),
 
--- All lines of the few files that tell of such a step.
 lines as (
     select
-        events.host,
-        events.source_id,
-        events.line_number,
-        events.logged_at
-    from events.delivery_attempts as events
-    semi join sources
-        on events.host = sources.host and events.source_id = sources.source_id
+        host,
+        source_id,
+        line_number,
+        logged_at
+    from events.delivery_attempts
 
     union all
 
     select
-        events.host,
-        events.source_id,
-        events.line_number,
-        events.logged_at
-    from events.queue_activations as events
-    semi join sources
-        on events.host = sources.host and events.source_id = sources.source_id
+        host,
+        source_id,
+        line_number,
+        logged_at
+    from events.queue_activations
 
     union all
 
     select
-        events.host,
-        events.source_id,
-        events.line_number,
-        events.logged_at
-    from events.service_events as events
-    semi join sources
-        on events.host = sources.host and events.source_id = sources.source_id
-    where events.event_kind <> 'lines_lost'
+        host,
+        source_id,
+        line_number,
+        logged_at
+    from events.service_events
+    where event_kind <> 'lines_lost'
 ),
 
+-- All lines of the few files that show such a step.
 followed as (
     select
-        *,
-        lag(logged_at) over in_file as previous_at
+        lines.*,
+        lag(lines.logged_at) over in_file as previous_at
     from lines
+    semi join sources
+        on lines.host = sources.host and lines.source_id = sources.source_id
     window in_file as (
-        partition by host, source_id
-        order by line_number
+        partition by lines.host, lines.source_id
+        order by lines.line_number
     )
 ),
 

@@ -94,9 +94,8 @@ marked as (
                 + thresholds.due_margin_seconds
             )
         ) as due_by,
-        host_history.minimal_backoff_seconds_source in ('fleet_file', 'inventory', 'fleet_defaults')
-        and host_history.queue_run_delay_seconds_source in ('fleet_file', 'inventory', 'fleet_defaults')
-            as is_due_known
+        is_known_setting(host_history.minimal_backoff_seconds_source)
+        and is_known_setting(host_history.queue_run_delay_seconds_source) as is_due_known
     from waits
     cross join config.thresholds as thresholds
     inner join fleet.host_history as host_history

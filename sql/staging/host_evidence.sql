@@ -1,8 +1,8 @@
 -- One row per host, with its present settings and what its restarts showed.
 -- Columns that begin with current_ speak of the restarts since the product, its build, the wrapper or the
 -- MTA last changed (current_from, NULL: never): a host that was patched is judged by what it did since. The
--- other counts are of all restarts. A flush that the manager did not order is somebody else's and proves
--- nothing of the product. missing_wait_ speaks of the current restarts under the present retry settings.
+-- other counts are of all restarts. missing_wait_ speaks of the current restarts under the present retry
+-- settings.
 with changed as (
     select
         host,
@@ -20,8 +20,8 @@ with changed as (
 restarts as (
     select
         restarts.*,
-        restarts.flush_verdict in ('missing', 'ineffective') as is_missing,
-        restarts.flush_verdict = 'effective' and restarts.flush_order <> 'not_ordered' as is_flushed,
+        is_not_flushed(restarts.flush_verdict) as is_missing,
+        is_flushed(restarts.flush_verdict, restarts.flush_order) as is_flushed,
         coalesce(restarts.down_at >= changed.current_from, true) as is_current,
         coalesce(restarts.down_at >= changed.retry_from, true) as is_under_retry
     from marts.restarts as restarts
@@ -138,11 +138,9 @@ select
     hosts.is_intermittent,
     hosts.is_retry_short,
     coalesce(hosts.product_source = 'guess', false) as is_product_guessed,
-    coalesce(ends_with(hosts.bounce_queue_lifetime_seconds_source, '_default'), true)
-        as is_lifetime_assumed,
-    coalesce(ends_with(hosts.queue_run_delay_seconds_source, '_default'), true)
-    or coalesce(ends_with(hosts.minimal_backoff_seconds_source, '_default'), true)
-        as is_retry_assumed,
+    is_known_setting(hosts.bounce_queue_lifetime_seconds_source) is not true as is_lifetime_assumed,
+    is_known_setting(hosts.queue_run_delay_seconds_source) is not true
+    or is_known_setting(hosts.minimal_backoff_seconds_source) is not true as is_retry_assumed,
     hosts.current_from
 from hosts
 left join counts

@@ -40,8 +40,7 @@ select
     end as outcome,
     size_bytes,
     coalesce(activated_recipient_count, attempted_recipient_count, 0) as recipient_count,
-    coalesce(regexp_matches(client_address, '^127(\.[0-9]{1,3}){3}$') or client_address = '::1', false)
-        as is_from_loopback,
+    is_loopback(client_address) as is_from_loopback,
     is_deferred,
     is_reactivated,
     is_scan_hop,

@@ -30,18 +30,15 @@ with queue_runs as (
             scans.host = host_history.host
             and scans.began_at >= coalesce(host_history.valid_from, '-infinity')
             and scans.began_at < coalesce(host_history.valid_until, 'infinity')
-            and host_history.queue_run_delay_seconds_source
-            in ('fleet_file', 'inventory', 'fleet_defaults')
+            and is_known_setting(host_history.queue_run_delay_seconds_source)
     where
         not scans.is_by_sendmail
         and scans.early_count = 0
         and (scans.is_phase_known or known_runs.began_at > coalesce(scans.started_at, '-infinity'))
-        and abs(
-            (
-                epoch(scans.began_at - greatest(scans.started_at, known_runs.began_at))
-                + host_history.queue_run_delay_seconds / 2
-            ) % host_history.queue_run_delay_seconds
-            - host_history.queue_run_delay_seconds / 2
+        and seconds_off_rhythm(
+            scans.began_at,
+            greatest(scans.started_at, known_runs.began_at),
+            host_history.queue_run_delay_seconds
         )
         <= thresholds.queue_run_margin_seconds
 ),
@@ -70,13 +67,8 @@ rhythms as (
             scans.instance,
             scans.scan_number,
             sendmail_starts.started_at,
-            -- Seconds to the nearest queue run.
-            abs(
-                (
-                    epoch(scans.began_at - sendmail_starts.started_at)
-                    + sendmail_starts.interval_seconds / 2
-                ) % sendmail_starts.interval_seconds
-                - sendmail_starts.interval_seconds / 2
+            seconds_off_rhythm(
+                scans.began_at, sendmail_starts.started_at, sendmail_starts.interval_seconds
             )
             <= thresholds.queue_run_margin_seconds as is_in_rhythm
         from staging.scans as scans

@@ -8,8 +8,7 @@
 with timed as (
     select
         waits.*,
-        host_history.minimal_backoff_seconds_source in ('fleet_file', 'inventory', 'fleet_defaults')
-            as is_backoff_known,
+        is_known_setting(host_history.minimal_backoff_seconds_source) as is_backoff_known,
         if(
             is_backoff_known,
             host_history.minimal_backoff_seconds - thresholds.backoff_margin_seconds,

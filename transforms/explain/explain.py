@@ -1,6 +1,8 @@
-"""A restart of the published lake to all that its verdict rests on, derived anew, with the log lines.
+"""Derives the verdict on a published restart once more, and gathers all that it rests on, with the log lines.
 
-The models run once more, on the events of one host and of the days that matter, in a database in memory.
+The models run again, on the events of one host and of the days that matter, in a database in memory; the
+queries of sql/explain read their tables. A query for lines gives role, source_id and line_number: the rest is
+in the line's event.
 """
 
 import math
@@ -17,7 +19,6 @@ import duckdb
 
 from transforms.archive.quotes import Place, Quotes, read_quotes
 from transforms.contracts.contracts import load_contracts
-from transforms.explain import evidence
 from transforms.lake.catalog import (
     attach_published,
     create_views,
@@ -25,6 +26,7 @@ from transforms.lake.catalog import (
     period_of_file,
     published_files,
 )
+from transforms.marts.database import create_table, read_query
 from transforms.marts.models import load_models, needed_models, run_models
 from transforms.marts.repeats import show_lines_once
 from transforms.names import given_host
@@ -40,40 +42,6 @@ EVENTS = tuple(f"events.{name}" for name in EVENT_TABLES)
 NAMED = 5
 
 Row = dict[str, Any]
-
-_FIND = """
-select restart_id
-from marts.restarts
-where
-    host = $host
-    and $instant >= window_from
-    and $instant < coalesce(window_until, 'infinity')
-order by down_at desc, restart_id
-limit 1
-"""
-_NEAREST = """
-select restart_id
-from marts.restarts
-where host = $host
-order by abs(epoch(down_at) - epoch($instant)), down_at
-limit $named
-"""
-_HOSTS = "select distinct host from marts.restarts order by host limit $named"
-# From when to when a restart and its mail are in the log, as far as the marts know.
-_SPAN = """
-select
-    least(any_value(restarts.down_at_earliest), any_value(restarts.down_at), min(held_messages.arrived_at)),
-    greatest(
-        any_value(restarts.down_at),
-        any_value(restarts.up_at),
-        max(held_messages.last_deferred_at),
-        max(held_messages.released_at)
-    )
-from published.marts.restarts as restarts
-left join published.marts.held_messages as held_messages
-    on restarts.restart_id = held_messages.restart_id
-where restarts.restart_id = $restart_id
-"""
 
 
 @dataclass(frozen=True)
@@ -146,12 +114,16 @@ def find_restart(catalog: duckdb.DuckDBPyConnection, asked: str) -> str:
         )
     host = given_host(match["host"])
     place = {"host": host, "instant": instant}
-    if match["number"] is None and (found := catalog.execute(_FIND, place).fetchone()):
+    if match["number"] is None and (
+        found := catalog.execute(read_query("explain.restart_at"), place).fetchone()
+    ):
         return str(found[0])
-    nearest = catalog.execute(_NEAREST, place | {"named": NAMED}).fetchall()
+    nearest = catalog.execute(read_query("explain.nearest_restarts"), place | {"limit": NAMED}).fetchall()
     if nearest:
         raise MaillagError(f"{asked}: lies in no restart. The nearest: {_listed(nearest)}.")
-    hosts = catalog.execute(_HOSTS, {"named": NAMED + 1}).fetchall()
+    hosts = catalog.execute(
+        "select distinct host from marts.restarts order by host limit $limit", {"limit": NAMED + 1}
+    ).fetchall()
     raise MaillagError(
         f"{asked}: there is no restart of host {host}. Hosts with restarts: "
         f"{_listed(hosts[:NAMED]) or 'none'}{' and others' if len(hosts) > NAMED else ''}."
@@ -185,7 +157,9 @@ def _published(connection: duckdb.DuckDBPyConnection, restart_id: str) -> Row:
 
 
 def _days(connection: duckdb.DuckDBPyConnection, restart_id: str) -> tuple[date, date]:
-    ((first_at, last_at),) = connection.execute(_SPAN, {"restart_id": restart_id}).fetchall()
+    ((first_at, last_at),) = connection.execute(
+        read_query("explain.restart_span"), {"restart_id": restart_id}
+    ).fetchall()
     return (first_at - MARGIN).date(), (last_at + MARGIN).date()
 
 
@@ -253,24 +227,26 @@ def _gather(
     archive: Path | None,
     message_limit: int | None,
 ) -> Explanation:
-    of_restart = {"restart_id": restart["restart_id"]}
-    messages = _fetch(connection, evidence.MESSAGES, **of_restart, message_limit=message_limit)
-    scans = _fetch(connection, evidence.SCANS, **of_restart)
+    connection.execute("create schema explain")
+    create_table(connection, "explain.restart", restart_id=restart["restart_id"])
+    create_table(connection, "explain.maillogs")
+    messages = _ask(connection, "messages", message_limit=message_limit)
+    scans = _ask(connection, "scans")
     # First all places of lines, so that each file is read once.
     by_message: dict[tuple[Any, ...], list[Row]] = {_message_key(message): [] for message in messages}
-    for row in _fetch(connection, evidence.MESSAGE_LINES, **of_restart):
+    for row in _ask(connection, "message_lines"):
         if (key := _message_key(row)) in by_message:
             by_message[key].append(row)
     by_scan = [_scan_lines(connection, scan) for scan in scans]
-    service = _fetch(connection, evidence.SERVICE_LINES, **of_restart)
-    orders = _fetch(connection, evidence.ORDER_LINES, **of_restart)
-    losses = _fetch(connection, evidence.LOSS_LINES, **of_restart)
+    service = _ask(connection, "service_lines")
+    orders = _ask(connection, "order_lines")
+    losses = _ask(connection, "loss_lines")
     found = [*service, *orders, *losses, *chain(*by_scan, *by_message.values())]
     book = _LineBook(connection, found, archive)
-    (window,) = _fetch(connection, evidence.WINDOW, **of_restart) or [{}]
-    (host,) = _fetch(connection, evidence.HOST, **of_restart) or [{}]
-    (thresholds,) = _fetch(connection, evidence.THRESHOLDS)
-    (waiting,) = _fetch(connection, evidence.WAITING, **of_restart)
+    (window,) = _ask(connection, "window") or [{}]
+    (host,) = _ask(connection, "host") or [{}]
+    (thresholds,) = _fetch(connection, "from config.thresholds")
+    (waiting,) = _ask(connection, "waiting")
     return Explanation(
         restart=restart,
         differences=differences,
@@ -282,8 +258,8 @@ def _gather(
         messages=[Evidence(message, book.lines(by_message[_message_key(message)])) for message in messages],
         orders=book.lines(orders),
         scans=[Evidence(scan, book.lines(rows)) for scan, rows in zip(scans, by_scan, strict=True)],
-        spans=_fetch(connection, evidence.SPANS, **of_restart),
-        sources=_fetch(connection, evidence.SOURCES, **of_restart),
+        spans=_ask(connection, "spans"),
+        sources=_ask(connection, "sources"),
         losses=book.lines(losses),
     )
 
@@ -293,12 +269,12 @@ def _message_key(row: Row) -> tuple[Any, ...]:
 
 
 def _scan_lines(connection: duckdb.DuckDBPyConnection, scan: Row) -> list[Row]:
-    def told(sql: str, *names: str) -> list[Row]:
-        return _fetch(connection, sql, **{name: scan[name] for name in names})
+    def lines(query: str, *names: str) -> list[Row]:
+        return _ask(connection, query, **{name: scan[name] for name in names})
 
-    rows = told(evidence.REACTIVATION_LINE, "instance", "queue_id", "lifetime", "round_number")
+    rows = lines("reactivation_line", "instance", "queue_id", "lifetime", "round_number")
     if scan["is_at_qmgr_start"]:
-        rows += told(evidence.QMGR_START_LINES, "instance", "began_at", "ended_at")
+        rows += lines("qmgr_start_lines", "instance", "began_at", "ended_at")
     return rows
 
 
@@ -367,6 +343,11 @@ def _rebuilt(event: Row) -> str:
     return " ".join(
         f"{name}={value}" for name, value in event.items() if value is not None and name not in hidden
     )
+
+
+def _ask(connection: duckdb.DuckDBPyConnection, query: str, **parameters: Any) -> list[Row]:
+    """Return the rows of a query of sql/explain."""
+    return _fetch(connection, read_query(f"explain.{query}"), **parameters)
 
 
 def _fetch(connection: duckdb.DuckDBPyConnection, sql: str, **parameters: Any) -> list[Row]:

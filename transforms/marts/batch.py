@@ -154,11 +154,11 @@ def _build(
             _write_days(writer, batch.files, replaced)
             is_written = True
         if model.name in handed_on():
-            run_model(connection, model, with_kept_rows(model.name, f"({model.source})"))
+            run_model(connection, model, with_kept_rows(connection, model.name, f"({model.source})"))
         else:
             run_model(connection, model)
         if model.name in of_all_days():
-            writer.write(model.name, with_kept_rows(model.name, model.name))
+            writer.write(model.name, with_kept_rows(connection, model.name, model.name))
         for table in set(unused) - asked_at_the_end - handed_on().keys():
             connection.execute(f"drop table {table}")
         progress(model)
@@ -202,7 +202,10 @@ def _write_days(
     )
     for table in kept_tables().keys() - of_all_days():
         is_mart = table in marts()
-        written = writer.write(table, with_kept_rows(table, table) if is_mart and has_kept_rows else table)
+        source = table
+        if is_mart and has_kept_rows:
+            source = with_kept_rows(writer.connection, table, table)
+        written = writer.write(table, source)
         if is_mart:
             gone = set(replaced[table])
             stay = [path for path in files.get(table, ()) if path not in gone]

@@ -1,4 +1,4 @@
-"""A DuckDB database in memory, which puts what does not fit on disk."""
+"""A DuckDB database in memory, which puts what does not fit on disk, and the SQL of sql/ that runs in it."""
 
 import os
 import shutil
@@ -11,6 +11,7 @@ import duckdb
 
 from transforms.problems import MaillagError
 
+SQL_FOLDER = Path(__file__).parents[2] / "sql"
 # As DuckDB tells them.
 _UNITS = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 
@@ -30,8 +31,25 @@ def open_database(spill: Path, **settings: Any) -> Iterator[duckdb.DuckDBPyConne
     }
     with duckdb.connect(":memory:", config=config) as connection:
         connection.execute("set timezone = 'UTC'")
+        create_macros(connection)
         yield connection
     shutil.rmtree(spill, ignore_errors=True)
+
+
+def create_macros(connection: duckdb.DuckDBPyConnection) -> None:
+    """Create, or create again, the functions that the models call (sql/macros.sql)."""
+    connection.execute((SQL_FOLDER / "macros.sql").read_text(encoding="utf-8"))
+
+
+def read_query(table: str) -> str:
+    """Return the SELECT of `<schema>.<name>`, which is in sql/<schema>/<name>.sql."""
+    schema, name = table.split(".")
+    return (SQL_FOLDER / schema / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def create_table(connection: duckdb.DuckDBPyConnection, table: str, **parameters: object) -> None:
+    """Create or replace a table by its query in sql/, with the values of the query's parameters."""
+    execute(connection, f"create or replace table {table} as {read_query(table)}", parameters)
 
 
 def execute(

@@ -1,4 +1,4 @@
-"""Models to tables: finds the SQL files, derives their order from the SQL, and runs them."""
+"""Turns models into tables: finds the SQL files, derives their order from the SQL, and runs them."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -10,17 +10,18 @@ from typing import Any
 import duckdb
 
 from transforms.marts import queue_entries
-from transforms.marts.database import execute
+from transforms.marts.database import SQL_FOLDER, create_macros, execute
 from transforms.problems import MaillagError
 
-SQL_FOLDER = Path(__file__).parents[2] / "sql"
+# The folders of the models. What is in the others is asked by name (database.read_query).
+MODEL_SCHEMAS = ("staging", "marts")
 # What the models read but do not make: the lake's events, the fleet, the ledger and the settings.
 INPUT_SCHEMAS = ("events", "fleet", "ops", "config")
 
 
 @dataclass(frozen=True)
 class Model:
-    """What makes tables of other tables: one SQL file with one SELECT, or a function.
+    """One SQL file with one SELECT, or a function: it makes tables from other tables.
 
     The path of an SQL file is the name of its table.
     """
@@ -28,7 +29,7 @@ class Model:
     tables: tuple[str, ...]
     inputs: frozenset[str]
     source: str
-    """The SELECT, or the text of the function's module."""
+    """The SELECT, or the text of the function's modules."""
     function: Callable[[duckdb.DuckDBPyConnection], None] | None = None
 
     @property
@@ -38,19 +39,19 @@ class Model:
 
 
 def load_models(folder: Path = SQL_FOLDER) -> list[Model]:
-    """Return all models, each after those that it reads.
+    """Return all models, each after those whose tables it reads.
 
-    Raises MaillagError for a table that nobody makes, or for models that need each other.
+    Raises MaillagError for a table that no model makes, or for models that need each other.
     """
     models = [
         Model(
             queue_entries.TABLES,
             queue_entries.INPUTS,
-            Path(queue_entries.__file__).read_text(encoding="utf-8"),
+            "".join(Path(module).read_text(encoding="utf-8") for module in queue_entries.MODULES),
             queue_entries.make_queue_entries,
         )
     ]
-    for path in sorted(folder.glob("*/*.sql")):
+    for path in sorted(path for schema in MODEL_SCHEMAS for path in folder.glob(f"{schema}/*.sql")):
         sql = path.read_text(encoding="utf-8")
         inputs = tables_in(sql, where=f"sql/{path.parent.name}/{path.name}")
         models.append(Model((f"{path.parent.name}.{path.stem}",), frozenset(inputs), sql))
@@ -70,8 +71,14 @@ def load_models(folder: Path = SQL_FOLDER) -> list[Model]:
     return [maker_of[name] for name in order]
 
 
+def settled_sql(folder: Path = SQL_FOLDER) -> dict[str, str]:
+    """Return the SQL, by file, that shapes the marts beside the models: macros and sql/settled."""
+    paths = [folder / "macros.sql", *folder.glob("settled/*.sql")]
+    return {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8") for path in paths}
+
+
 def needed_models(models: list[Model], tables: Iterable[str]) -> list[Model]:
-    """Return the models that make these tables, and all that they rest on, in the given order."""
+    """Return the models of these tables and all models that those need, in the given order."""
     needed = set(tables)
     for model in reversed(models):
         if needed.intersection(model.tables):
@@ -80,15 +87,16 @@ def needed_models(models: list[Model], tables: Iterable[str]) -> list[Model]:
 
 
 def run_models(connection: duckdb.DuckDBPyConnection, models: list[Model]) -> None:
-    """Make every model's tables in the connection, whose input tables must be there already."""
+    """Make the tables of all models. The connection must have their input tables already."""
+    create_macros(connection)
     for model in models:
         run_model(connection, model)
 
 
 def run_model(connection: duckdb.DuckDBPyConnection, model: Model, source: str | None = None) -> None:
-    """Make a model's tables, whose input tables must be there already; of another SELECT, where one is given.
+    """Make a model's tables, by another SELECT if one is given. Needs its input tables and the macros.
 
-    What goes wrong bears the model's name as a note.
+    An error that is raised has the model's name as a note.
     """
     connection.execute(f"create schema if not exists {model.name.split('.')[0]}")
     try:

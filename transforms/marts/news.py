@@ -1,4 +1,4 @@
-"""What is new in the lake since its marts were made, to from when on those of each host are made anew."""
+"""Turns what is new in the lake since its marts were made into the time from which each host is rebuilt."""
 
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
@@ -12,6 +12,7 @@ import polars as pl
 
 from transforms.lake.catalog import literally
 from transforms.lake.files import write_parquet
+from transforms.marts.database import read_query
 from transforms.marts.mart_files import show_marts
 from transforms.marts.settled import MAIL_EVENTS, MARGIN, Settled, may_hold
 
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
     from transforms.contracts.contracts import Contract
     from transforms.lake.ledger import LakeFile
 
-# Rows are made from this long before the first that is taken over, so that what was under way then is whole;
-# and from so many answers of the scan service before, as the last one bounds a restart.
+# Events are read from this long before the first row that is rebuilt, so that what was under way then is
+# whole; and from so many answers of the scan service before it, as the last one bounds a restart.
 RUN_UP = timedelta(hours=6)
 ANSWERS_BEFORE = 20
-# Where there are as many within this, older mail is not looked at.
+# If there are as many within this time, older mail is not looked at.
 ANSWERED_WITHIN = timedelta(days=3)
 BASIS = ("basis.rules", "basis.source_files", "basis.host_history", "basis.log_dates")
 LATE = datetime(9999, 1, 1, tzinfo=UTC)
@@ -158,7 +159,7 @@ def settle(
     files: Mapping[str | None, Mapping[str, list[str]]],
     contracts: "Mapping[str, Contract]",
 ) -> dict[str, Settled]:
-    """Return from when on the marts of hosts are to be made anew; those that it lacks are, as a whole.
+    """Return from when on the marts of hosts are rebuilt. A host that it lacks is rebuilt as a whole.
 
     `files`: of each host, by table. The connection has staging.log_gaps as it is now, and the tables of the
     fleet, the ledger and the thresholds.
@@ -167,7 +168,7 @@ def settle(
     for one in news:
         if one.since is not None:
             own = files.get(one.host, {})
-            # Of files that cannot be read nothing is taken over.
+            # Nothing is carried over from files that cannot be read.
             with suppress(duckdb.Error):
                 show_marts(connection, lake, own, contracts, schema="before")
                 since = _changed_since(connection, lake, one, own)
@@ -178,7 +179,7 @@ def settle(
 def _changed_since(
     connection: duckdb.DuckDBPyConnection, lake: Path, news: News, own: Mapping[str, list[str]]
 ) -> datetime:
-    """Return the earliest instant of which the host's log tells otherwise than before."""
+    """Return the earliest instant about which the host's log says something else than before."""
     instants = [news.since or LATE]
     # Lines of a file come nearly, not quite, in the order of their stamps.
     for table, paths in own.items():
@@ -196,23 +197,9 @@ def _changed_since(
                 "counts": list(news.grown.values()),
             }
             instants += _one(connection, query, parameters)
-    instants += _one(
-        connection,
-        """
-        with log_gaps_before as (
-            -- The others are made of the lines themselves.
-            select * from before.coverage where reason not in ('missing_lines', 'clock_set_back')
-        )
-
-        select min(gap_from) from (
-            (select * from staging.log_gaps where host = $host except select * from log_gaps_before)
-            union all
-            (select * from log_gaps_before except select * from staging.log_gaps where host = $host)
-        )
-        """,
-        {"host": news.host},
-    )
-    # What the lines before tell, such as that the log is covered, goes on until the new ones.
+    gaps = read_query("settled.changed_gaps")
+    instants += _one(connection, f"select min(gap_from) from ({gaps})", {"host": news.host})
+    # What the last lines before say, such as that the log is covered, holds until the new ones.
     instants += _one(
         connection,
         """
@@ -231,56 +218,8 @@ def _settled(
     since: datetime,
     own: Mapping[str, list[str]],
 ) -> Settled:
-    """Return from when on lines since then may change the host's rows, and these rest on events."""
-    names = [*MAIL_EVENTS, "queue_snapshots"]
-    recent = {
-        name: [
-            literally(lake / path) for path in own.get(f"events.{name}", ()) if may_hold(path, since.date())
-        ]
-        for name in names
-    }
-    told = " union ".join(
-        f"select queue_id from read_parquet(${name}, hive_partitioning = false) where logged_at >= $since"
-        for name, paths in recent.items()
-        if paths
-    )
-    parameters = {
-        "since": since,
-        "over_by": since - MARGIN,
-        # The latest one tells of all mail that is pending.
-        "is_snapshot_new": bool(recent["queue_snapshots"]),
-        **{name: paths for name, paths in recent.items() if paths},
-    }
-    changed = _one(
-        connection,
-        f"""
-        with told as ({told or "select cast(null as varchar) as queue_id where $since is null"}),
-
-        unfinished as (
-            select restart_id from before.held_messages
-            where
-                greatest(last_deferred_at, released_at, removed_at) >= $over_by
-                or (
-                    removed_at is null
-                    and ($is_snapshot_new or queue_id in (select queue_id from told))
-                )
-        )
-
-        select min(least(restarts.down_at, restarts.window_from))
-        from before.restarts as restarts
-        cross join config.thresholds as thresholds
-        where
-            coalesce(restarts.window_until >= $over_by, true)
-            or restarts.up_at is null
-            or restarts.verdict_reason = 'log_end'
-            or (
-                restarts.missing_reason is not null
-                and restarts.down_at >= $over_by - to_seconds(thresholds.poll_phase_seconds)
-            )
-            or restarts.restart_id in (select restart_id from unfinished)
-        """,
-        parameters,
-    )
+    """Return which rows of the host lines since then may change, and on which events these rest."""
+    changed = _changed_restarts_from(connection, lake, since, own)
     kept_before = min([since, *changed]) - MARGIN
     kept_before = kept_before.replace(microsecond=0)
     read_from = min([kept_before - RUN_UP, *_answered_before(connection, kept_before)])
@@ -297,23 +236,47 @@ def _settled(
     return Settled(host, kept_before, read_from, since)
 
 
+def _changed_restarts_from(
+    connection: duckdb.DuckDBPyConnection, lake: Path, since: datetime, own: Mapping[str, list[str]]
+) -> list[datetime]:
+    """Return when the first restart begins that lines since then may change; none if they change none."""
+    recent = {
+        name: [
+            literally(lake / path) for path in own.get(f"events.{name}", ()) if may_hold(path, since.date())
+        ]
+        for name in (*MAIL_EVENTS, "queue_snapshots")
+    }
+    new_ids = " union ".join(
+        f"select queue_id from read_parquet(${name}, hive_partitioning = false) where logged_at >= $since"
+        for name, paths in recent.items()
+        if paths
+    )
+    connection.execute("create schema if not exists settled")
+    connection.execute(
+        "create or replace table settled.new_ids as "
+        + (new_ids or "select cast(null as varchar) as queue_id where $since is null"),
+        {"since": since, **{name: paths for name, paths in recent.items() if paths}},
+    )
+    parameters = {
+        "over_by": since - MARGIN,
+        # The latest one lists all mail that is pending.
+        "is_snapshot_new": bool(recent["queue_snapshots"]),
+    }
+    restarts = read_query("settled.changed_restarts")
+    return _one(connection, f"select min(changed_from) from ({restarts})", parameters)
+
+
 def _answered_before(connection: duckdb.DuckDBPyConnection, kept_before: datetime) -> list[datetime]:
-    """Return when the first of the mail arrived that the scan service took last; none if it took none."""
+    """Return the earliest arrival of the mail that the scan service answered last; none without such mail."""
+    mail = read_query("settled.answered_mail")
     for arrived_since in (kept_before - ANSWERED_WITHIN, datetime.min.replace(tzinfo=UTC)):
+        parameters = {
+            "kept_before": kept_before,
+            "arrived_since": arrived_since,
+            "answer_count": ANSWERS_BEFORE,
+        }
         ((first, count),) = connection.execute(
-            f"""
-            select min(arrived_at), count(*) from (
-                select arrived_at from before.message_trace
-                where
-                    is_scan_hop
-                    and status in ('passed_on', 'delivered', 'scanned', 'ended_at_scan')
-                    and arrived_at >= $arrived_since
-                    and left_at < $kept_before
-                order by left_at desc
-                limit {ANSWERS_BEFORE}
-            )
-            """,
-            {"kept_before": kept_before, "arrived_since": arrived_since},
+            f"select min(arrived_at), count(*) from ({mail})", parameters
         ).fetchall()
         if count == ANSWERS_BEFORE:
             break
@@ -321,7 +284,7 @@ def _answered_before(connection: duckdb.DuckDBPyConnection, kept_before: datetim
 
 
 def _one(connection: duckdb.DuckDBPyConnection, query: str, parameters: Mapping[str, Any]) -> list[datetime]:
-    """Return the instant that a query gives, none where it is NULL."""
+    """Return the instant that a query gives; none if it is NULL."""
     ((instant,),) = connection.execute(query, dict(parameters)).fetchall()
     return [] if instant is None else [instant]
 

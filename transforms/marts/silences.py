@@ -1,4 +1,4 @@
-"""What was read to warnings: which hosts could have shown no restart, and whose zone cannot be right."""
+"""Turns events and marts into warnings: logs that cannot show restarts, or contradict a zone or a setting."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
@@ -10,6 +10,7 @@ from transforms.contracts.contracts import Contract
 from transforms.fleet.fleet import Fleet
 from transforms.lake.catalog import create_views, host_of_file, literally
 from transforms.lake.ledger import SourceRecord
+from transforms.marts.database import read_query
 from transforms.problems import HAS_MAIL_LINES, Problem
 
 ONE_QUEUE = "the lines of a host's folder are those of one host"
@@ -27,76 +28,8 @@ MAIL_TABLES = (
 ZONE_STEP_SECONDS = 1800
 # The manager looks once a minute, and a restart takes up to one.
 WITNESS_MARGIN_SECONDS = 120
-# By chance two outages are whole half hours apart, but not so often by the same.
+# Two outages may lie whole half hours apart by chance, but not so many pairs by the same.
 FEWEST_APART = 3
-
-# Outages that the maillog alone tells, beside those that it does not tell, of the same host.
-APART = f"""
-with alone as (
-    select
-        host,
-        restart_id,
-        down_at,
-        evidence = ['maillog'] as is_by_maillog
-    from marts.restarts
-    where evidence = ['maillog'] or not list_contains(evidence, 'maillog')
-),
-
-pairs as (
-    select
-        by_maillog.host,
-        by_maillog.restart_id,
-        others.restart_id as other_id,
-        epoch(by_maillog.down_at) - epoch(others.down_at) as apart_seconds,
-        cast(round(apart_seconds / {ZONE_STEP_SECONDS}) as bigint) as half_hours
-    from alone as by_maillog
-    inner join alone as others
-        on
-            by_maillog.host = others.host
-            and by_maillog.is_by_maillog
-            and not others.is_by_maillog
-            and others.down_at between by_maillog.down_at - interval 15 hours
-            and by_maillog.down_at + interval 15 hours
-    where
-        half_hours <> 0
-        and abs(apart_seconds - half_hours * {ZONE_STEP_SECONDS}) <= {WITNESS_MARGIN_SECONDS}
-),
-
-counts as (
-    select
-        host,
-        least(count(*) filter (where is_by_maillog), count(*) filter (where not is_by_maillog)) as pair_count
-    from alone
-    group by host
-)
-
-select
-    pairs.host,
-    pairs.half_hours,
-    least(count(distinct pairs.restart_id), count(distinct pairs.other_id)) as apart_count
-from pairs
-inner join counts on pairs.host = counts.host
-group by pairs.host, pairs.half_hours, counts.pair_count
-having apart_count >= {FEWEST_APART} and 2 * apart_count >= counts.pair_count
-qualify row_number() over (partition by pairs.host order by apart_count desc, abs(pairs.half_hours)) = 1
-order by pairs.host
-"""
-
-MIXED = """
-select
-    coverage.host,
-    array_agg(distinct line_counts.logging_host order by line_counts.logging_host) as names
-from marts.coverage as coverage
-inner join ops.line_counts as line_counts
-    on
-        coverage.host = line_counts.host
-        and line_counts.table_name in ('queue_activations', 'delivery_attempts')
-        and line_counts.last_logged_at >= coverage.gap_from
-        and line_counts.first_logged_at < coverage.gap_until
-where coverage.reason = 'several_hosts' and line_counts.logging_host is not null
-group by coverage.host
-order by coverage.host
-"""
 
 
 def silent_hosts(
@@ -138,7 +71,12 @@ def witnesses_apart(
     """
     with duckdb.connect() as connection:
         create_views(connection, lake, contracts=[restarts], files={restarts.table: list(files)})
-        rows = connection.execute(APART).fetchall()
+        parameters = {
+            "step_seconds": ZONE_STEP_SECONDS,
+            "margin_seconds": WITNESS_MARGIN_SECONDS,
+            "fewest_apart": FEWEST_APART,
+        }
+        rows = connection.execute(read_query("findings.witnesses_apart"), parameters).fetchall()
     return [
         Problem(
             host,
@@ -159,7 +97,7 @@ def mixed_hosts(
     tables = ("marts.coverage", "ops.line_counts")
     with duckdb.connect() as connection:
         create_views(connection, lake, contracts=[contracts[table] for table in tables], files=files)
-        rows = connection.execute(MIXED).fetchall()
+        rows = connection.execute(read_query("findings.mixed_hosts")).fetchall()
     return [
         Problem(
             host,

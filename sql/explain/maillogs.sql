@@ -1,0 +1,9 @@
+-- One row per maillog, with its place among the maillogs of the host: attempts and message events name their
+-- file by it.
+select
+    source_order.source_id,
+    source_order.source_number
+from staging.source_order as source_order
+inner join ops.source_files as source_files
+    on source_order.source_id = source_files.source_id
+where source_files.log_kind = 'maillog'

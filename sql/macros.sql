@@ -1,0 +1,35 @@
+-- Rules that several models share, as functions: each is stated here and nowhere else.
+
+-- Whether an address is loopback, false if it is NULL. sendmail may write an IPv6 address in full, and puts
+-- `IPv6:` before it.
+create or replace macro is_loopback(address) as coalesce(
+    if(
+        starts_with(address, '127.'),
+        regexp_matches(address, '^127(\.[0-9]{1,3}){3}$'),
+        address in ('::1', '0:0:0:0:0:0:0:1', 'IPv6:::1', 'IPv6:0:0:0:0:0:0:0:1')
+    ),
+    false
+);
+
+-- Whether a setting is known, by the source of its value: the value of any other source is a default that is
+-- only assumed.
+create or replace macro is_known_setting(source) as (
+    source in ('fleet_file', 'inventory', 'fleet_defaults')
+);
+
+-- How many seconds an instant is away from the nearest queue run, if one was due at phase_at and then every
+-- interval_seconds.
+create or replace macro seconds_off_rhythm(instant, phase_at, interval_seconds) as abs(
+    (epoch(instant - phase_at) + interval_seconds / 2) % interval_seconds - interval_seconds / 2
+);
+
+-- Whether a verdict says that mail waited and was not flushed.
+create or replace macro is_not_flushed(flush_verdict) as (
+    flush_verdict in ('missing', 'ineffective')
+);
+
+-- Whether a verdict shows that the product flushed the queue: a flush that the manager did not order is
+-- somebody else's, and proves nothing.
+create or replace macro is_flushed(flush_verdict, flush_order) as (
+    flush_verdict = 'effective' and flush_order <> 'not_ordered'
+);

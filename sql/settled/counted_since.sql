@@ -1,0 +1,11 @@
+-- One row: since when mail must have left to count on a day of marts.fleet_daily that is made; NULL if all
+-- days are.
+select
+    if(
+        bool_and(hosts.days_kept_before is not null),
+        min(timezone(fleet.time_zone, cast(hosts.days_kept_before as timestamp))),
+        null
+    ) as counted_since
+from settled.hosts as hosts
+inner join fleet.hosts as fleet
+    on hosts.host = fleet.host
