@@ -20,15 +20,9 @@ from typing import TYPE_CHECKING, BinaryIO
 import polars as pl
 import xxhash
 
+from transforms.archive.bundles import open_members
 from transforms.archive.files import SourceFile
-from transforms.archive.lines import (
-    DamagedFileError,
-    OverLimitError,
-    open_members,
-    open_regular,
-    parts_of,
-    read_blocks,
-)
+from transforms.archive.lines import DamagedFileError, OverLimitError, parts_of, read_blocks
 from transforms.fast_lane.kernels import is_compiled
 from transforms.ingest.plan import Plan, seen_file
 from transforms.ingest.zone_evidence import HEAD_BYTES
@@ -36,17 +30,12 @@ from transforms.lake.files import MOST_LINE_COUNTS, EventWriter, discard, withou
 from transforms.lake.ledger import LakeFile, Ledger, SeenFile, SourceRecord
 from transforms.names import host_name
 from transforms.parse.clock import YearWindow
-from transforms.parse.events import (
-    Parser,
-    Reading,
-    headers_of,
-    is_postfix_tag,
-    is_sendmail_tag,
-    split_lines,
-)
+from transforms.parse.events import Parser, Reading, headers_of, split_lines
 from transforms.parse.headers import has_foreign_month, read_headers
+from transforms.parse.routing import is_postfix_tag, is_sendmail_tag
 from transforms.parse.tables import EVENT_TABLES, NOISE, UNPARSED
 from transforms.problems import Problem, cause
+from transforms.regular_files import open_regular
 
 if TYPE_CHECKING:
     from transforms.fast_lane.lane import FastLane, LeftOver, LineCount, Scanned
