@@ -18,7 +18,7 @@ from tests.bench import reading
 from tests.conftest import SAMPLE
 from tests.test_corpora import CORPORA, GROK_CASES, MAILLOGGER
 from transforms.archive import lines
-from transforms.archive.bundles import is_container
+from transforms.archive.bundles import is_bundle
 from transforms.archive.lines import read_blocks
 from transforms.fast_lane import columns, lane
 from transforms.fast_lane.kernels import load_kernels
@@ -36,7 +36,7 @@ MAILLOGS = sorted(
     path
     for root in (SAMPLE, REPOSITORY / "tests" / "archives", SHARED_ARCHIVES)
     for path in root.rglob("maillog*")
-    if path.is_file() and not is_container(path.name)
+    if path.is_file() and not is_bundle(path.name)
 )
 MANY_LINES = 1_000_000
 STARTS = [

@@ -163,7 +163,7 @@ def test_a_header_of_a_tar_file_that_takes_much_memory_is_refused(kind: bytes, t
 
 def test_a_tar_file_keeps_no_header_that_was_read(tmp_path: Path) -> None:
     peaks.write_tar_members(tmp_path / "logs", 5)
-    with bundles._open_container(tmp_path / "logs.tar", LIMITS) as found:
+    with bundles._open_bundle(tmp_path / "logs.tar", LIMITS) as found:
         kept = [sum(isinstance(one, tarfile.TarInfo) for one in gc.get_objects()) for _ in found]
     assert len(kept) == 5
     assert kept[-1] - kept[0] <= 1

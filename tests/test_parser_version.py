@@ -1,4 +1,4 @@
-"""A changed parser has another version, and then every file of a lake that exists is read again."""
+"""A changed parser has another version, by which every file of a lake that exists is read again."""
 
 import ast
 import re
@@ -11,6 +11,7 @@ import pytest
 
 from tests.conftest import Run, run_job
 from transforms.contracts.contracts import Checker
+from transforms.fast_lane import kernels
 from transforms.ingest import plan
 from transforms.ingest.parser_version import SOURCES, TRANSFORMS, parser_version, source_files
 from transforms.ingest.plan import PARSER_VERSION
@@ -70,6 +71,13 @@ def test_all_that_hands_lines_to_a_parser_is_in_the_version() -> None:
     }
     assert users
     assert users - set(source_files()) == set()
+
+
+def test_all_that_the_compiled_loops_import_compiles_them_again_when_it_changes() -> None:
+    sources = {path.resolve() for path in kernels.SOURCES}
+    loops = {path for path in sources if path.parent.name == "fast_lane"}
+    assert TRANSFORMS / "fast_lane/scanner.py" in loops
+    assert {module for path in loops for module in imported_by(path)} - sources == set()
 
 
 @pytest.mark.parametrize("pattern", SOURCES)

@@ -89,7 +89,7 @@ class Member:
     links_to: str | None = None
 
 
-def is_container(name: str) -> bool:
+def is_bundle(name: str) -> bool:
     """Tell by its name whether a file is a bundle."""
     return name.endswith((".zip", *TAR_SUFFIXES))
 
@@ -102,7 +102,7 @@ def list_members(path: Path, limits: Limits = DEFAULT_LIMITS) -> tuple[list[Memb
     """
     members: list[Member] = []
     try:
-        with _open_container(path, limits) as found:
+        with _open_bundle(path, limits) as found:
             for member, _ in found:
                 if len(members) == limits.member_count:
                     return [], OverLimitError(
@@ -122,7 +122,7 @@ def open_members(
     Read a stream before asking for the next one. A stream that unpacks beyond `limits` raises OverLimitError;
     the next one can still be read. Raises OSError, and DamagedFileError where the bundle is damaged.
     """
-    with _open_container(path, limits) as found:
+    with _open_bundle(path, limits) as found:
         for member, open_pieces in found:
             if member.name in names:
                 with io.BufferedReader(_PlainStream(open_pieces())) as stream:
@@ -132,7 +132,7 @@ def open_members(
 Found = Iterator[tuple[Member, Callable[[], Generator[bytes]]]]
 
 
-def _open_container(path: Path, limits: Limits) -> AbstractContextManager[Found]:
+def _open_bundle(path: Path, limits: Limits) -> AbstractContextManager[Found]:
     """Open a bundle; the context is an iterator over its members, each with a function that opens it."""
     return _open_zip(path, limits) if path.name.endswith(".zip") else _open_tar(path, limits)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from transforms.archive.bundles import Member, is_container, list_members
+from transforms.archive.bundles import Member, is_bundle, list_members
 from transforms.archive.file_names import LIKE_A_LOG, FileName, classify
 from transforms.archive.lines import DamagedFileError
 from transforms.archive.walk import Walk, unreadable
@@ -113,7 +113,7 @@ def passed_over(ignored: Iterable[str]) -> Iterator[Problem]:
     for path in ignored:
         name = path.rpartition("/")[2]
         # A bundle is ignored inside another bundle.
-        if LIKE_A_LOG.fullmatch(name) or is_container(name):
+        if LIKE_A_LOG.fullmatch(name) or is_bundle(name):
             by_folder.setdefault(path.partition("/")[0], []).append(path)
     for folder, paths in by_folder.items():
         yield Problem(
@@ -128,12 +128,12 @@ def passed_over(ignored: Iterable[str]) -> Iterator[Problem]:
 def _sources_of(path: Path, host: Host, walk: Walk, limits: Limits) -> Iterator[SourceFile]:
     """Yield the source files that one file is or holds; report problems and ignored files to the walk."""
     relative = walk.shown(path)
-    is_bundle = is_container(path.name)
+    holds_members = is_bundle(path.name)
     try:
         with open_regular(path) as opened:
             stat = os.fstat(opened.fileno())
         files = [Member(path.name, path.name, stat.st_size, stat.st_mtime_ns)]
-        if is_bundle:
+        if holds_members:
             files, damage = list_members(path, limits)
             if damage:
                 walk.report(_damaged(relative, damage, len(files)))
@@ -142,7 +142,7 @@ def _sources_of(path: Path, host: Host, walk: Walk, limits: Limits) -> Iterator[
         return
     read = {file.name for file in files if not file.obstacle and _classify(file, host)}
     for file in files:
-        shown = f"{relative}{MEMBER_MARK}{file.name}" if is_bundle else relative
+        shown = f"{relative}{MEMBER_MARK}{file.name}" if holds_members else relative
         name = _classify(file, host)
         if name is None:
             walk.ignored.append(shown)
@@ -154,7 +154,7 @@ def _sources_of(path: Path, host: Host, walk: Walk, limits: Limits) -> Iterator[
             host=host.name,
             path=shown,
             absolute_path=path,
-            member=file.name if is_bundle else None,
+            member=file.name if holds_members else None,
             size_bytes=min(file.size_bytes, LARGEST_INTEGER),
             modified_at_ns=min(max(file.modified_at_ns, 0), LAST_NS),
             name=name,

@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 
-from transforms.archive.bundles import is_container
+from transforms.archive.bundles import is_bundle
 from transforms.archive.file_names import classify
 from transforms.fleet.fleet import Fleet, Host
 from transforms.names import raw_name, shown_path
@@ -168,7 +168,7 @@ class Walk:
 
 def is_log(name: str, host: Host) -> bool:
     """Tell whether a file of this name is read for the host."""
-    return is_container(name) or classify(name, is_central=host.is_collector) is not None
+    return is_bundle(name) or classify(name, is_central=host.is_collector) is not None
 
 
 def unreadable(path: str, error: OSError) -> Problem:
