@@ -19,7 +19,8 @@ from flows import answer
 from transforms import pipeline
 from transforms.archive.files import discover
 from transforms.contracts.contracts import Checker, load_contracts
-from transforms.fleet.fleet import Fleet, host_history, latest_hosts
+from transforms.fleet.fleet import Fleet
+from transforms.fleet.history import host_history, latest_hosts
 from transforms.ingest.plan import choose_zones, plan_reads
 from transforms.ingest.read import read_sources
 from transforms.lake.catalog import create_tables, create_views

@@ -19,7 +19,8 @@ from tests.conftest import SAMPLE
 from transforms.archive.lines import read_blocks
 from transforms.fast_lane.lane import FastLane
 from transforms.parse.clock import YearWindow
-from transforms.parse.events import OTHER_HOSTS, Parser, Reading, merge_line_counts, split_lines
+from transforms.parse.events import Parser, Reading, split_lines
+from transforms.parse.line_counts import OTHER_HOSTS, merge_line_counts
 from transforms.parse.tables import EVENT_TABLES
 from transforms.zone import Zone
 

@@ -25,12 +25,13 @@ import polars as pl
 from tests.bench.document import DOCUMENT, replace_section
 from tests.bench.measure import measure as process_cost
 from transforms.contracts.contracts import load_contracts
-from transforms.fleet.fleet import Fleet, Host, host_history, latest_hosts
+from transforms.fleet.fleet import Fleet, Host
+from transforms.fleet.history import host_history, latest_hosts
 from transforms.fleet.host_settings import HostSettings
 from transforms.lake.catalog import host_folder
 from transforms.lake.files import write_parquet
 from transforms.lake.ledger import Ledger
-from transforms.parse.events import COUNT_SPAN, LINE_COUNTS
+from transforms.parse.line_counts import COUNT_SPAN, LINE_COUNTS
 from transforms.parse.tables import EVENT_TABLES
 from transforms.zone import Zone
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.oddities import Lines, Taken, read
+from transforms.archive.bundles import list_members, open_members
 from transforms.archive.files import discover
-from transforms.archive.lines import list_members, open_members
 from transforms.fleet.fleet import read_fleet
 
 Members = list[tuple[str, bytes]]
@@ -150,7 +150,7 @@ def test_a_tar_file_that_was_cut_is_read_up_to_there_and_named(
     counts = read_counts(tmp_path)
     assert counts["gw/b.tar!maillog.2"] == 3
     assert 0 < counts.get("gw/b.tar!maillog.1", 1) < 40
-    assert "the files before the damage were taken" in told(tmp_path)["gw/b.tar"]
+    assert "the files before the damage were read" in told(tmp_path)["gw/b.tar"]
 
 
 def test_a_tar_file_with_a_broken_header_is_named_and_read_up_to_there(lines: Lines, tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_a_tar_file_with_a_broken_header_is_named_and_read_up_to_there(lines: Li
     put(tmp_path, "b.tar", bytes(whole))
     assert read_counts(tmp_path) == {"gw/b.tar!maillog.2": 3}
     assert told(tmp_path)["gw/b.tar"] == (
-        "is no sound tar file (bad checksum); the files before the damage were taken (1)"
+        "is not a sound tar file (bad checksum); the files before the damage were read (1)"
     )
 
 
@@ -167,7 +167,7 @@ def test_a_tar_file_whose_headers_never_end_is_named(lines: Lines, tmp_path: Pat
     name = link(tarfile.GNUTYPE_LONGNAME, "x")
     put(tmp_path, "b.tar", tar([("maillog", lines.some(3))])[:1024] + name.tobuf() * 3_000)
     assert read_counts(tmp_path) == {"gw/b.tar!maillog": 3}
-    assert "is no sound tar file" in told(tmp_path)["gw/b.tar"]
+    assert "is not a sound tar file" in told(tmp_path)["gw/b.tar"]
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
@@ -207,7 +207,7 @@ def test_links_in_a_tar_file_stand_for_members_or_are_named(lines: Lines, tmp_pa
         "gw/b.tar!logs/maillog.4": "is a symbolic link, so it was not read",
         "gw/b.tar!logs/maillog.5": "is a FIFO, so it was not read",
         "gw/b.tar!logs/maillog.6": "is a device, so it was not read",
-        "gw/b.tar!logs/maillog.7": "is of a kind that is not known, so it was not read",
+        "gw/b.tar!logs/maillog.7": "is of an unknown kind, so it was not read",
     }
 
 

@@ -25,8 +25,9 @@ from backports import zstd
 
 from tests.conftest import SAMPLE, run_job
 from tests.test_headers import long_queue_id
+from transforms.archive.bundles import list_members, open_members
 from transforms.archive.files import discover
-from transforms.archive.lines import DamagedFileError, list_members, open_members
+from transforms.archive.lines import DamagedFileError
 from transforms.contracts.contracts import Checker
 from transforms.fleet.fleet import read_fleet
 from transforms.ingest.plan import choose_zones, plan_reads
@@ -159,7 +160,7 @@ def test_a_bundle_that_ends_early_is_a_problem(suffix: str, tmp_path: Path) -> N
     assert [source.path for source in found.sources] == [f"gw/b{suffix}!maillog"]
     (problem,) = found.problems
     assert problem.where == f"gw/b{suffix}"
-    assert "ends early; the files before the damage were taken (1)" in problem.what
+    assert "ends early; the files before the damage were read (1)" in problem.what
 
 
 def test_an_encrypted_member_is_a_problem_and_the_others_are_read(tmp_path: Path, checker: Checker) -> None:

@@ -18,13 +18,13 @@ from transforms.contracts.contracts import (
     load_contracts,
 )
 from transforms.contracts.dictionary import render_dictionary
-from transforms.fleet.fleet import HISTORY_SCHEMA, latest_hosts
+from transforms.fleet.history import HISTORY_SCHEMA, latest_hosts
 from transforms.lake.catalog import CATALOG_NAME, create_tables
 from transforms.lake.ledger import Ledger
 from transforms.marts.build import Thresholds, config_tables
 from transforms.marts.mart_files import marts
 from transforms.marts.models import load_models, run_models
-from transforms.parse.events import LINE_COUNTS
+from transforms.parse.line_counts import LINE_COUNTS
 from transforms.parse.postfix import POSTFIX_PATTERNS
 from transforms.parse.sendmail import SENDMAIL_PATTERNS
 from transforms.parse.syslog import SYSLOG_PATTERNS

@@ -6,16 +6,8 @@ from typing import Any
 
 import pytest
 
-from transforms.fleet.fleet import (
-    HISTORY_SCHEMA,
-    Fleet,
-    host_history,
-    host_of_line,
-    latest_hosts,
-    read_fleet,
-    told_zone,
-    with_found_hosts,
-)
+from transforms.fleet.fleet import Fleet, host_of_line, read_fleet, told_zone, with_found_hosts
+from transforms.fleet.history import HISTORY_SCHEMA, host_history, latest_hosts
 from transforms.fleet.host_settings import SETTING_NAMES
 from transforms.problems import MaillagError
 from transforms.zone import Zone
@@ -39,35 +31,35 @@ POSTFIX = {
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("[hosts.gw]\nbuid = 1\n", "'buid' is no known key. Did you mean build?"),
+        ("[hosts.gw]\nbuid = 1\n", "'buid' is not a known key. Did you mean build?"),
         ("[hosts.gw]\nqueue_run_delay = 1\n", "Did you mean queue_run_delay_seconds?"),
-        ("[hosts.gw]\nzzz = 1\n", "'zzz' is no known key. Known keys: product, version, build"),
-        ("[default]\nbuild = 1\n", "'default' is no known key. Did you mean defaults?"),
-        ("[defaults]\npath = 'x'\n", "'path' is no known key."),
-        ("[hosts.gw]\nbuild = '1631'\n", "build = '1631' is no int."),
-        ("[hosts.gw]\nbuild = 1631.0\n", "build = 1631.0 is no int."),
-        ("[hosts.gw]\nbuild = true\n", "build = True is no int."),
-        ("[hosts.gw]\nproduct = 9\n", "product = 9 is no str."),
-        ("[hosts.gw]\nsender_filter = 1\n", "sender_filter = 1 is no bool."),
+        ("[hosts.gw]\nzzz = 1\n", "'zzz' is not a known key. Known keys: product, version, build"),
+        ("[default]\nbuild = 1\n", "'default' is not a known key. Did you mean defaults?"),
+        ("[defaults]\npath = 'x'\n", "'path' is not a known key."),
+        ("[hosts.gw]\nbuild = '1631'\n", "build = '1631' is not a whole number."),
+        ("[hosts.gw]\nbuild = 1631.0\n", "build = 1631.0 is not a whole number."),
+        ("[hosts.gw]\nbuild = true\n", "build = True is not a whole number."),
+        ("[hosts.gw]\nproduct = 9\n", "product = 9 is not a string."),
+        ("[hosts.gw]\nsender_filter = 1\n", "sender_filter = 1 is not true or false."),
         ("[hosts.gw]\nbuild = -1\n", "build = -1 is out of range."),
         (
             "[hosts.gw]\nminimal_backoff_seconds = -300\n",
             "minimal_backoff_seconds = -300 is out of range",
         ),
-        ("[hosts.gw]\nproduct = 'IMSVA'\n", "product = 'IMSVA' is none of imss, imsva."),
-        ("[hosts.gw]\nmta = 'exim'\n", "mta = 'exim' is none of postfix, sendmail."),
-        ("[hosts.gw]\ntime_zone = 'Tokyo'\n", "time_zone = 'Tokyo' is no zone. Write an IANA name"),
-        ("[hosts.gw]\ntime_zone = '../passwd'\n", "time_zone = '../passwd' is no zone."),
+        ("[hosts.gw]\nproduct = 'IMSVA'\n", "product = 'IMSVA' is not one of imss, imsva."),
+        ("[hosts.gw]\nmta = 'exim'\n", "mta = 'exim' is not one of postfix, sendmail."),
+        ("[hosts.gw]\ntime_zone = 'Tokyo'\n", "time_zone = 'Tokyo' is not a time zone. Write an IANA name"),
+        ("[hosts.gw]\ntime_zone = '../passwd'\n", "time_zone = '../passwd' is not a time zone."),
         ("[hosts.gw]\npath = '/var/log/*'\n", "path must be a glob inside the archive"),
         ("[hosts.gw]\npath = '../other/*'\n", "path must be a glob inside the archive"),
         ("[hosts.gw]\npath = 5\n", "path must be a glob inside the archive"),
         ("[hosts]\ngw = 5\n", '[hosts."gw"]: is not a table.'),
         ("hosts = 5\n", "hosts is not a table."),
         ("defaults = 5\n", "[defaults]: is not a table."),
-        ("[[hosts.gw.changes]]\nbuild = 1\n", "a change lacks its day. Write from = 2026-03-01"),
-        ("[[hosts.gw.changes]]\nfrom = '2026-03-01'\n", "a change lacks its day."),
-        ("[[hosts.gw.changes]]\nfrom = 2026-03-01T00:00:00\n", "a change lacks its day."),
-        ("[hosts.gw]\nchanges = [5]\n", "a change lacks its day."),
+        ("[[hosts.gw.changes]]\nbuild = 1\n", "a change has no date. Write from = 2026-03-01"),
+        ("[[hosts.gw.changes]]\nfrom = '2026-03-01'\n", "a change has no date."),
+        ("[[hosts.gw.changes]]\nfrom = 2026-03-01T00:00:00\n", "a change has no date."),
+        ("[hosts.gw]\nchanges = [5]\n", "a change has no date."),
         ("[hosts.gw]\nchanges = 5\n", "changes"),
         (
             "[[hosts.gw.changes]]\nfrom = 2026-03-01\nbuid = 1\n",
@@ -86,12 +78,12 @@ POSTFIX = {
         ("[hosts.gw]\nhost_form = 'line'\n", "Did you mean host_from?"),
         ("[hosts.gw]\nalias = ['mx']\n", "Did you mean aliases?"),
         ("[hosts.gw]\nchange = []\n", "Did you mean changes?"),
-        ("[defaults]\nhost_from = 'line'\n", "'host_from' is no known key."),
-        ("[hosts.gw]\nhost_from = 'lines'\n", "host_from = 'lines' is none of folder, line."),
-        ("[hosts.gw]\nhost_from = 5\n", "host_from = 5 is no str."),
-        ("[hosts.gw]\naliases = 'mx'\n", "aliases = 'mx' is no list of names. Write aliases = "),
-        ("[hosts.gw]\naliases = ['mx', 5]\n", "aliases = ['mx', 5] is no list of names."),
-        ("[hosts.gw]\naliases = ['']\n", "aliases = [''] is no list of names."),
+        ("[defaults]\nhost_from = 'line'\n", "'host_from' is not a known key."),
+        ("[hosts.gw]\nhost_from = 'lines'\n", "host_from = 'lines' is not one of folder, line."),
+        ("[hosts.gw]\nhost_from = 5\n", "host_from = 5 is not a string."),
+        ("[hosts.gw]\naliases = 'mx'\n", "aliases = 'mx' is not a list of names. Write aliases = "),
+        ("[hosts.gw]\naliases = ['mx', 5]\n", "aliases = ['mx', 5] is not a list of names."),
+        ("[hosts.gw]\naliases = ['']\n", "aliases = [''] is not a list of names."),
         (
             "[hosts.gw1]\naliases = ['mx']\n[hosts.gw2]\naliases = ['MX']\n",
             "[hosts.\"gw2\"]: alias 'MX' is an alias of host 'gw1' too.",
@@ -128,7 +120,7 @@ def test_bytes_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
         (b"[hosts.gw]\nbuild = " + b"1" * 5000, "is not valid TOML"),
         (b"[hosts.gw]\nversion = '\xff'\n", "fleet.toml:2: is not valid TOML (not UTF-8)"),
         (b'[hosts.""]\n', "has no name"),
-        ('[hosts."gw\u3000a"]\n[hosts."gw%E3%80%80a"]\n'.encode(), "is there twice, in two spellings"),
+        ('[hosts."gw\u3000a"]\n[hosts."gw%E3%80%80a"]\n'.encode(), "appears twice, in two spellings"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -16,7 +16,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.fleet.fleet import Fleet, Host, host_history, inventory_problems, read_fleet
+from transforms.fleet.fleet import Fleet, Host, read_fleet
+from transforms.fleet.history import host_history, inventory_problems
 from transforms.fleet.host_settings import SETTING_NAMES, HostSettings
 from transforms.fleet.inventory_settings import inventory_settings
 from transforms.parse.inventory import (
@@ -226,7 +227,7 @@ def test_spans_follow_each_other_and_differ(told: list[tuple[date, str, int]]) -
 
 @pytest.mark.parametrize("name", ["time_zone", "colour"])
 def test_key_of_imss_ini_must_be_mapped_to_a_setting(name: str) -> None:
-    with pytest.raises(MaillagError, match=f"'key' is mapped to '{name}', which is none of product"):
+    with pytest.raises(MaillagError, match=f"'key' is mapped to '{name}', which is not one of product"):
         inventory_settings(ROWS.to_frame(), {"key": name})
 
 

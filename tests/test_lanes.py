@@ -18,8 +18,9 @@ from tests.bench import reading
 from tests.conftest import SAMPLE
 from tests.test_corpora import CORPORA, GROK_CASES, MAILLOGGER
 from transforms.archive import lines
-from transforms.archive.lines import is_container, read_blocks
-from transforms.fast_lane import lane
+from transforms.archive.bundles import is_bundle
+from transforms.archive.lines import read_blocks
+from transforms.fast_lane import columns, lane
 from transforms.fast_lane.kernels import load_kernels
 from transforms.ingest import batch, read
 from transforms.ingest.plan import Plan
@@ -35,7 +36,7 @@ MAILLOGS = sorted(
     path
     for root in (SAMPLE, REPOSITORY / "tests" / "archives", SHARED_ARCHIVES)
     for path in root.rglob("maillog*")
-    if path.is_file() and not is_container(path.name)
+    if path.is_file() and not is_bundle(path.name)
 )
 MANY_LINES = 1_000_000
 STARTS = [
@@ -141,7 +142,7 @@ def test_a_tag_too_many_is_left_to_the_general_lane(monkeypatch: pytest.MonkeyPa
 def test_more_rows_than_there_is_room_for_are_read_in_several_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     for room in ("ROW_ROOM", "COUNT_ROOM"):
         monkeypatch.setattr(lane, room, 7)
-    monkeypatch.setattr(lane, "MOST_CATEGORIES", 3)
+    monkeypatch.setattr(columns, "MOST_CATEGORIES", 3)
     monkeypatch.setattr(lanes, "LANE", lane.FastLane())
     with (SAMPLE / "imss12" / "maillog").open("rb") as log:
         lanes.assert_lanes_agree(b"".join(next(read_blocks(log)).splitlines(keepends=True)[:3000]))

@@ -23,7 +23,7 @@ from transforms.fleet.fleet import read_fleet
 from transforms.ingest.plan import choose_zones, plan_reads
 from transforms.ingest.read import read_sources
 from transforms.lake.ledger import Ledger
-from transforms.parse import events
+from transforms.parse import routing
 from transforms.parse.clock import YearWindow
 from transforms.parse.events import ParsedBlock, Parser, Reading, split_lines
 from transforms.parse.patterns import Pattern
@@ -44,7 +44,7 @@ ARCHIVES = sorted(
     }
 )
 RULES = LogRules(component_update="AutoUpdate finished")
-# The patterns by their name in transforms/parse/events.py, and the kind of log that they are for.
+# The patterns by their name in transforms/parse/routing.py, and the kind of log that they are for.
 PATTERNS = {
     "POSTFIX_PATTERNS": ("maillog", POSTFIX_PATTERNS),
     "SENDMAIL_PATTERNS": ("maillog", SENDMAIL_PATTERNS),
@@ -267,7 +267,7 @@ def unparsed_count(name: str, pattern_count: int) -> int:
     some = patterns[:pattern_count]
     block = b"".join(case.block for case in CASES if case.log_kind == log_kind)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(events, name, some if name.isupper() else lambda _: some)
+        patch.setattr(routing, name, some if name.isupper() else lambda _: some)
         return counts(parse(log_kind, block)).get(UNPARSED, 0)
 
 

@@ -22,9 +22,10 @@ from backports import zstd
 from tests import peaks
 from tests.conftest import run_job
 from tests.test_numbers import asked
-from transforms.archive import lines
+from transforms.archive import bundles, lines
+from transforms.archive.bundles import list_members
 from transforms.archive.files import discover
-from transforms.archive.lines import DamagedFileError, OverLimitError, list_members, read_blocks
+from transforms.archive.lines import DamagedFileError, OverLimitError, read_blocks
 from transforms.bounds import CUT_TEXT_BYTES, LINE_BYTES, Limits
 from transforms.contracts.contracts import Checker
 from transforms.fast_lane import lane
@@ -114,7 +115,7 @@ def test_a_bundle_of_more_members_than_the_limit_is_named_and_the_others_are_rea
     archive = write_archive(tmp_path, lambda path: write(path, 51))
     discovery = discover(archive, read_fleet(archive), limits=LIMITS)
     (problem,) = (problem for problem in discovery.problems if problem.where.startswith("bad/maillog"))
-    assert problem.what == "holds more than 50 files; nothing of it was taken"
+    assert problem.what == "holds more than 50 files; nothing in it was read"
     assert "raise limits.member_count" in problem.remedy
     assert [source.host for source in discovery.sources] == ["good"]
 
@@ -138,7 +139,7 @@ def test_a_window_that_takes_much_memory_is_refused_with_what_to_do(content: byt
     (tmp_path / "maillog").write_bytes(content)
     with (tmp_path / "maillog").open("rb") as raw, pytest.raises(DamagedFileError, match="128 MiB") as caught:
         list(read_blocks(raw))
-    assert "Compress it again with a smaller one" in caught.value.remedy
+    assert "Compress it again with `xz -9` or `zstd -19`" in caught.value.remedy
 
 
 @pytest.mark.parametrize(
@@ -162,7 +163,7 @@ def test_a_header_of_a_tar_file_that_takes_much_memory_is_refused(kind: bytes, t
 
 def test_a_tar_file_keeps_no_header_that_was_read(tmp_path: Path) -> None:
     peaks.write_tar_members(tmp_path / "logs", 5)
-    with lines._open_container(tmp_path / "logs.tar", LIMITS) as found:
+    with bundles._open_bundle(tmp_path / "logs.tar", LIMITS) as found:
         kept = [sum(isinstance(one, tarfile.TarInfo) for one in gc.get_objects()) for _ in found]
     assert len(kept) == 5
     assert kept[-1] - kept[0] <= 1

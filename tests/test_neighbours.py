@@ -101,14 +101,14 @@ def test_what_was_not_read_is_named(lake: Path) -> None:
     status = json.loads(maillag("status", "--json", "--lake", lake).stdout)
     found = {row["place"]: row["what"] for row in status["findings"] if row["severity"] == "critical"}
     assert found == {
-        "odd/maillog.1": "is a FIFO and no file, so it was not opened",
+        "odd/maillog.1": "is a FIFO, not a regular file, so it was not opened",
         "odd/maillog.2": "is a symbolic link that leads out of the archive, and was not followed",
         "odd/maillog.3": "cannot be read (Too many levels of symbolic links)",
         "odd/etc": "is a symbolic link that leads out of the archive, and was not followed",
         "odd/a.tar!maillog.9": "is a symbolic link, so it was not read",
         "odd/b.zip!maillog": "is encrypted, so it was not read",
-        "odd/c.tar": "is no sound tar file (it lacks the mark of its end); the files before the damage were "
-        "taken (1)",
+        "odd/c.tar": "is not a sound tar file (its end marker is missing); the files before the damage were "
+        "read (1)",
         "odd/maillog.4": found["odd/maillog.4"],
     }
 

@@ -96,7 +96,8 @@ def test_ignored_files_with_names_like_those_of_logs_are_told() -> None:
         (
             "a/",
             "warning",
-            "files are ignored though their names are like those of logs: a/maillog_20261124, a/postfix.log",
+            "files are ignored although their names resemble those of logs: a/maillog_20261124, "
+            "a/postfix.log",
         ),
-        ("c/", "warning", "files are ignored though their names are like those of logs: c/x/imssmgr.old"),
+        ("c/", "warning", "files are ignored although their names resemble those of logs: c/x/imssmgr.old"),
     ]

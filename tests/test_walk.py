@@ -75,17 +75,17 @@ def test_a_fifo_is_named_and_not_opened(name: str, archive: Path) -> None:
     os.mkfifo(archive / "gw" / name)
     found = found_in(archive)
     assert paths(found) == ["gw/maillog"]
-    assert told(found.problems) == {f"gw/{name}": "is a FIFO and no file, so it was not opened"}
+    assert told(found.problems) == {f"gw/{name}": "is a FIFO, not a regular file, so it was not opened"}
 
 
 def test_sockets_and_devices_are_named(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(archive / "gw")
     with socket.socket(socket.AF_UNIX) as opened:
         opened.bind("maillog.1")
-    expected = {"gw/maillog.1": "is a socket and no file, so it was not opened"}
+    expected = {"gw/maillog.1": "is a socket, not a regular file, so it was not opened"}
     if os.geteuid() == 0:
         os.mknod("maillog.2", 0o020600, os.makedev(1, 5))
-        expected["gw/maillog.2"] = "is a device and no file, so it was not opened"
+        expected["gw/maillog.2"] = "is a device, not a regular file, so it was not opened"
     assert told(found_in(archive).problems) == expected
 
 

@@ -27,7 +27,8 @@ from tests.bench.measure import Figure, measure, size_bytes
 from tests.marts_bench import Numbers, addresses, clients, hexadecimal, queue_ids
 from tests.test_cookbook import RECIPES
 from transforms.contracts.contracts import Contract, load_contracts
-from transforms.fleet.fleet import Fleet, Host, host_history, latest_hosts
+from transforms.fleet.fleet import Fleet, Host
+from transforms.fleet.history import host_history, latest_hosts
 from transforms.fleet.host_settings import HostSettings
 from transforms.lake.catalog import CATALOG_NAME, host_folder, publish
 from transforms.lake.files import write_parquet

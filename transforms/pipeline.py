@@ -18,15 +18,8 @@ from transforms.findings import (
     rows_of_problems,
     rows_of_sources,
 )
-from transforms.fleet.fleet import (
-    Fleet,
-    host_history,
-    inventory_problems,
-    latest_hosts,
-    product_problems,
-    read_fleet,
-    with_found_hosts,
-)
+from transforms.fleet.fleet import Fleet, read_fleet, with_found_hosts
+from transforms.fleet.history import host_history, inventory_problems, latest_hosts, product_problems
 from transforms.fleet.inventory_settings import IMSVA_PATH
 from transforms.ingest.host_facts import read_inventory
 from transforms.ingest.plan import FoundZones, find_zones, plan_reads

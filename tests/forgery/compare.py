@@ -13,7 +13,8 @@ from tests.forgery.hosts import Forgery
 from tests.oracle.compare import fetch_rows
 from transforms.archive.files import discover
 from transforms.contracts.contracts import Checker, load_contracts
-from transforms.fleet.fleet import host_history, latest_hosts, read_fleet
+from transforms.fleet.fleet import read_fleet
+from transforms.fleet.history import host_history, latest_hosts
 from transforms.ingest.plan import choose_zones, plan_reads
 from transforms.ingest.read import read_sources
 from transforms.lake.catalog import create_tables, create_views

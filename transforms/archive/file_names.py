@@ -1,4 +1,4 @@
-"""The name of a file to the kind of log that it holds, with what else the name tells."""
+"""The name of a file to the kind of log that it holds, with its date and its place in a rotation."""
 
 import re
 from dataclasses import dataclass
@@ -27,16 +27,16 @@ LOG_NAMES = {
         rf"(?!postfix(?!.*\.log))(?:(?:maillog|mail|postfix){LOG_EXTENSION}|(?:maillog|journal)(?:[-_.][\w.-]*)?\.json)"
         rf"{LOGROTATE}{LOG_EXTENSION}{COMPRESSED}"
     ),
-    # Read for what a syslog daemon says of lost lines, and for nothing else.
+    # Read only for a syslog daemon's notices of lost lines.
     "system_log": re.compile(rf"(?:messages|syslog){LOG_EXTENSION}{LOGROTATE}{LOG_EXTENSION}{COMPRESSED}"),
     "manager_log": re.compile(rf"imssmgr{TREND_DAILY}{COMPRESSED}"),
-    # The log query's export has no name of its own: it is to be kept as system-events*.csv.
+    # The log query's export has no fixed name: users keep it as system-events*.csv.
     "system_events": re.compile(
         rf"(?:sysevt\.imss{TREND_DAILY}|system[-_]events?(?P<export>[-_.]?[0-9T_-]*)\.(?:csv|txt))"
         rf"{COMPRESSED}"
     ),
     "message_tracking": re.compile(rf"msgtra\.imss{TREND_DAILY}{COMPRESSED}"),
-    # `postqueue -p` and -j have none either: postqueue-20261124T1200.txt is the instant, in the host's zone.
+    # Nor has the output of `postqueue -p` and -j; postqueue-20261124T1200.txt is a time in the host's zone.
     "queue_snapshot": re.compile(
         r"(?:postqueue|mailq)(?:[-_ ]?[pj])?"
         r"(?:[-_.](?P<date>[0-9]{8})(?:[T_-]?(?P<hour>[0-2][0-9])(?P<minute>[0-5][0-9])(?P<second>[0-5][0-9])?)?)?"
@@ -44,19 +44,21 @@ LOG_NAMES = {
     ),
 }
 LOG_KINDS = (*LOG_NAMES, "inventory")
-# What is ignored, and yet may be such a log: another rotation, another daemon's name.
+# Names that are ignored, but may be those of such logs: another rotation, another daemon.
 LIKE_A_LOG = re.compile(
     r"(?i:.*(?:mail[._-]?log|postfix.*log|imssmgr|sysevt|msgtra).*(?<!~)(?<!\.swp)(?<!\.conf))"
 )
-# A collector's files may have any name; where there is a date in it, it is that of the rotation.
+# A collector's files may have any name; a date in it is that of the rotation.
 DATE_IN_NAME = re.compile(r"(?<![0-9])(20[0-9]{2})-?([01][0-9])-?([0-3][0-9])(?![0-9])")
 
 
 @dataclass(frozen=True, slots=True)
 class FileName:
-    """What a file's name tells: the kind of log, its date, its place in a rotation, the tool behind it.
+    """What a file's name says of its content.
 
-    `name_time` is that of a queue snapshot; `rotation_number` counts backwards, the newest file has none.
+    - `name_time`: the time of a queue snapshot.
+    - `rotation_number`: the higher, the older; None for the newest file.
+    - `tool`: the program whose output an inventory file holds.
     """
 
     log_kind: str
@@ -69,7 +71,7 @@ class FileName:
 
 
 def classify(name: str, *, is_central: bool = False) -> FileName | None:
-    """Return what a file name stands for; None if it is no log. In a collector's path every file is one."""
+    """Return what a file name stands for; None if it is not a log. Every file of a collector is a log."""
     for log_kind, pattern in LOG_NAMES.items():
         # A log server may keep all that it gets in `messages`.
         if not (is_central and log_kind == "system_log") and (match := pattern.fullmatch(name)):
@@ -82,9 +84,9 @@ def classify(name: str, *, is_central: bool = False) -> FileName | None:
                 is_rotated=(groups.get("rotation") or groups.get("export")) is not None,
                 is_compressed=groups.get("compressed") is not None,
             )
-    if told := inventory_file(name):
-        tool, on = told
-        return FileName("inventory", name_date=on if on and on.year in YEARS else None, tool=tool)
+    if inventory := inventory_file(name):
+        tool, day = inventory
+        return FileName("inventory", name_date=day if day and day.year in YEARS else None, tool=tool)
     if is_central:
         found = DATE_IN_NAME.search(name)
         return FileName(
@@ -97,10 +99,10 @@ def classify(name: str, *, is_central: bool = False) -> FileName | None:
 
 def _name_date(digits: str | None) -> date | None:
     try:
-        told = date.fromisoformat(digits.replace("-", "")) if digits else None
+        day = date.fromisoformat(digits.replace("-", "")) if digits else None
     except ValueError:
         return None
-    return told if told and told.year in YEARS else None
+    return day if day and day.year in YEARS else None
 
 
 def _name_time(groups: dict[str, str | None]) -> time | None:

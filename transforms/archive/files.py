@@ -1,4 +1,4 @@
-"""A folder of archived logs to the list of source files that maillag reads, by their names alone."""
+"""A folder of archived logs to the list of source files that maillag reads, chosen by their names."""
 
 import os
 from collections.abc import Collection, Iterable, Iterator
@@ -6,28 +6,32 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from transforms.archive.bundles import Member, is_bundle, list_members
 from transforms.archive.file_names import LIKE_A_LOG, FileName, classify
-from transforms.archive.lines import DamagedFileError, Member, is_container, list_members, open_regular
+from transforms.archive.lines import DamagedFileError
 from transforms.archive.walk import Walk, unreadable
 from transforms.bounds import DEFAULT_LIMITS, LAST_YEAR, Limits
 from transforms.fleet.fleet import FLEET_FILE, Fleet, Host, host_folders
 from transforms.names import MEMBER_MARK, shown_name, shown_path
 from transforms.problems import MaillagError, Problem
+from transforms.regular_files import open_regular
 
 PATHS_NAMED = 3
-# Bundles may tell any size and time of their members: what the ledger can hold, and the years that there are.
+# A bundle may claim any size and time for a member; the ledger can hold these.
 LARGEST_INTEGER = 2**63 - 1
 LAST_NS = int(datetime(LAST_YEAR, 12, 31, tzinfo=UTC).timestamp()) * 10**9
-# Kinds that tell of no mail and no restart: a host that has nothing else has no logs.
+# Kinds that show neither mail nor restarts: a host with nothing else has no logs.
 SECONDARY_KINDS = frozenset({"inventory", "system_log"})
 
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """One log file of one host. `path` is relative to the archive; `member` is its name in a tar or zip file.
+    """One log file of one host.
 
-    `is_live`: a daemon may still be writing to it, so that its last line may be unfinished. With
-    `is_central` its lines name their hosts, and `host` is the collector's.
+    - `path`: relative to the archive, with `!` and the member's name for a file in a bundle.
+    - `member`: its name in the bundle.
+    - `is_live`: a daemon may still write to it, so its last line may be unfinished.
+    - `is_central`: each line names its host, and `host` is the collector.
     """
 
     host: str
@@ -49,10 +53,10 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Discovery:
-    """What an archive holds: source files, the other files (ignored, never guessed at), and problems.
+    """What an archive holds: source files, the paths of ignored files, and problems.
 
-    `without_files` has a problem by host for those that have no log file of their own, unless a collector's
-    files tell of them.
+    `without_files` has a problem for each host without log files, which applies unless a collector's files
+    have lines of that host.
     """
 
     sources: list[SourceFile]
@@ -64,9 +68,9 @@ class Discovery:
 def discover(
     archive: Path, fleet: Fleet, *, only: Collection[str] = (), limits: Limits = DEFAULT_LIMITS
 ) -> Discovery:
-    """List the archive's source files, host by host; `only` names hosts of the fleet, empty means all.
+    """List the archive's source files, host by host, for the hosts in `only` (empty: all).
 
-    A tar or zip file beyond `limits` becomes a problem. Raises MaillagError if the archive is not a folder.
+    A bundle beyond `limits` becomes a problem. Raises MaillagError if the archive is not a folder.
     """
     if not archive.is_dir():
         raise MaillagError(
@@ -104,17 +108,17 @@ def discover(
 
 
 def passed_over(ignored: Iterable[str]) -> Iterator[Problem]:
-    """Yield a warning for each folder with ignored files whose names speak of logs."""
+    """Yield a warning for each folder with ignored files that may be logs."""
     by_folder: dict[str, list[str]] = {}
     for path in ignored:
         name = path.rpartition("/")[2]
-        # A bundle is ignored where it lies in another one.
-        if LIKE_A_LOG.fullmatch(name) or is_container(name):
+        # A bundle is ignored inside another bundle.
+        if LIKE_A_LOG.fullmatch(name) or is_bundle(name):
             by_folder.setdefault(path.partition("/")[0], []).append(path)
     for folder, paths in by_folder.items():
         yield Problem(
             f"{folder}/",
-            f"files are ignored though their names are like those of logs: {_some(paths)}",
+            f"files are ignored although their names resemble those of logs: {_some(paths)}",
             "Rename them as docs/logs.md says, such as maillog-20261124 or maillog.1, and run again.",
             rule="files whose names are like those of logs are read",
             is_warning=True,
@@ -122,14 +126,14 @@ def passed_over(ignored: Iterable[str]) -> Iterator[Problem]:
 
 
 def _sources_of(path: Path, host: Host, walk: Walk, limits: Limits) -> Iterator[SourceFile]:
-    """Yield the source files that one file is or holds; tell the walk of what it is not."""
+    """Yield the source files that one file is or holds; report problems and ignored files to the walk."""
     relative = walk.shown(path)
-    is_bundle = is_container(path.name)
+    holds_members = is_bundle(path.name)
     try:
         with open_regular(path) as opened:
             stat = os.fstat(opened.fileno())
         files = [Member(path.name, path.name, stat.st_size, stat.st_mtime_ns)]
-        if is_bundle:
+        if holds_members:
             files, damage = list_members(path, limits)
             if damage:
                 walk.report(_damaged(relative, damage, len(files)))
@@ -138,7 +142,7 @@ def _sources_of(path: Path, host: Host, walk: Walk, limits: Limits) -> Iterator[
         return
     read = {file.name for file in files if not file.obstacle and _classify(file, host)}
     for file in files:
-        shown = f"{relative}{MEMBER_MARK}{file.name}" if is_bundle else relative
+        shown = f"{relative}{MEMBER_MARK}{file.name}" if holds_members else relative
         name = _classify(file, host)
         if name is None:
             walk.ignored.append(shown)
@@ -150,7 +154,7 @@ def _sources_of(path: Path, host: Host, walk: Walk, limits: Limits) -> Iterator[
             host=host.name,
             path=shown,
             absolute_path=path,
-            member=file.name if is_bundle else None,
+            member=file.name if holds_members else None,
             size_bytes=min(file.size_bytes, LARGEST_INTEGER),
             modified_at_ns=min(max(file.modified_at_ns, 0), LAST_NS),
             name=name,
@@ -165,7 +169,7 @@ def _classify(file: Member, host: Host) -> FileName | None:
 
 
 def _with_liveness(source: SourceFile, newest: dict[str, str]) -> SourceFile:
-    """Mark a file that may still be written to: it is not rotated, or the newest of its dates."""
+    """Mark a file that may still be written to: not rotated, or the newest of a Trend Micro log."""
     is_live = (
         source.member is None
         and not source.name.is_compressed
@@ -180,10 +184,8 @@ def _is_newest_trend_log(source: SourceFile, newest: dict[str, str]) -> bool:
 
 
 def _damaged(path: str, error: DamagedFileError, file_count: int) -> Problem:
-    taken = (
-        f"the files before the damage were taken ({file_count})" if file_count else "nothing of it was taken"
-    )
-    return Problem(path, f"{error}; {taken}", error.remedy)
+    rest = f"the files before the damage were read ({file_count})" if file_count else "nothing in it was read"
+    return Problem(path, f"{error}; {rest}", error.remedy)
 
 
 def _some(paths: list[str]) -> str:
@@ -196,5 +198,5 @@ def _no_logs(host: Host) -> Problem:
         shown_name(host.path.encode()) if host.path else f"{host.name}/",
         "holds no maillog and no log of the product",
         "Copy the host's logs there under their own names (maillog, maillog.1, maillog-20261124.gz, "
-        f"imssmgr.20261124.0001), or give their place as `path` of host '{host.name}' in fleet.toml.",
+        f"imssmgr.20261124.0001), or give their location as `path` of host '{host.name}' in fleet.toml.",
     )

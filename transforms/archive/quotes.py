@@ -1,4 +1,4 @@
-"""Places in source files to the log lines that stand there, as far as the archive is at hand."""
+"""Places in source files to the log lines that stand there, if the archive still has them."""
 
 import os
 from collections import defaultdict
@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from transforms.archive.lines import DamagedFileError, open_members, open_regular, parts_of, read_blocks
+from transforms.archive.bundles import open_members
+from transforms.archive.lines import DamagedFileError, parts_of, read_blocks
 from transforms.names import MEMBER_MARK, raw_name
 from transforms.parse.events import split_lines
+from transforms.regular_files import open_regular
 
 Quotes = dict[tuple[str, int], str]
 
 
 @dataclass(frozen=True)
 class Place:
-    """One line of a source file; `path` is that of ops.source_files, a bundle's member with its name."""
+    """One line of a source file; `path` is that of ops.source_files, with `!member` in a bundle."""
 
     path: str
     log_kind: str
@@ -25,9 +27,9 @@ class Place:
 
 
 def read_quotes(archive: Path, places: Iterable[Place]) -> Quotes:
-    """Return the lines by path and number; a line is missing if its file is, or has ended before it.
+    """Return the lines by path and number, without those whose file is missing or too short.
 
-    Every file is read once and no further than needed, a bundle once for all its members.
+    Every file is read once and only as far as needed; a bundle is read once for all its members.
     """
     by_file: dict[Path, dict[str | None, list[Place]]] = defaultdict(lambda: defaultdict(list))
     for place in places:
@@ -42,7 +44,7 @@ def read_quotes(archive: Path, places: Iterable[Place]) -> Quotes:
             for member, stream in _open(file, members):
                 quotes.update(_quote(stream, members[member]))
         except (OSError, DamagedFileError):
-            # It has gone, or cannot be read any more: what was read of it stands.
+            # The file is gone, or damaged: the lines read so far stand.
             continue
     return quotes
 

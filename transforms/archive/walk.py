@@ -1,7 +1,7 @@
-"""The folders of an archive to the files below them: whatever lies there, no walk hangs, loops or leaves it.
+"""The folders of an archive to the files below them, without hanging, looping or leaving the archive.
 
-A symbolic link is followed where it leads to a place in the archive that is not read under its own name. One
-that leads out of the archive is not followed, and is reported like everything that cannot be read.
+A symbolic link is followed if its target lies in the archive and is not read under another name. A link that
+leads out of the archive is not followed; it is reported, like everything that cannot be read.
 """
 
 import os
@@ -12,8 +12,8 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 
+from transforms.archive.bundles import is_bundle
 from transforms.archive.file_names import classify
-from transforms.archive.lines import is_container
 from transforms.fleet.fleet import Fleet, Host
 from transforms.names import raw_name, shown_path
 from transforms.problems import Problem
@@ -30,9 +30,9 @@ KINDS = {
 
 @dataclass
 class Walk:
-    """A walk through an archive, host by host. `fleet` has all its hosts, also those that are not walked.
+    """A walk through an archive, host by host. `fleet` has all hosts, also those that are not walked.
 
-    `problems` gathers, in order, what cannot be read, `ignored` what is no file and bears no log's name.
+    `problems` collects, in order, what cannot be read; `ignored` the paths of what is not named like a log.
     """
 
     archive: Path
@@ -65,7 +65,7 @@ class Walk:
                 self.ignored.append(self.shown(path))
 
     def shown(self, path: Path) -> str:
-        """Return the text for a path, relative to the archive."""
+        """Return the text that stands for a path, relative to the archive."""
         return shown_path(os.fsencode(path.relative_to(self.archive)))
 
     def report(self, problem: Problem) -> None:
@@ -73,10 +73,10 @@ class Walk:
         self.problems[problem] = None
 
     def _roots(self, host: Host) -> list[Path]:
-        """Return the files and folders that a host is read from, none of them below another one."""
+        """Return the files and folders that a host's logs are read from, none of them below another."""
         if host.path is None:
             folder = os.fsdecode(raw_name(host.name))
-            # A host that only the fleet file names may be called anything.
+            # The name of a host that has no folder may be any text.
             is_folder = folder not in {"", ".", ".."} and {"/", "\0"}.isdisjoint(folder)
             return [self.archive / folder] if is_folder and os.path.lexists(self.archive / folder) else []
         found = {self.archive}
@@ -89,7 +89,7 @@ class Walk:
         return sorted(path for path in found if found.isdisjoint(path.parents))
 
     def _matches(self, folder: Path, part: str) -> Iterator[Path]:
-        """Yield what a part of a glob matches. Unlike Path.glob, report what cannot be looked into."""
+        """Yield what a part of a glob matches; unlike Path.glob, report folders that cannot be read."""
         if part == ANY_DEPTH:
             pending = [folder]
             while pending:
@@ -104,7 +104,7 @@ class Walk:
             )
 
     def _mode(self, path: Path) -> int:
-        """Return the kind and rights of what a path leads to; 0 if that cannot be told."""
+        """Return the type and permissions of a path's target; 0 if it cannot be looked at."""
         try:
             return path.stat().st_mode
         except OSError as error:
@@ -125,7 +125,7 @@ class Walk:
 
     @cached_property
     def _homes(self) -> list[tuple[Path, Host]]:
-        """The real paths that hosts are read from, unless links lead there."""
+        """The real paths that hosts are read from without following a link."""
         silent = Walk(self.archive, self.fleet)
         return [
             (_real(root), host)
@@ -144,9 +144,9 @@ class Walk:
         return is_out
 
     def _has_another_name(self, path: Path, mode: int, host: Host, followed: set[Path]) -> bool:
-        """Tell whether what a link leads to is read under another name, and note that; else remember it.
+        """Tell whether a link's target is read under another name, and report that; else remember the target.
 
-        Inventory of one host may stand for another's.
+        An inventory file may be linked from several hosts.
         """
         real = _real(path)
         if stat.S_ISDIR(mode):
@@ -167,16 +167,16 @@ class Walk:
 
 
 def is_log(name: str, host: Host) -> bool:
-    """Tell whether a host's file of this name is read."""
-    return is_container(name) or classify(name, is_central=host.is_collector) is not None
+    """Tell whether a file of this name is read for the host."""
+    return is_bundle(name) or classify(name, is_central=host.is_collector) is not None
 
 
 def unreadable(path: str, error: OSError) -> Problem:
-    """Return the problem with a file or folder that the system does not let us read."""
+    """Return the problem of a file or folder that cannot be read."""
     return Problem(
         path,
         f"cannot be read ({error.strerror or error})",
-        "Check its permissions or the link that it is, and run again.",
+        "Check its permissions or, if it is a link, where it leads; then run again.",
     )
 
 
@@ -195,7 +195,9 @@ def _real(path: Path) -> Path:
 
 def _odd(path: str, kind: str) -> Problem:
     return Problem(
-        path, f"is {kind} and no file, so it was not opened", "Put the log there as a file, or remove it."
+        path,
+        f"is {kind}, not a regular file, so it was not opened",
+        "Put the log there as a file, or remove it.",
     )
 
 
@@ -203,7 +205,7 @@ def _outside(path: str) -> Problem:
     return Problem(
         path,
         "is a symbolic link that leads out of the archive, and was not followed",
-        "Copy what it leads to into the archive, or mount it there.",
+        "Copy its target into the archive, or mount it there.",
     )
 
 

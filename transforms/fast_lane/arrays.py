@@ -1,6 +1,6 @@
-"""What the compiled loops and the fast lane hand to each other: arrays, and what the numbers in them mean.
+"""The arrays that the fast lane and the compiled loops exchange, and the meaning of the numbers in them.
 
-Here numba is not needed: it is imported only to compile (kernels.py).
+This module must not import numba, which is loaded only to compile (kernels.py).
 """
 
 import os
@@ -16,66 +16,67 @@ Int32s = NDArray[np.int32]
 Int64s = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-# Every access of the loops is checked; slow, for tests.
+# Check every access of the loops: slow, for tests.
 CHECK_BOUNDS = bool(os.environ.get("MAILLAG_CHECK_BOUNDS"))
 WORD_BYTES = 8
-# A block of lines ends with it: a newline, then zeros, so that words may be read past its end and that
-# nothing is found there. Enough for the longest literal at the very end, and past what is sought in vain.
+# What follows the lines of a block: a newline, then zeros, so that words may be read past the end and nothing
+# is found there. Long enough for the longest literal at nowhere() (words.py).
 PADDING = b"\n" + bytes(8 * WORD_BYTES)
 
 NO_TIME = np.iinfo(np.int64).min
 SECOND = 1_000_000
 
-# Why scan() came back: at the end, at a tag that it has to be told about, or as it has no room left.
+# Why scan() returned: it is at the end, met an unknown tag, or has no room left.
 DONE, NEW_TAG, FULL = range(3)
-# The families: what `rows` and `counts` are numbered by. Left over is what the general lane reads.
+# The families of lines, by which `rows` and `counts` are indexed. The general lane reads what is left over.
 DELIVERY, ACTIVATION, REMOVAL, MESSAGE_ID, CLIENT, OTHER, NOISE, LEFT_OVER = range(8)
 FAMILY_COUNT = 8
-# The fields of the families, by their place in `rows.spans`; the queue id is the first of each.
+# The fields of each family, by their place in `rows.spans`; the queue id is always the first.
 QUEUE_ID = 0
 RECIPIENT, ORIGINAL_RECIPIENT, RELAY_HOST, RELAY_ADDRESS, DSN, STATUS, REASON = range(1, 8)
 SENDER = 1
 MESSAGE = 1
 CLIENT_HOST, CLIENT_ADDRESS, SASL_USERNAME, ORIGINAL_QUEUE_ID = range(1, 5)
 FIELD_COUNT = 8
-# And in `rows.integers`; -1 is none.
+# Numbers, by their place in `rows.integers`; -1 for none.
 RELAY_PORT, CONNECTION_USES = 0, 1
 SIZE_BYTES, RECIPIENT_COUNT = 0, 1
 LINE_KIND = 0
-# And in `rows.decimals`, of deliveries alone: delay= and the four of delays=.
+# Decimals of deliveries, in `rows.decimals`: delay= and the four parts of delays=.
 DECIMAL_COUNT = 5
-# What scan() was told of a tag: nothing that it can use, a program of Postfix, or a program whose lines say
-# nothing of mail.
+# What a tag means to scan(): to leave its lines over, a program of Postfix, or one outside the mail system.
 OPAQUE_TAG, POSTFIX_TAG, FOREIGN_TAG = range(3)
 # Which daemons may write a family, as bits of `tags.writes`.
 QMGR, CLEANUP, SMTPD = 1, 2, 4
-# In `rows.integers` of a left-over line: the first stamp after it and before the next one, or NO_TIME.
+# In `rows.integers` of a left-over line: the first stamp after it and before the next one; NO_TIME for none.
 STAMP_AFTER, IS_DATED_AFTER = 0, 1
-# Where the scan stands, in `state`; the last stamp is the latest since the last left-over line.
+# The position of a scan, in `state`; the last stamp is the latest since the last left-over line.
 POSITION, LINES_BEFORE, TAG_START, TAG_END, LAST_STAMP, IS_LAST_DATED, HOSTS_KNOWN = range(7)
 STATE_SIZE = 7
-# Lines are counted by the host that they name. A file may name any number: beyond this many, in a block or a
-# batch of files, they count as one. By number, the others follow, and no host.
+# Lines are counted by the host that they name. A file may name any number of hosts: beyond this many, in a
+# block or a batch of files, they are counted together. The next two numbers are "other hosts" and "no host".
 MOST_HOSTS = 64
 OTHER_HOSTS, NO_HOST = MOST_HOSTS, MOST_HOSTS + 1
 
 LONGEST_TAG = 64
+# Rows of each family that one call of the scanner has room for.
+ROW_ROOM = 16_384
 
 
 class Tags(NamedTuple):
-    """The tags met so far, as bytes `name[tag, :size[tag]]`, and what was told of each."""
+    """The tags known so far, as bytes `name[tag, :size[tag]]`, and what their lines may be."""
 
     name: Bytes
     size: Int64s
     meaning: Int64s
     writes: Int64s
     prefixes: Int64s
-    """The beginnings that this program's lines may have, by number; -1 ends them."""
+    """The numbers of the prefixes that the program's lines may have; -1 ends the list."""
     known: Int64s
 
 
 class Prefixes(NamedTuple):
-    """Beginnings that alone tell what a line is, as bytes `text[prefix, :size[prefix]]`."""
+    """Beginnings that alone decide the family of a line, as bytes `text[prefix, :size[prefix]]`."""
 
     text: Bytes
     size: Int64s
@@ -83,9 +84,9 @@ class Prefixes(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """What scan() found, by family and row. A span is a start and an end in the block, -1 if there is none.
+    """What scan() found, by family and row. A span is a start and an end in the block; -1 if it is missing.
 
-    The row of a left-over line bears the latest stamp since the one before it, or NO_TIME.
+    `logged_at` of a left-over line is the latest stamp since the previous one; NO_TIME if there is none.
     """
 
     used: Int64s
@@ -101,9 +102,9 @@ class Rows(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """Runs of lines of one family and host within one COUNT_SPAN, in the order met; a span may have several.
+    """Runs of lines of one family and host within one COUNT_SPAN; a span of time may have several runs.
 
-    `current` is the run of each family and host. `hosts` are spans in the block: the names of the hosts met.
+    `current` is the latest run of each family and host. `hosts` has the spans of host names in the block.
     """
 
     used: Int64s
@@ -118,7 +119,7 @@ class Counts(NamedTuple):
 
 
 def no_tags(room: int, prefix_count: int) -> Tags:
-    """Return room for tags, none of which is known yet."""
+    """Return room for tags; none is known yet."""
     return Tags(
         name=np.zeros((room, LONGEST_TAG + WORD_BYTES), np.uint8),
         size=np.zeros(room, np.int64),
@@ -130,7 +131,7 @@ def no_tags(room: int, prefix_count: int) -> Tags:
 
 
 def prefixes_of(texts: Sequence[bytes], families: Sequence[int]) -> Prefixes:
-    """Return beginnings as the scanner takes them."""
+    """Return beginnings and their families as the scanner takes them."""
     text = np.zeros((len(texts), max(map(len, texts)) + WORD_BYTES), np.uint8)
     for number, start in enumerate(texts):
         text[number, : len(start)] = np.frombuffer(start, np.uint8)

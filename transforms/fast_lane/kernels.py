@@ -1,7 +1,7 @@
-"""The compiled loops of the fast lane: numba compiles them once, to an object file that is loaded without it.
+"""The loops of the fast lane to functions that Python calls: compiled once, then loaded from an object file.
 
-Compiling takes ten to twenty seconds; importing numba, and having it load what it compiled, takes as long as
-reading a million lines, which is why it is not asked again.
+Compiling takes ten to twenty seconds. Importing numba to load compiled code takes as long as reading a
+million lines, so the object file is loaded without numba.
 """
 
 import ctypes
@@ -19,18 +19,27 @@ import numpy as np
 
 from transforms.fast_lane import arrays
 
-# What the compiled code is made of.
+# What the compiled code is made of: a change of any of these compiles it again.
 SOURCES = tuple(
     Path(__file__).parent / name
-    for name in ("kernels.py", "arrays.py", "words.py", "stamps.py", "scanner.py", "../bounds.py")
+    for name in (
+        "kernels.py",
+        "arrays.py",
+        "words.py",
+        "stamps.py",
+        "fields.py",
+        "scanner.py",
+        "../bounds.py",
+        "../parse/clock.py",
+    )
 )
 
 
 class Kernel:
-    """A compiled function, called as numba calls its own, without the GIL.
+    """A compiled function, called without the GIL by numba's own convention.
 
-    That is with the place of the result, the place of an error, then the arguments, arrays and tuples in
-    parts. It returns 0 if all went well. `code` keeps it in memory.
+    The arguments are the address of the result, the address of an error, then the arguments, with arrays and
+    tuples taken apart. The function returns 0 on success. `code` keeps it in memory.
     """
 
     def __init__(self, address: int, code: object) -> None:
@@ -39,12 +48,12 @@ class Kernel:
         self._function: Any = None
 
     def __call__(self, *arguments: Any) -> int:
-        """Return its result, an integer. Raises IndexError where bounds are checked and were left."""
+        """Return the result, an integer. Raises IndexError if bounds are checked and an access is outside."""
         result, error = ctypes.c_int64(), ctypes.c_void_p()
         parts: list[int] = [ctypes.addressof(result), ctypes.addressof(error)]
         _add_parts(parts, arguments)
         if not self._function:
-            # Numbers, sizes and addresses are all of 64 bits; how many there are is the same for each call.
+            # Numbers, sizes and addresses all have 64 bits, and every call has as many.
             self._function = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_int64] * len(parts))(self._address)
         if self._function(*parts):
             raise IndexError("an access outside an array")
@@ -54,7 +63,7 @@ class Kernel:
 def _add_parts(parts: list[int], arguments: Sequence[Any]) -> None:
     for argument in arguments:
         if isinstance(argument, np.ndarray):
-            # Nobody owns it, nobody counts references to it; then what it is, and where.
+            # Two zeros: no owner and no reference count. Then size and place.
             parts += (0, 0, argument.size, argument.itemsize, argument.ctypes.data)
             parts += argument.shape
             parts += argument.strides
@@ -66,7 +75,7 @@ def _add_parts(parts: list[int], arguments: Sequence[Any]) -> None:
 
 @dataclass(frozen=True)
 class Kernels:
-    """The functions that Python calls (scanner.py, words.py)."""
+    """The compiled functions that Python calls (scanner.py, words.py)."""
 
     scan: Kernel
     has_stamp: Kernel
@@ -76,13 +85,13 @@ class Kernels:
 
 
 def is_compiled() -> bool:
-    """Tell whether the loops were compiled before, for this processor and user. Raises ImportError."""
+    """Tell whether the loops are compiled for this processor and user. Raises ImportError without numba."""
     return _object_file().exists()
 
 
 @cache
 def load_kernels() -> Kernels:
-    """Load the compiled loops, which are compiled first if need be. Raises ImportError without numba."""
+    """Load the loops, and compile them first if needed. Raises ImportError without numba."""
     from llvmlite import binding as llvm
 
     llvm.initialize_native_target()
@@ -102,7 +111,7 @@ def load_kernels() -> Kernels:
 
 
 def _compile() -> bytes:
-    """Return the names of the functions, in the order of Kernels, in a line before their object code."""
+    """Return a line with the names of the functions, in the order of Kernels, and then their object code."""
     from llvmlite import binding as llvm
     from numba import typeof, types
     from numba.core import compiler, registry
@@ -111,9 +120,9 @@ def _compile() -> bytes:
 
     block, midnights = np.zeros(1, np.uint8), np.zeros(1, np.int64)
     int32s, int64s = np.zeros(1, np.int32), np.zeros(1, np.int64)
-    # Spans are a field of all rows: not next to each other.
+    # The spans of one field, which do not lie next to each other.
     spans = np.zeros((2, 2, 2), np.int32)[:, 0]
-    # What is compiled is for arrays with as many dimensions.
+    # Code is compiled for arguments of these types and numbers of dimensions.
     calls = {
         scanner.scan: (
             *(block, 0, midnights, arrays.no_tags(1, 1), arrays.prefixes_of([b""], [0])),
@@ -127,7 +136,7 @@ def _compile() -> bytes:
     flags = compiler.Flags()
     flags.error_model = "numpy"
     flags.boundscheck = arrays.CHECK_BOUNDS
-    # Called by Python itself, they would need numba to be there.
+    # Wrappers for calls by Python itself would need numba at run time.
     flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
     target = registry.cpu_target
     names, module = [], llvm.parse_assembly("")
@@ -152,9 +161,9 @@ def _compile() -> bytes:
 
 @cache
 def _object_file() -> Path:
-    """Return where the code is kept that is made of just these sources, by this numba, for this processor.
+    """Return the path of the code made of these very sources by this numba for this processor.
 
-    A user without a home gets a new folder each time; what others may write to is never loaded.
+    A user without a home gets a new folder each time: code is never loaded from where others may write.
     """
     from llvmlite import binding as llvm
 

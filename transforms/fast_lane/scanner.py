@@ -1,34 +1,18 @@
-"""Bytes of a maillog to the spans of their fields: the loops of the fast lane, compiled by numba.
+"""The bytes of a maillog to rows of events and the lines left over: loops compiled by numba.
 
-A line is taken only if it belongs to one of the families that make up nearly all of a maillog, and only in
-their plainest spelling: printable ASCII, an RFC 3164 or RFC 3339 stamp, a tag that is known. All else is left
-over for the general lane, whose patterns alone say what a line means: this here must never take a line that
-they read otherwise.
+A line is read here only if it belongs to one of the families that make up nearly all of a maillog, in the
+plainest spelling: printable ASCII, an RFC 3164 or RFC 3339 stamp, a known tag. All other lines are left over
+for the general lane. Its patterns define what a line means: the scanner must not take a line that they read
+differently.
 """
 
-from string import ascii_letters
-
-import numpy as np
-
-from transforms.bounds import (
-    CUT_TEXT_BYTES,
-    LAST_PORT,
-    MOST_CONNECTION_USES,
-    MOST_DELAY_SECONDS,
-    MOST_RECIPIENTS,
-    MOST_SIZE_BYTES,
-)
+from transforms.bounds import CUT_TEXT_BYTES
 from transforms.fast_lane.arrays import (
     ACTIVATION,
     CLEANUP,
     CLIENT,
-    CLIENT_ADDRESS,
-    CLIENT_HOST,
-    CONNECTION_USES,
-    DECIMAL_COUNT,
     DELIVERY,
     DONE,
-    DSN,
     FOREIGN_TAG,
     FULL,
     HOSTS_KNOWN,
@@ -46,38 +30,38 @@ from transforms.fast_lane.arrays import (
     NO_HOST,
     NO_TIME,
     NOISE,
-    ORIGINAL_QUEUE_ID,
-    ORIGINAL_RECIPIENT,
     OTHER,
     POSITION,
     POSTFIX_TAG,
     QMGR,
     QUEUE_ID,
-    REASON,
-    RECIPIENT,
-    RECIPIENT_COUNT,
-    RELAY_ADDRESS,
-    RELAY_HOST,
-    RELAY_PORT,
     REMOVAL,
-    SASL_USERNAME,
     SECOND,
-    SENDER,
-    SIZE_BYTES,
     SMTPD,
     STAMP_AFTER,
-    STATUS,
     TAG_END,
     TAG_START,
     WORD_BYTES,
     Bytes,
     Counts,
-    Floats,
     Int32s,
     Int64s,
     Prefixes,
     Rows,
     Tags,
+)
+from transforms.fast_lane.fields import (
+    CLOSING_BRACKET,
+    COLON,
+    OPENING_BRACKET,
+    SPACE,
+    TAG_CHAR,
+    queue_id_end,
+    read_activation,
+    read_client,
+    read_delivery,
+    run_end,
+    set_span,
 )
 from transforms.fast_lane.stamps import read_long_stamp, read_short_stamp
 from transforms.fast_lane.words import (
@@ -89,77 +73,36 @@ from transforms.fast_lane.words import (
     is_at,
     is_equal,
     literal,
-    nowhere,
-    read_decimal,
     read_integer,
     text_end,
     word_at,
 )
-from transforms.parse.clock import QUEUE_ID_DIGITS
 
-# Lines are counted by spans of this length (events.COUNT_SPAN).
+# Lines are counted by spans of this length (line_counts.COUNT_SPAN).
 COUNT_SPAN = 900 * SECOND
-# A stamp, a space, a host, a tag and a text take this much at least.
+# A stamp, a space, a host, a tag and a text take at least this much.
 SHORTEST_LINE = 24
-
-
-def _chars(*kinds: tuple[int, str]) -> Bytes:
-    """Return the kinds of each byte, as bits."""
-    table = np.zeros(256, np.uint8)
-    for kind, chars in kinds:
-        table[list(chars.encode())] |= kind
-    return table
-
-
-PRINTABLE = "".join(map(chr, range(32, 127)))
-TAG_CHAR, HOST_CHAR, ADDRESS_CHAR, CLIENT_CHAR, STATUS_CHAR, SHORT_ID, LONG_ID = (1 << n for n in range(7))
-CHARS = _chars(
-    (TAG_CHAR, "".join(c for c in PRINTABLE if c not in " []:")),
-    (HOST_CHAR, "".join(c for c in PRINTABLE if c not in " ,<>[]")),
-    (ADDRESS_CHAR, "".join(c for c in PRINTABLE if c not in "<>[]")),
-    (CLIENT_CHAR, "".join(c for c in PRINTABLE if c not in "[,")),
-    (STATUS_CHAR, ascii_letters + "-"),
-    (SHORT_ID, "0123456789ABCDEF"),
-    (LONG_ID, QUEUE_ID_DIGITS),
-)
-SPACE, COMMA, COLON, DOT, SLASH, SMALL_Z = (ord(c) for c in " ,:./z")
 HASH, BACKSLASH, CARET, LESS = (ord(c) for c in "#\\^<")
-GREATER, QUOTE, OPENING_BRACKET, CLOSING_BRACKET, CLOSING_PARENTHESIS = (ord(c) for c in '>"[])')
-NEXT, CLOSE, ORIG_TO, RELAY = literal(", "), literal(">, "), literal("orig_to=<"), literal("relay=")
-CLOSE_RELAY, CLOSE_ORIG_TO = literal(">, relay="), literal(">, orig_to=")
 TO, FROM, REMOVED, CLIENT_IS = literal("to=<"), literal("from=<"), literal("removed"), literal("client=")
 MESSAGE_ID_IS, NOQUEUE = literal("message-id="), literal("NOQUEUE: ")
-CONN_USE, DELAY, DELAYS = literal("conn_use="), literal("delay="), literal(", delays=")
-DSN_IS, STATUS_IS, OPEN = literal(", dsn="), literal(", status="), literal(" (")
-SIZE_IS, NRCPT_IS, QUEUE_ACTIVE = literal(">, size="), literal(", nrcpt="), literal(" (queue active)")
-SASL_METHOD, SASL_NAME = literal(", sasl_method="), literal(", sasl_username=")
-ORIG_QUEUE_ID, ORIG_CLIENT = literal(", orig_queue_id="), literal(", orig_client=")
 REPEATED, LAST_REPEATED = literal("message repeated "), literal("last message repeated ")
 SUMMARY, RESENT_ID_IS = literal("Last message '"), literal("resent-message-id=")
 SENDER_IS, RECIPIENT_IS = literal("from="), literal("to=")
 
 
 @compiled
-def _run_end(block: Bytes, at: int, kind: int) -> int:
-    """Return where a run of such characters ends."""
-    while CHARS[block[at]] & kind:
-        at += 1
-    return at
-
-
-@compiled
 def _sender(block: Bytes, at: int, end: int) -> tuple[int, int, int, int, int]:
     """Read ` host tag[pid]: `; return the host's end, the tag's start and end, the pid, and the text's start.
 
-    The host may be missing: what ends with a colon is a tag, and the host's end is its start. The pid is -1
-    for none. The text's start is 0 if there is none, or if anything but the text follows.
+    Without a host (a word that ends with a colon is a tag), the host's end is its start. Without a pid, it is
+    -1. The text's start is 0 if there is no text, or if something stands before it.
     """
     has_space, host_start = block[at] == SPACE, at + 1
     host_end = find(block, host_start, end, SPACE)
     tag_start = host_end + 1
     if block[host_end - 1] == COLON:
         host_end = tag_start = host_start
-    tag_end = _run_end(block, tag_start, TAG_CHAR)
+    tag_end = run_end(block, tag_start, TAG_CHAR)
     at, pid = tag_end, -1
     if block[at] == OPENING_BRACKET:
         pid, at = read_integer(block, at + 1, 9)
@@ -175,7 +118,7 @@ def _sender(block: Bytes, at: int, end: int) -> tuple[int, int, int, int, int]:
 
 @compiled
 def _find_tag(block: Bytes, start: int, end: int, names: Bytes, sizes: Int64s, count: int) -> int:
-    """Return the tag's number, -1 if it is not known."""
+    """Return the tag's number; -1 if it is not known."""
     for tag in range(count):
         if sizes[tag] == end - start and is_equal(block, start, names[tag], 0, end - start):
             return tag
@@ -183,176 +126,10 @@ def _find_tag(block: Bytes, start: int, end: int, names: Bytes, sizes: Int64s, c
 
 
 @compiled
-def _queue_id_end(block: Bytes, at: int) -> int:
-    """Return where a queue id that stands before `: ` ends, else `at` (patterns.QUEUE_ID)."""
-    kinds, end, last_z = CHARS[block[at]], at, at
-    while CHARS[block[end]] & (SHORT_ID | LONG_ID):
-        kinds &= CHARS[block[end]]
-        if block[end] == SMALL_Z:
-            last_z = end
-        end += 1
-    is_short = kinds & SHORT_ID and end - at >= 6
-    is_long = kinds & LONG_ID and last_z - at >= 10 and last_z < end - 1
-    return end if (is_short or is_long) and block[end] == COLON and block[end + 1] == SPACE else at
-
-
-@compiled
-def _set_span(spans: Int32s, field: int, start: int, end: int) -> None:
-    spans[field, 0] = start
-    spans[field, 1] = end
-
-
-@compiled
-def _address_end(block: Bytes, at: int, end: int) -> int:
-    """Return where an address ends; a quoted one, which may hold anything, is not found to end."""
-    close = find(block, at, end, GREATER)
-    return close if find(block, at, close, QUOTE) == close else nowhere(block)
-
-
-@compiled
-def _has_address_end(block: Bytes, at: int, end: int) -> bool:
-    """Tell whether an address might end in a reason: the general lane has to judge such a line."""
-    at = find(block, at, end, GREATER)
-    while at < end:
-        if is_at(block, at, CLOSE_RELAY) or is_at(block, at, CLOSE_ORIG_TO):
-            return True
-        at = find(block, at + 1, end, GREATER)
-    return False
-
-
-@compiled
-def _read_delivery(
-    block: Bytes, at: int, end: int, spans: Int32s, integers: Int64s, decimals: Floats
-) -> bool:
-    """Read `<a>, [orig_to=<b>, ]relay=..., ..., status=sent (...)`: the pattern "delivery attempt"."""
-    close = _address_end(block, at, end)
-    if not is_at(block, close, CLOSE):
-        return False
-    _set_span(spans, RECIPIENT, at, close)
-    _set_span(spans, ORIGINAL_RECIPIENT, -1, -1)
-    at = close + CLOSE.size
-    if is_at(block, at, ORIG_TO):
-        at += ORIG_TO.size
-        close = _address_end(block, at, end)
-        if not is_at(block, close, CLOSE):
-            return False
-        _set_span(spans, ORIGINAL_RECIPIENT, at, close)
-        at = close + CLOSE.size
-    if not is_at(block, at, RELAY):
-        return False
-    start = at + RELAY.size
-    at = _run_end(block, start, HOST_CHAR)
-    if at == start:
-        return False
-    _set_span(spans, RELAY_HOST, start, at)
-    _set_span(spans, RELAY_ADDRESS, -1, -1)
-    integers[RELAY_PORT] = -1
-    if block[at] == OPENING_BRACKET:
-        start = at + 1
-        at = _run_end(block, start, ADDRESS_CHAR)
-        if block[at] != CLOSING_BRACKET:
-            return False
-        _set_span(spans, RELAY_ADDRESS, start, at)
-        at += 1
-        if block[at] == COLON:
-            integers[RELAY_PORT], at = read_integer(block, at + 1, 9)
-            if not 1 <= integers[RELAY_PORT] <= LAST_PORT:
-                return False
-    if not is_at(block, at, NEXT):
-        return False
-    at += NEXT.size
-    integers[CONNECTION_USES] = -1
-    if is_at(block, at, CONN_USE):
-        integers[CONNECTION_USES], at = read_integer(block, at + CONN_USE.size, 9)
-        if not is_at(block, at, NEXT) or not 1 <= integers[CONNECTION_USES] <= MOST_CONNECTION_USES:
-            return False
-        at += NEXT.size
-    if not is_at(block, at, DELAY):
-        return False
-    decimals[0], at = read_decimal(block, at + DELAY.size)
-    if not is_at(block, at, DELAYS):
-        return False
-    at += DELAYS.size - 1
-    for part in range(1, DECIMAL_COUNT):
-        if part > 1 and block[at] != SLASH:
-            return False
-        decimals[part], at = read_decimal(block, at + 1)
-        if decimals[part] > MOST_DELAY_SECONDS:
-            return False
-    if decimals[0] > MOST_DELAY_SECONDS or not is_at(block, at, DSN_IS):
-        return False
-    start = at + DSN_IS.size
-    at = start - 1
-    for part in range(3):
-        if part > 0 and block[at] != DOT:
-            return False
-        _, at = read_integer(block, at + 1, 9)
-    _set_span(spans, DSN, start, at)
-    if not is_at(block, at, STATUS_IS):
-        return False
-    start = at + STATUS_IS.size
-    at = _run_end(block, start, STATUS_CHAR)
-    if at == start or not is_at(block, at, OPEN):
-        return False
-    _set_span(spans, STATUS, start, at)
-    start = at + OPEN.size
-    _set_span(spans, REASON, start, end - 1)
-    return block[end - 1] == CLOSING_PARENTHESIS and start < end and not _has_address_end(block, start, end)
-
-
-@compiled
-def _read_activation(block: Bytes, at: int, end: int, spans: Int32s, integers: Int64s) -> bool:
-    """Read `<a>, size=1, nrcpt=1 (queue active)`: the pattern "queue activation"."""
-    close = find(block, at, end, GREATER)
-    if not is_at(block, close, SIZE_IS):
-        return False
-    _set_span(spans, SENDER, at, close)
-    integers[SIZE_BYTES], at = read_integer(block, close + SIZE_IS.size, 18)
-    if not is_at(block, at, NRCPT_IS):
-        return False
-    integers[RECIPIENT_COUNT], at = read_integer(block, at + NRCPT_IS.size, 18)
-    is_in_bounds = integers[SIZE_BYTES] <= MOST_SIZE_BYTES and integers[RECIPIENT_COUNT] <= MOST_RECIPIENTS
-    return is_in_bounds and is_at(block, at, QUEUE_ACTIVE) and at + QUEUE_ACTIVE.size == end
-
-
-@compiled
-def _read_client(block: Bytes, at: int, end: int, spans: Int32s) -> bool:
-    """Read `a[b]` and what may follow it without a doubt: the pattern "client"."""
-    start = at
-    at = _run_end(block, start, CLIENT_CHAR)
-    if at == start or block[at] != OPENING_BRACKET:
-        return False
-    _set_span(spans, CLIENT_HOST, start, at)
-    start = at + 1
-    at = find(block, start, end, CLOSING_BRACKET)
-    if at in (start, end):
-        return False
-    _set_span(spans, CLIENT_ADDRESS, start, at)
-    _set_span(spans, SASL_USERNAME, -1, -1)
-    _set_span(spans, ORIGINAL_QUEUE_ID, -1, -1)
-    at += 1
-    if block[at] == COLON:
-        _, at = read_integer(block, at + 1, 9)
-    if is_at(block, at, SASL_METHOD):
-        at = find(block, at + SASL_METHOD.size, end, COMMA)
-        if is_at(block, at, SASL_NAME):
-            start = at + SASL_NAME.size
-            at = find(block, start, end, COMMA)
-            _set_span(spans, SASL_USERNAME, start, at)
-    elif is_at(block, at, ORIG_QUEUE_ID):
-        start = at + ORIG_QUEUE_ID.size
-        at = find(block, start, end, COMMA)
-        _set_span(spans, ORIGINAL_QUEUE_ID, start, at)
-        if is_at(block, at, ORIG_CLIENT):
-            at = end
-    return at == end
-
-
-@compiled
 def _text_end(block: Bytes, start: int, end: int) -> int:
-    """Return where a line ends without the blanks at its end; `start` if something else there may be no text.
+    """Return where a line ends without trailing blanks; `start` if the general lane has to find its end.
 
-    That is what syslog daemons write for control characters (headers.TRAILING).
+    That is so if the line may end with what syslog daemons write for control characters (headers.TRAILING).
     """
     while end > start and block[end - 1] == SPACE:
         end -= 1
@@ -373,7 +150,7 @@ def _find_host(block: Bytes, start: int, end: int, hosts: Int32s, count: int) ->
 
 @compiled
 def _is_mail(block: Bytes, at: int, end: int) -> bool:
-    """Tell whether a text may be a mail program's, whatever its tag (events.MAIL_TEXT)."""
+    """Tell whether a mail program may have written a text, whatever the tag says (routing.MAIL_TEXT)."""
     at = find(block, at, end, COLON) + 2
     return (
         is_at(block, at, SENDER_IS)
@@ -387,7 +164,7 @@ def _is_mail(block: Bytes, at: int, end: int) -> bool:
 
 @compiled
 def _find_prefix(block: Bytes, at: int, end: int, candidates: Int64s, texts: Bytes, sizes: Int64s) -> int:
-    """Return which of the beginnings the text has, -1 if none."""
+    """Return the number of the prefix that the text has; -1 if it has none of the candidates."""
     for prefix in candidates:
         if prefix < 0:
             break
@@ -398,7 +175,7 @@ def _find_prefix(block: Bytes, at: int, end: int, candidates: Int64s, texts: Byt
 
 @compiled
 def _read_text(block: Bytes, at: int, end: int, tag: int, tags: Tags, prefixes: Prefixes, rows: Rows) -> int:
-    """Read the text of a line into its family's next row, and return the family."""
+    """Read the text of a line into the next row of its family, and return the family."""
     used, spans, integers, decimals = rows.used, rows.spans, rows.integers, rows.decimals
     if tags.meaning[tag] != POSTFIX_TAG:
         is_foreign = tags.meaning[tag] == FOREIGN_TAG
@@ -407,7 +184,7 @@ def _read_text(block: Bytes, at: int, end: int, tag: int, tags: Tags, prefixes: 
         )
         return NOISE if is_foreign and not is_repeated and not _is_mail(block, at, end) else LEFT_OVER
     writes = tags.writes[tag]
-    id_start, id_end = at, _queue_id_end(block, at)
+    id_start, id_end = at, queue_id_end(block, at)
     if id_end > at:
         at = id_end + 2
         family = LEFT_OVER
@@ -415,7 +192,7 @@ def _read_text(block: Bytes, at: int, end: int, tag: int, tags: Tags, prefixes: 
         if first == ord("t") and is_at(block, at, TO):
             family = (
                 DELIVERY
-                if _read_delivery(
+                if read_delivery(
                     block,
                     at + TO.size,
                     end,
@@ -428,7 +205,7 @@ def _read_text(block: Bytes, at: int, end: int, tag: int, tags: Tags, prefixes: 
         elif first == ord("f") and writes & QMGR and is_at(block, at, FROM):
             family = (
                 ACTIVATION
-                if _read_activation(
+                if read_activation(
                     block,
                     at + FROM.size,
                     end,
@@ -441,15 +218,15 @@ def _read_text(block: Bytes, at: int, end: int, tag: int, tags: Tags, prefixes: 
             family = REMOVAL if at + REMOVED.size == end else LEFT_OVER
         elif first == ord("m") and writes & CLEANUP and is_at(block, at, MESSAGE_ID_IS):
             family = MESSAGE_ID
-            _set_span(spans[MESSAGE_ID, used[MESSAGE_ID]], MESSAGE, at + MESSAGE_ID_IS.size, end)
+            set_span(spans[MESSAGE_ID, used[MESSAGE_ID]], MESSAGE, at + MESSAGE_ID_IS.size, end)
         elif first == ord("c") and writes & SMTPD and is_at(block, at, CLIENT_IS):
             family = (
                 CLIENT
-                if _read_client(block, at + CLIENT_IS.size, end, spans[CLIENT, used[CLIENT]])
+                if read_client(block, at + CLIENT_IS.size, end, spans[CLIENT, used[CLIENT]])
                 else LEFT_OVER
             )
         if family != LEFT_OVER:
-            _set_span(spans[family, used[family]], QUEUE_ID, id_start, id_end)
+            set_span(spans[family, used[family]], QUEUE_ID, id_start, id_end)
             return family
     else:
         id_start = id_end = -1
@@ -459,8 +236,8 @@ def _read_text(block: Bytes, at: int, end: int, tag: int, tags: Tags, prefixes: 
     if prefix < 0:
         return LEFT_OVER
     if prefixes.family[prefix] == OTHER:
-        _set_span(spans[OTHER, used[OTHER]], QUEUE_ID, id_start, id_end)
-        _set_span(spans[OTHER, used[OTHER]], MESSAGE, at, end)
+        set_span(spans[OTHER, used[OTHER]], QUEUE_ID, id_start, id_end)
+        set_span(spans[OTHER, used[OTHER]], MESSAGE, at, end)
         integers[OTHER, used[OTHER], LINE_KIND] = prefix
     return prefixes.family[prefix]
 
@@ -494,10 +271,10 @@ def scan(
     counts: Counts,
     state: Int64s,
 ) -> int:
-    """Go on through the block from state[POSITION]; say why it stopped: DONE, NEW_TAG or FULL.
+    """Scan the block from state[POSITION] on; return why the scan stopped: DONE, NEW_TAG or FULL.
 
-    `midnights[month * 32 + day]` is the UTC time, in microseconds, of the midnight that a stamp without a
-    year means, or NO_TIME if that is not so simple.
+    `midnights[month * 32 + day]` is the midnight of a stamp without a year, in UTC microseconds, or NO_TIME
+    if the general lane has to find it.
     """
     start, lines_before = state[POSITION], state[LINES_BEFORE]
     room = rows.logged_at.shape[1] - 1
@@ -514,7 +291,7 @@ def scan(
         family, tag, pid = LEFT_OVER, -1, -1
         line_end = _text_end(block, start, end) if is_plain else start
         if is_plain and line_end - start >= SHORTEST_LINE and end - start < CUT_TEXT_BYTES:
-            # Lines of the same second share their stamp, which fills two words but for its last byte.
+            # Lines of one second have the same stamp: 15 of the 16 bytes in two words.
             head, tail = word_at(block, start), word_at(block, start + WORD_BYTES)
             if head == cached_head and tail == cached_tail:
                 stamp, stamp_end, is_dated = cached_stamp, start + 15, False
@@ -547,7 +324,7 @@ def scan(
         row = rows.used[family]
         rows.line_number[family, row] = lines_before
         if family == LEFT_OVER:
-            _set_span(rows.spans[LEFT_OVER, row], 0, start, end)
+            set_span(rows.spans[LEFT_OVER, row], 0, start, end)
             rows.logged_at[LEFT_OVER, row] = last_stamp
             rows.is_dated[LEFT_OVER, row] = is_last_dated
             rows.integers[LEFT_OVER, row, STAMP_AFTER] = NO_TIME

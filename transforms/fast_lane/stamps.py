@@ -1,4 +1,4 @@
-"""The stamp of a log line to UTC, compiled by numba: the two forms that nearly all lines have."""
+"""The stamp of a log line, in one of the two usual forms, to UTC microseconds; compiled by numba."""
 
 import numpy as np
 
@@ -16,14 +16,14 @@ DAYS_BEFORE_1970 = 719_162
 
 @compiled
 def _two_digits(block: Bytes, at: int) -> int:
-    """Return the number of two digits, -1 if they are none."""
+    """Return the number of two digits; -1 for anything else."""
     tens, ones = block[at] - 48, block[at + 1] - 48
     return tens * 10 + ones if 0 <= tens <= 9 and 0 <= ones <= 9 else -1
 
 
 @compiled
 def _time_of_day(block: Bytes, at: int) -> int:
-    """Return the microseconds of HH:MM:SS; -1 if it is none, or a leap second."""
+    """Return the microseconds of HH:MM:SS; -1 for anything else or a leap second."""
     hours, minutes, seconds = _two_digits(block, at), _two_digits(block, at + 3), _two_digits(block, at + 6)
     is_time = 0 <= hours <= 23 and 0 <= minutes <= 59 and 0 <= seconds <= 59
     if not is_time or block[at + 2] != COLON or block[at + 5] != COLON:
@@ -33,7 +33,7 @@ def _time_of_day(block: Bytes, at: int) -> int:
 
 @compiled
 def _fraction(block: Bytes, at: int) -> tuple[int, int]:
-    """Return the microseconds of an optional fraction, cut after six digits, and where it ends."""
+    """Return the microseconds of an optional fraction, truncated to six digits, and where it ends."""
     if block[at] != DOT and block[at] != COMMA:
         return 0, at
     digits, end = read_integer(block, at + 1, 9)
@@ -61,7 +61,7 @@ def _month(block: Bytes, at: int) -> int:
 
 @compiled
 def _days_since_1970(year: int, month: int, day: int) -> int:
-    """Return the day's number by the calendar's rules, -1 if it has no such day or year."""
+    """Return the number of a day; -1 if the calendar has no such day, or its year is out of range."""
     is_leap = (year % 4 == 0 and year % 100 != 0) or year % 400 == 0
     if not (FIRST_YEAR <= year <= LAST_YEAR and 1 <= month <= 12):
         return -1
@@ -89,7 +89,7 @@ def read_short_stamp(block: Bytes, at: int, midnights: Int64s) -> tuple[int, int
 
 @compiled
 def read_long_stamp(block: Bytes, at: int) -> tuple[int, int]:
-    """Read `2026-02-03T10:07:36.123456+09:00` (RFC 3339), the colon of the offset or the fraction missing."""
+    """Read `2026-02-03T10:07:36.123456+09:00` (RFC 3339), also without the fraction or the offset's colon."""
     year, year_end = read_integer(block, at, 4)
     month, day = _two_digits(block, at + 5), _two_digits(block, at + 8)
     is_date = year_end == at + 4 and block[at + 4] == DASH == block[at + 7] and block[at + 10] == BIG_T

@@ -1,4 +1,4 @@
-"""Bytes by words of eight, compiled by numba: what the scanner looks for, compares, copies and numbers.
+"""Bytes to places, numbers and copies, eight at a time: the scanner's tools, compiled by numba.
 
 A block is an array of bytes that ends with PADDING. MAILLAG_CHECK_BOUNDS=1 checks every access.
 """
@@ -13,7 +13,7 @@ from numba.extending import intrinsic
 
 from transforms.fast_lane.arrays import CHECK_BOUNDS, WORD_BYTES, Bytes, Int32s, Int64s
 
-# Counting references to arrays costs more than all the rest: nothing here makes any.
+# Without reference counts (nothing here makes arrays): they would cost more than all the rest.
 compiled = numba.njit(_nrt=False, nogil=True, error_model="numpy", boundscheck=CHECK_BOUNDS)
 
 EVERY_BYTE = np.uint64(0x0101010101010101)
@@ -72,7 +72,7 @@ def _trailing_zeros(typing_context: Any, word: Any) -> Any:
 
 @intrinsic
 def _prefetch(typing_context: Any, block: Any, at: Any) -> Any:
-    """Have the cache line of a byte fetched, and do not wait for it."""
+    """Start to fetch the cache line of a byte."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array = context.make_array(signature.args[0])(context, builder, arguments[0])
@@ -80,7 +80,7 @@ def _prefetch(typing_context: Any, block: Any, at: Any) -> Any:
         number = ir.IntType(32)
         shape = ir.FunctionType(ir.VoidType(), [address.type, number, number, number])
         prefetch = builder.module.declare_intrinsic("llvm.prefetch", [address.type], shape)
-        # To be read, and kept in all caches; it is data.
+        # For reading, to be kept in all caches, as data.
         builder.call(prefetch, [address, number(0), number(3), number(1)])
         return context.get_dummy_value()
 
@@ -105,7 +105,7 @@ def put_word(block: Bytes, at: int, word: int) -> None:
 
 @compiled
 def text_end(block: Bytes, at: int) -> int:
-    """Return the next byte that is no printable ASCII: a line's end, or what the fast lane leaves alone."""
+    """Return the place of the next byte that is not printable ASCII: usually a newline."""
     while True:
         word = word_at(block, at)
         found = ((word - BLANKS) & ~word | word) & HIGH_BITS
@@ -116,7 +116,7 @@ def text_end(block: Bytes, at: int) -> int:
 
 @compiled
 def find(block: Bytes, at: int, end: int, char: int) -> int:
-    """Return the first such byte from `at` on, else `end`."""
+    """Return the place of the first such byte from `at` on; `end` if there is none."""
     wanted = EVERY_BYTE * np.uint64(char)
     while at < end:
         word = word_at(block, at) ^ wanted
@@ -129,7 +129,7 @@ def find(block: Bytes, at: int, end: int, char: int) -> int:
 
 @compiled
 def nowhere(block: Bytes) -> int:
-    """Return a place in the padding, where no literal is: for what was not found."""
+    """Return a place in the padding, where no literal stands: the place of what was not found."""
     return block.size - 4 * WORD_BYTES
 
 
@@ -157,7 +157,7 @@ def is_equal(block: Bytes, at: int, other: Bytes, other_at: int, size: int) -> b
 
 @compiled
 def read_integer(block: Bytes, at: int, most_digits: int) -> tuple[int, int]:
-    """Return a number and where it ends; without one, or if it is longer, -1 and nowhere."""
+    """Return a number and where it ends; -1 and nowhere if there is none or it has more digits."""
     value, end = 0, at
     while ZERO <= block[end] <= NINE and end - at <= most_digits:
         value = value * 10 + (block[end] - ZERO)
@@ -169,9 +169,9 @@ def read_integer(block: Bytes, at: int, most_digits: int) -> tuple[int, int]:
 
 @compiled
 def read_decimal(block: Bytes, at: int) -> tuple[float, int]:
-    """Return a number such as 0.05 and where it ends; without one, anything and nowhere.
+    """Return a number such as 0.05 and where it ends; nowhere if there is none.
 
-    Up to 15 digits and their power of ten are exact, so that the division rounds as any parser does.
+    Up to 15 digits and their power of ten are exact, so the division rounds as any parser does.
     """
     whole, end = read_integer(block, at, 9)
     if block[end] != DOT:
@@ -184,18 +184,18 @@ def read_decimal(block: Bytes, at: int) -> tuple[float, int]:
 
 
 def _words_of(text: bytes) -> tuple[np.uint64, ...]:
-    """Return a text as little-endian words, filled up with zeros."""
+    """Return a text as little-endian words, padded with zeros."""
     return tuple(np.frombuffer(text.ljust(-(-len(text) // WORD_BYTES) * WORD_BYTES, b"\0"), "<u8"))
 
 
 def literal(text: str) -> Literal:
-    """Return what is_at() looks for."""
+    """Return a text as is_at() takes it."""
     return Literal(len(text), _words_of(text.encode()), _words_of(b"\xff" * len(text)))
 
 
 @compiled
 def _prefetch_ahead(block: Bytes, spans: Int32s, row: int) -> None:
-    """Fetch what comes some rows later: a block is larger than the caches, and waiting took half the time."""
+    """Fetch the span some rows ahead: a block is larger than the caches, and waiting took half the time."""
     ahead = row + ROWS_AHEAD
     if ahead < spans.shape[0]:
         _prefetch(block, max(spans[ahead, 0], 0))
@@ -203,9 +203,9 @@ def _prefetch_ahead(block: Bytes, spans: Int32s, row: int) -> None:
 
 @compiled
 def measure_spans(spans: Int32s, offsets: Int32s, present: Bytes) -> int:
-    """Set the offsets of spans (start, end) in an Arrow string column, and a bit for each that is there.
+    """Set the offsets of spans (start, end) in an Arrow string column, and a bit for each one not missing.
 
-    `present` is of zeros. Return the size of the column's bytes.
+    `present` must be all zeros. Return the size of the column in bytes.
     """
     total = 0
     offsets[0] = 0
@@ -220,7 +220,7 @@ def measure_spans(spans: Int32s, offsets: Int32s, present: Bytes) -> int:
 
 @compiled
 def copy_spans(block: Bytes, spans: Int32s, offsets: Int32s, copied: Bytes) -> int:
-    """Copy spans to their offsets, by whole words: `copied` has room for one more. Return how many."""
+    """Copy spans to their offsets by whole words; `copied` needs room for one more. Return their number."""
     count = spans.shape[0]
     for row in range(count):
         _prefetch_ahead(block, spans, row)
@@ -232,10 +232,10 @@ def copy_spans(block: Bytes, spans: Int32s, offsets: Int32s, copied: Bytes) -> i
 
 @compiled
 def number_spans(block: Bytes, spans: Int32s, codes: Int32s, firsts: Int64s, slots: Int32s) -> int:
-    """Give each different span a number: a code for each row (-1 for none), and each number's first row.
+    """Set the code of each row, the same for equal spans (-1 if missing), and the first row of each code.
 
-    Return how many numbers there are, -1 if there are more than `firsts` has room for. `slots`, all of them
-    -1, are a power of two and more than that.
+    Return the number of codes; -1 if `firsts` has no room for them. `slots` must be all -1; its size is a
+    power of two and greater than that of `firsts`.
     """
     used = 0
     for row in range(spans.shape[0]):

@@ -1,51 +1,44 @@
-"""fleet.toml and inventory to hosts: product, build, zone and retry settings, each with its source."""
+"""fleet.toml and the folders of an archive to hosts, with the settings that the fleet file gives them."""
 
 import difflib
 import ipaddress
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from transforms.bounds import YEARS
 from transforms.fleet.host_settings import (
     MTAS,
-    POSTFIX_DEFAULTS,
-    POSTFIX_SETTINGS,
     PRODUCTS,
-    SENDMAIL_DEFAULTS,
     SETTING_NAMES,
     SETTING_TYPES,
     HostSettings,
-    product_defaults,
     setting_bounds,
 )
-from transforms.fleet.inventory_settings import NOTHING, InventorySettings, inventory_spans
 from transforms.fleet.toml_file import read_toml
 from transforms.names import given_host, host_name, raw_name
 from transforms.problems import MaillagError, Problem
 from transforms.zone import Zone
 
 FLEET_FILE = "fleet.toml"
-# Where a product is from that nobody told: no build verdict rests on it.
-GUESS = "guess"
-PRODUCT_IS_KNOWN = "the host's product is known"
 HOST_FROM = ("folder", "line")
-# Keys of a host's table beside its settings.
+# The keys of a host's table that are not settings.
 HOST_KEYS = ("path", "host_from", "aliases", "changes")
+KINDS: dict[type, str] = {str: "a string", int: "a whole number", bool: "true or false"}
 
 
 @dataclass(frozen=True)
 class Host:
-    """One gateway: its settings, their later changes by the day they took effect, and its files.
+    """One gateway, or a collector: a log server whose files name the host in every line.
 
-    With `host_from` line it is no gateway but a collector: a log server whose files name the host in every
-    line. `aliases` are other names by which such lines name this host.
+    - `changes`: later settings, each with the day on which they took effect, in order.
+    - `path`: a glob of the host's files inside the archive; None for the folder of the host's name.
+    - `host_from`: `folder` for a gateway, `line` for a collector.
+    - `aliases`: other names by which a collector's lines name this host.
     """
 
     name: str
@@ -76,10 +69,10 @@ class Fleet:
 
 
 def read_fleet(archive: Path, fleet_file: Path | None = None) -> Fleet:
-    """Read `fleet.toml` (of the archive, unless another is given) and add the folders it lacks.
+    """Read the fleet file (default: the archive's `fleet.toml`) and add the folders that it does not name.
 
-    Raises MaillagError for a file that is no TOML, an unknown key (with a suggestion) or a value of the
-    wrong type, or a name that two hosts claim: a misread fleet would give wrong verdicts.
+    Raises MaillagError for a file that is not TOML, an unknown key (with a suggestion), a value of the wrong
+    type, or a name that two hosts share: a misread fleet would give wrong verdicts.
     """
     path = fleet_file or archive / FLEET_FILE
     if fleet_file and not fleet_file.is_file():
@@ -107,8 +100,8 @@ def read_fleet(archive: Path, fleet_file: Path | None = None) -> Fleet:
 def host_folders(archive: Path) -> list[str]:
     """Return the names of the archive's folders, and of links that may stand for one.
 
-    A link to what is in another folder of the archive is no host. An archive that is no folder has none.
-    Raises MaillagError if it cannot be read.
+    A link to something in another folder of the archive is not a host. Without an archive, the list is empty.
+    Raises MaillagError if the archive cannot be read.
     """
     if not archive.is_dir():
         return []
@@ -131,11 +124,11 @@ def _is_host_folder(entry: os.DirEntry[str], archive: Path) -> bool:
 
 
 def host_of_line(fleet: Fleet) -> dict[str, str]:
-    """Return the host's name by every name, in small letters, that a line may call it by.
+    """Return the host's name by each name, in lower case, that a line may use for it.
 
-    These are the names and aliases of all hosts, collectors too, and what stands before their first dot
-    (of no address) where that means one host only. A name as written goes before a shortened one; two
-    hosts whose names differ in nothing but capitals are left out.
+    These are the names and aliases of all hosts, collectors included, and their part before the first dot
+    (except of an address), where it stands for one host only. A whole name takes precedence over a shortened
+    one. Two hosts whose names differ only in case are left out.
     """
     exact: dict[str, set[str]] = {}
     short: dict[str, set[str]] = {}
@@ -148,10 +141,10 @@ def host_of_line(fleet: Fleet) -> dict[str, str]:
 
 
 def with_found_hosts(fleet: Fleet, found: Mapping[str, str]) -> Fleet:
-    """Add the hosts that only lines name: `found` gives the collector of each name.
+    """Add the hosts that only lines name; `found` maps each name to the collector of these lines.
 
-    They take the collector's time zone and the fleet's defaults. A name that the fleet knows already, be
-    it an alias or the collector's own, is no new host.
+    They get the collector's time zone and the fleet's defaults. A name that the fleet knows already, as an
+    alias or as the name of a collector, is not a new host.
     """
     known = {name.lower() for host in fleet.hosts for name in (host.name, *host.aliases)}
     by_name = {host.name: host for host in fleet.hosts}
@@ -167,183 +160,10 @@ def with_found_hosts(fleet: Fleet, found: Mapping[str, str]) -> Fleet:
     )
 
 
-def latest_hosts(history: pl.DataFrame) -> pl.DataFrame:
-    """Return the last span of each host, in the columns of fleet.hosts."""
-    return history.filter(pl.col("valid_until").is_null()).drop("valid_from", "valid_until")
-
-
 def told_zone(host: Host) -> Zone | None:
-    """Return the zone that the fleet file gives a host, in its entry or for all."""
+    """Return the zone that the fleet file gives a host, in the host's entry or in the defaults."""
     name = host.settings.time_zone or host.defaults.time_zone
     return Zone(name, "fleet_file") if name else None
-
-
-def host_history(
-    fleet: Fleet,
-    zones: Mapping[str, Zone],
-    inventory: pl.DataFrame | None = None,
-    *,
-    imss_ini_keys: Mapping[str, str] = NOTHING,
-    imsva_paths: Mapping[str, str] = NOTHING,
-) -> pl.DataFrame:
-    """One row per gateway and span of unchanged settings, in the columns of fleet.host_history.
-
-    `<setting>_source` says which of these was the first to know the setting: `fleet_file` (the host's entry
-    and its changes), `inventory`, `file_path` (`imsva_paths`: a path that only IMSVA has, by host),
-    `fleet_defaults`, `guess` (of the product, by its version), `product_default`, `postfix_default`; in place
-    of the last two `sendmail_default` on a host with that MTA, of which Postfix's files tell nothing. A
-    guessed product has no defaults. For the zone it is what found it. NULL beside an unknown value.
-
-    The spans of a host follow each other and differ; the first has no start and the last no end. A change
-    takes effect at midnight of its day in the host's zone, inventory at its `logged_at`; the earliest also
-    counts for the time before it. `inventory` has the columns host, tool, setting, value, logged_at, path
-    and line_number; `imss_ini_keys` is that of inventory_settings.
-    """
-    told = _told(fleet, inventory, imss_ini_keys)
-    rows = [
-        row
-        for host in fleet.gateways
-        for row in _host_spans(
-            host, zones[host.name], told[host.name], is_imsva_by_path=host.name in imsva_paths
-        )
-    ]
-    return pl.DataFrame(rows, schema=HISTORY_SCHEMA)
-
-
-def inventory_problems(
-    fleet: Fleet, inventory: pl.DataFrame, *, imss_ini_keys: Mapping[str, str] = NOTHING
-) -> tuple[Problem, ...]:
-    """Return what could not be understood of the inventory, but for settings that a host's entry gives."""
-    told = _told(fleet, inventory, imss_ini_keys)
-    found = (
-        problem
-        for host in fleet.gateways
-        for _, by_inventory in told[host.name]
-        for name, problem in by_inventory.problems.items()
-        if getattr(host.settings, name) is None
-    )
-    return tuple(dict.fromkeys(found))
-
-
-def product_problems(
-    history: Iterable[Mapping[str, Any]], imsva_paths: Mapping[str, str]
-) -> tuple[Problem, ...]:
-    """Return a warning for each host whose product is guessed, or told otherwise than a path shows."""
-    found = []
-    for row in history:
-        if row["valid_until"] is not None:
-            continue
-        host, path = row["host"], imsva_paths.get(row["host"])
-        if row["product_source"] == GUESS:
-            what = (
-                f"its product is a guess ({row['product']}), for what `S99IMSS version` prints does not tell "
-                "IMSS from IMSVA: its build verdict is unknown"
-            )
-        elif path and row["product"] != "imsva":
-            what = f"its product is {row['product']} by the {row['product_source']}, but IMSVA by {path}"
-        else:
-            continue
-        remedy = f"Write product = {' or '.join(map(json.dumps, PRODUCTS))} into its entry of the fleet file."
-        found.append(Problem(host, what, remedy, rule=PRODUCT_IS_KNOWN, is_warning=True))
-    return tuple(found)
-
-
-Told = list[tuple[datetime | None, InventorySettings]]
-
-
-def _told(fleet: Fleet, inventory: pl.DataFrame | None, imss_ini_keys: Mapping[str, str]) -> dict[str, Told]:
-    """Return what its inventory says of every gateway, by the instant from which it does."""
-    empty = InventorySettings()
-    told: dict[str, Told] = {host.name: [(None, empty)] for host in fleet.gateways}
-    if inventory is not None and not inventory.is_empty():
-        for (name, *_), rows in inventory.partition_by("host", as_dict=True).items():
-            if name in told:
-                told[name] = inventory_spans(rows, imss_ini_keys)
-    return told
-
-
-def _host_spans(host: Host, zone: Zone, told: Told, *, is_imsva_by_path: bool) -> Iterator[dict[str, Any]]:
-    by_path = HostSettings(product="imsva") if is_imsva_by_path else HostSettings()
-    changes = [(zone.midnight(day), settings) for day, settings in host.changes]
-    later = {start for start, _ in (*changes, *told) if start is not None}
-    span: dict[str, Any] | None = None
-    for start in (None, *sorted(later)):
-        settings = host.settings
-        for changed_at, change in changes:
-            if start is not None and changed_at <= start:
-                settings = settings.overlaid(change)
-        *_, by_inventory = (
-            said for said_at, said in told if said_at is None or (start is not None and said_at <= start)
-        )
-        resolved = {"host": host.name, **_resolved(settings, by_inventory, by_path, host.defaults, zone)}
-        if span and resolved.items() <= span.items():
-            continue
-        if span:
-            yield span | {"valid_until": start}
-        span = resolved | {"valid_from": start, "valid_until": None}
-    if span:
-        yield span
-
-
-POLARS_TYPES = {str: pl.String(), int: pl.Int64(), bool: pl.Boolean()}
-HISTORY_SCHEMA = pl.Schema(
-    {
-        "host": pl.String(),
-        **{
-            column: dtype
-            for name, python_type in SETTING_TYPES.items()
-            for column, dtype in (
-                (name, POLARS_TYPES[python_type]),
-                (f"{name}_source", pl.String()),
-            )
-        },
-        "valid_from": pl.Datetime("us", "UTC"),
-        "valid_until": pl.Datetime("us", "UTC"),
-    }
-)
-
-
-def _resolved(
-    settings: HostSettings,
-    told: InventorySettings,
-    by_path: HostSettings,
-    defaults: HostSettings,
-    zone: Zone,
-) -> dict[str, Any]:
-    """Return every setting with its source: the first layer that knows it."""
-    layers = [
-        ("fleet_file", settings),
-        ("inventory", told.settings),
-        ("file_path", by_path),
-        ("postfix_default", told.silent),
-        ("fleet_defaults", defaults),
-        (GUESS, told.guesses),
-    ]
-    if _first(layers, "mta")[1] == "sendmail":
-        not_postfix = replace(told.settings, **dict.fromkeys(POSTFIX_SETTINGS))
-        layers[1] = ("inventory", not_postfix)
-        layers = [(source, layer) for source, layer in layers if layer is not told.silent]
-        layers += [("sendmail_default", SENDMAIL_DEFAULTS)]
-    else:
-        product_source, product = _first(layers, "product")
-        is_told = product_source != GUESS
-        layers += [
-            (
-                "product_default",
-                product_defaults(product if is_told else None, _first(layers, "build")[1]),
-            ),
-            ("postfix_default", POSTFIX_DEFAULTS),
-        ]
-    values: dict[str, Any] = {}
-    for name in SETTING_NAMES:
-        source, value = _first(layers, name)
-        values |= {name: value, f"{name}_source": source}
-    return values | {"time_zone": zone.name, "time_zone_source": zone.source}
-
-
-def _first(layers: Iterable[tuple[str, HostSettings]], name: str) -> tuple[str | None, Any]:
-    known = ((source, getattr(layer, name)) for source, layer in layers)
-    return next(((source, value) for source, value in known if value is not None), (None, None))
 
 
 def _host(name: str, table: Any, defaults: HostSettings, path: Path) -> Host:
@@ -356,39 +176,39 @@ def _host(name: str, table: Any, defaults: HostSettings, path: Path) -> Host:
     entry = dict(table)
     host_from = entry.pop("host_from", "folder")
     if not isinstance(host_from, str):
-        raise MaillagError(f"{where}: host_from = {host_from!r} is no str. Correct its value.")
+        raise MaillagError(f"{where}: host_from = {host_from!r} is not {KINDS[str]}. Correct its value.")
     _refuse_unless(host_from, HOST_FROM, "host_from", where)
     aliases = entry.pop("aliases", [])
     if not isinstance(aliases, list) or not all(isinstance(a, str) and a.strip() for a in aliases):
         raise MaillagError(
-            f"{where}: aliases = {aliases!r} is no list of names. Write aliases = "
+            f"{where}: aliases = {aliases!r} is not a list of names. Write aliases = "
             '["mx1.example.com", "192.0.2.7"].'
         )
     glob = entry.pop("path", None)
     if glob is not None and (not isinstance(glob, str) or not _is_within_archive(glob)):
         raise MaillagError(f"{where}: path must be a glob inside the archive, such as 'gw1/logs/*'.")
-    changes = []
-    listed = entry.pop("changes", [])
-    if not isinstance(listed, list):
-        raise MaillagError(f"{where}: changes is no list. Write [[hosts.{json.dumps(name)}.changes]].")
-    for change in listed:
-        day = change.get("from") if isinstance(change, dict) else None
-        if not isinstance(day, date) or isinstance(day, datetime):
-            raise MaillagError(f"{where}: a change lacks its day. Write from = 2026-03-01 in it.")
-        if day.year not in YEARS:
-            raise MaillagError(f"{where}: from = {day} is out of range. Correct its year.")
-        keys = {key: value for key, value in change.items() if key != "from"}
-        changes.append((day, _settings(keys, f"{where}, change from {day}")))
-    settings = _settings(entry, where)
+    changes = entry.pop("changes", [])
+    if not isinstance(changes, list):
+        raise MaillagError(f"{where}: changes is not a list. Write [[hosts.{json.dumps(name)}.changes]].")
     return Host(
         name=given_host(name),
-        settings=settings,
+        changes=tuple(sorted((_change(change, where) for change in changes), key=lambda change: change[0])),
+        settings=_settings(entry, where),
         defaults=defaults,
-        changes=tuple(sorted(changes, key=lambda change: change[0])),
         path=glob,
         host_from=host_from,
         aliases=tuple(aliases),
     )
+
+
+def _change(table: Any, where: str) -> tuple[date, HostSettings]:
+    day = table.get("from") if isinstance(table, dict) else None
+    if not isinstance(day, date) or isinstance(day, datetime):
+        raise MaillagError(f"{where}: a change has no date. Write from = 2026-03-01, for example, in it.")
+    if day.year not in YEARS:
+        raise MaillagError(f"{where}: from = {day} is out of range. Correct its year.")
+    settings = {key: value for key, value in table.items() if key != "from"}
+    return day, _settings(settings, f"{where}, change from {day}")
 
 
 def _is_within_archive(glob: str) -> bool:
@@ -403,7 +223,7 @@ def _settings(table: Any, where: str) -> HostSettings:
     for name, value in table.items():
         expected = SETTING_TYPES[name]
         if type(value) is not expected:
-            raise MaillagError(f"{where}: {name} = {value!r} is no {expected.__name__}. Correct its value.")
+            raise MaillagError(f"{where}: {name} = {value!r} is not {KINDS[expected]}. Correct its value.")
         least, most = setting_bounds(name)
         if isinstance(value, int) and not least <= value <= most:
             raise MaillagError(
@@ -414,7 +234,7 @@ def _settings(table: Any, where: str) -> HostSettings:
     _refuse_unless(settings.mta, MTAS, "mta", where)
     if settings.time_zone and not Zone(settings.time_zone, "fleet_file").is_known():
         raise MaillagError(
-            f"{where}: time_zone = {settings.time_zone!r} is no zone. Write an IANA name such as "
+            f"{where}: time_zone = {settings.time_zone!r} is not a time zone. Write an IANA name such as "
             "'Asia/Tokyo' or an offset such as 'GMT+09:00'."
         )
     return settings
@@ -425,12 +245,12 @@ def _refuse_unknown(table: dict[str, Any], known: tuple[str, ...], where: str) -
         if key not in known:
             near = difflib.get_close_matches(key, known, 1)
             hint = f"Did you mean {near[0]}?" if near else f"Known keys: {', '.join(known)}."
-            raise MaillagError(f"{where}: {key!r} is no known key. {hint}")
+            raise MaillagError(f"{where}: {key!r} is not a known key. {hint}")
 
 
 def _refuse_unless(value: str | None, known: tuple[str, ...], name: str, where: str) -> None:
     if value is not None and value not in known:
-        raise MaillagError(f"{where}: {name} = {value!r} is none of {', '.join(known)}.")
+        raise MaillagError(f"{where}: {name} = {value!r} is not one of {', '.join(known)}.")
 
 
 def _refuse_shared_names(hosts: list[Host], path: Path) -> None:
@@ -438,7 +258,7 @@ def _refuse_shared_names(hosts: list[Host], path: Path) -> None:
     for name in names:
         if names.count(name) > 1:
             raise MaillagError(
-                f"{path}: [hosts.{json.dumps(name)}]: is there twice, in two spellings. Remove one."
+                f"{path}: [hosts.{json.dumps(name)}]: appears twice, in two spellings. Remove one."
             )
     owners: dict[str, Host] = {host.name.lower(): host for host in hosts}
     is_name = set(owners)
@@ -449,12 +269,13 @@ def _refuse_shared_names(hosts: list[Host], path: Path) -> None:
                 claim = "the name" if alias.lower() in is_name else "an alias"
                 raise MaillagError(
                     f"{path}: [hosts.{json.dumps(host.name)}]: alias {alias!r} is {claim} of host "
-                    f"{owner.name!r} too. A line that bears it must mean one host: remove it from one."
+                    f"{owner.name!r} too. A name in a log line must stand for one host: remove it from one "
+                    "of them."
                 )
 
 
 def _as_logged(name: str) -> str:
-    """Return how lines that are split show a name."""
+    """Return a name as it stands in lines that were split (events.split_lines)."""
     return raw_name(name).decode(errors="backslashreplace")
 
 

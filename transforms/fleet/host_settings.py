@@ -1,4 +1,4 @@
-"""What a host's settings are, and the values that its product or mail transfer agent is delivered with."""
+"""The settings of a host: their types and bounds, and the defaults of each product and MTA."""
 
 from dataclasses import dataclass, fields, replace
 from typing import get_args, get_type_hints
@@ -11,7 +11,7 @@ MTAS = ("postfix", "sendmail")
 
 @dataclass(frozen=True)
 class HostSettings:
-    """What a host is and how its Postfix retries; None is unknown. Seconds, as postconf counts them."""
+    """A host's product and how its MTA retries (in seconds, as in postconf); None is unknown."""
 
     product: str | None = None
     version: str | None = None
@@ -29,7 +29,7 @@ class HostSettings:
     bounce_queue_lifetime_seconds: int | None = None
 
     def overlaid(self, above: "HostSettings") -> "HostSettings":
-        """Return these settings with what `above` knows in their place."""
+        """Return these settings, replaced by those that `above` knows."""
         known = {f.name: getattr(above, f.name) for f in fields(above)}
         return replace(self, **{name: value for name, value in known.items() if value is not None})
 
@@ -38,7 +38,7 @@ SETTING_TYPES: dict[str, type] = {
     name: get_args(hint)[0] for name, hint in get_type_hints(HostSettings).items()
 }
 SETTING_NAMES = tuple(SETTING_TYPES)
-# What Postfix's own files tell; it says nothing of a host whose mail comes by another MTA.
+# The settings that Postfix's files hold; they do not apply to a host with another MTA.
 POSTFIX_SETTINGS = (
     "scan_port",
     "queue_run_delay_seconds",
@@ -47,13 +47,13 @@ POSTFIX_SETTINGS = (
     "maximal_queue_lifetime_seconds",
     "bounce_queue_lifetime_seconds",
 )
-# TOML and text files can hold any number. Postfix itself refuses a queue_run_delay of 0.
+# Bounds, as TOML and text files can hold any number. Postfix refuses a queue_run_delay of 0.
 LARGEST_INTEGER = 2**31 - 1
 LONGEST_SECONDS = 10 * 366 * 86_400
 
 DAY_SECONDS = 86_400
 EVERY_PRODUCT = HostSettings(mta="postfix", scan_port=10025)
-# Postfix's own defaults (postconf(5)): what an IMSS uses on the operating system's Postfix.
+# Postfix's defaults (postconf(5)); IMSS uses the operating system's Postfix.
 POSTFIX_DEFAULTS = replace(
     EVERY_PRODUCT,
     queue_run_delay_seconds=300,
@@ -72,8 +72,8 @@ IMSVA_DEFAULTS = replace(
     bounce_queue_lifetime_seconds=0,
 )
 IMSVA_BOUNCE_LIFETIME_OF_A_DAY_FROM_BUILD = 1978
-# sendmail's own (cf/README): MinQueueAge 0 and Timeout.queuereturn 5d. How often it runs its queue is an
-# argument of the daemon (-q), and it knows no longest wait, so both are unknown.
+# sendmail's defaults (cf/README): MinQueueAge 0 and Timeout.queuereturn 5d. The interval of its queue runs is
+# an argument of the daemon (-q), and it has no longest wait: both are unknown.
 SENDMAIL_DEFAULTS = replace(
     EVERY_PRODUCT,
     mta="sendmail",
@@ -84,7 +84,7 @@ SENDMAIL_DEFAULTS = replace(
 
 
 def product_defaults(product: str | None, build: int | None) -> HostSettings:
-    """Return what a product's build is delivered with; nothing for an unknown product."""
+    """Return the settings that a build of a product is shipped with; all unknown for an unknown product."""
     if product == "imss":
         return POSTFIX_DEFAULTS
     if product == "imsva":
@@ -95,7 +95,7 @@ def product_defaults(product: str | None, build: int | None) -> HostSettings:
 
 
 def setting_bounds(name: str) -> tuple[int, int]:
-    """Return the least and the most that a setting of whole numbers can be."""
+    """Return the least and the greatest value of a whole-number setting."""
     if name == "scan_port":
         return 1, LAST_PORT
     if name == "queue_run_delay_seconds":

@@ -1,4 +1,4 @@
-"""Rows of inventory to what they say of a host: its settings from each instant on, and what is unclear."""
+"""Rows of inventory to a host's settings at each time, with a problem for what is not understood."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +22,7 @@ from transforms.problems import MaillagError, Problem
 
 
 class Entry(NamedTuple):
-    """A row of inventory and the place where it stands."""
+    """A row of inventory, with its file and line."""
 
     tool: str
     setting: str
@@ -38,12 +38,13 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class InventorySettings:
-    """What a host's inventory says at one time, and what was wrong with it by the setting it leaves open.
+    """What a host's inventory says at one time.
 
-    `places` are file and line of each setting and guess.
-    `silent` are Postfix's defaults of what a whole main.cf does not name, with its path in `places`.
-    `guesses` are weaker than anything that the fleet file says. No source tells what `S99IMSS version`
-    prints on IMSVA, so that the word Linux in it proves nothing.
+    - `silent`: Postfix's defaults for the settings that a complete main.cf does not name.
+    - `guesses`: weaker than anything in the fleet file. What `S99IMSS version` prints on IMSVA is not known,
+      so the word Linux in its output proves nothing.
+    - `problems`: by setting, what was not understood; the setting stays open.
+    - `places`: by setting or guess, its file and line; for a setting in `silent`, the path of main.cf.
     """
 
     settings: HostSettings = field(default_factory=HostSettings)
@@ -64,9 +65,9 @@ POSTFIX_TIMES = {
 }
 UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 MAIN_CF_TOOLS = ("postconf", "main.cf")
-# The whole of what differs from Postfix's defaults; other output of postconf may be an excerpt.
+# `postconf -n` lists all that differs from Postfix's defaults; other output of postconf may be an excerpt.
 WHOLE_POSTCONF = re.compile(r"(?:.*/)?postconf[-_ ]+n(?![A-Za-z0-9])[^/]*")
-# IMSVA's own Postfix lies here (Trend Micro KA-0004354); IMSS uses that of the operating system.
+# The Postfix inside IMSVA lies here (Trend Micro KA-0004354); IMSS uses the operating system's.
 IMSVA_POSTFIX = "/opt/trend/imss/postfix/"
 # A support bundle of IMSVA (`CDT-.../IMSVA/LogFile/Event3/`), and a copy of its file system.
 IMSVA_PATH = re.compile(rf"/CDT-[^/]*/IMSVA/|![^!]*\bIMSVA/|/IMSVA/LogFile/|[/!]{IMSVA_POSTFIX[1:]}")
@@ -75,7 +76,7 @@ WRAPPER = re.compile(r"md5 (?:.*/)?script/postfix")
 BUILD = re.compile(r"Build_\w+_(?P<number>[0-9]{1,20})")
 REFERENCE = re.compile(r"\$(?:(\w+)|\{(\w+)\}|\((\w+)\))", re.ASCII)
 FILTER_WITH_PORT = re.compile(r"[^\s:]+:(?:\[[^\]\s]+\]|[^\s:\[\]]+):(?P<port>[0-9]{1,5})")
-# Real values refer to each other once or twice; these bounds stop those that never end.
+# Real values refer to each other once or twice; these bounds stop references that never end.
 MOST_NESTED_REFERENCES = 10
 LONGEST_VALUE = 1000
 
@@ -84,10 +85,10 @@ def inventory_settings(rows: pl.DataFrame, imss_ini_keys: Mapping[str, str] = NO
     """Interpret the rows (`tool`, `setting`, `value`, `path`, `line_number`) known at one instant.
 
     The last row of a setting counts. A parameter that main.cf or `postconf -n` does not list has Postfix's
-    default; one that other output of postconf lacks stays unknown, for that may be an excerpt. What
-    imss.ini's keys mean is not disclosed, so `imss_ini_keys` says which of
-    them (`[section] key`) hold which setting. A value that cannot be understood is a problem, and leaves
-    its setting open. Raises MaillagError for a key that is mapped to no setting.
+    default. A parameter that other output of postconf lacks stays unknown: it may be an excerpt. The meaning
+    of imss.ini's keys is not disclosed: `imss_ini_keys` maps them (`[section] key`) to settings. A value that
+    is not understood is a problem, and its setting stays open. Raises MaillagError for a key that is mapped
+    to an unknown setting.
     """
     _refuse_unknown_settings(imss_ini_keys)
     return _interpret([Entry(*row) for row in rows.select(Entry._fields).iter_rows()], imss_ini_keys)
@@ -96,12 +97,12 @@ def inventory_settings(rows: pl.DataFrame, imss_ini_keys: Mapping[str, str] = NO
 def inventory_spans(
     rows: pl.DataFrame, imss_ini_keys: Mapping[str, str] = NOTHING
 ) -> list[tuple[datetime | None, InventorySettings]]:
-    """Return what one host's inventory says, by the instant from which it does; the first has none.
+    """Return what one host's inventory says from each instant on; the first span has no start.
 
-    Needs `logged_at` beside the columns of inventory_settings. A file holds until the next of its tool;
-    the earliest also counts for all the time before, as the best that is known. Files that tell only some
-    things (md5sum, S99IMSS version) leave the others as they were. `postconf` and main.cf tell the same,
-    so the later one holds; on one day it is postconf, which is what Postfix itself read.
+    Needs `logged_at` and the columns of inventory_settings. A file is valid until the next one of its tool;
+    the earliest is also the best that is known of the time before it. Files about single facts (md5sum,
+    S99IMSS version) leave other facts as they were. `postconf` and main.cf replace each other; on the same
+    day postconf wins, as it shows what Postfix has read.
     """
     _refuse_unknown_settings(imss_ini_keys)
     versions: dict[str, list[_Version]] = {}
@@ -128,7 +129,7 @@ def inventory_spans(
 
 
 class _Version(NamedTuple):
-    """What one file tells of one stream of facts."""
+    """What one file says in one stream (_stream)."""
 
     file: tuple[datetime, str, str]
     entries: list[Entry]
@@ -143,7 +144,7 @@ def _in_order(rows: pl.DataFrame) -> list[tuple[datetime, Entry]]:
 
 
 def _stream(entry: Entry) -> str:
-    """Name what a newer row replaces: all that the tool told, or the same fact."""
+    """Name the stream in which a newer file replaces an older one: a tool, or one fact of a tool."""
     if entry.tool in MAIN_CF_TOOLS:
         return "main.cf"
     return entry.tool if entry.tool in ("master.cf", "imss.ini") else f"{entry.tool} {entry.setting}"
@@ -188,8 +189,8 @@ def _interpret(entries: list[Entry], imss_ini_keys: Mapping[str, str]) -> Invent
 def _candidates(
     entries: list[Entry], parameters: Mapping[str, Entry], imss_ini_keys: Mapping[str, str]
 ) -> Iterator[Candidate]:
-    """Yield each setting that a row speaks of, with what reads it; of equal ones the last counts."""
-    # The queue manager's own options in master.cf go before main.cf.
+    """Yield settings, each with its row and a function that reads it; the last one of a setting counts."""
+    # The queue manager's options in master.cf take precedence over main.cf.
     qmgr = {
         entry.setting.rpartition("/")[2]: entry
         for entry in entries
@@ -219,7 +220,7 @@ def _candidates(
 def _silent_defaults(
     entries: list[Entry], parameters: Mapping[str, Entry]
 ) -> Iterator[tuple[str, Entry, int]]:
-    """Yield the retry settings that a whole main.cf does not name, with Postfix's own defaults."""
+    """Yield the retry settings that a complete main.cf does not name, with Postfix's defaults."""
     whole = next((entry for entry in parameters.values() if is_whole_main_cf(entry)), None)
     named = {entry.setting.rpartition("/")[2] for entry in entries if QMGR_OPTION.fullmatch(entry.setting)}
     for parameter, (name, _) in POSTFIX_TIMES.items():
@@ -228,7 +229,7 @@ def _silent_defaults(
 
 
 def is_whole_main_cf(entry: Entry) -> bool:
-    """Tell whether a row is of a file that lists all that differs from Postfix's defaults."""
+    """Tell whether a row's file lists everything that differs from Postfix's defaults."""
     return entry.tool == "main.cf" or bool(
         entry.tool == "postconf" and WHOLE_POSTCONF.fullmatch(entry.path.rpartition("!")[2])
     )
@@ -246,7 +247,7 @@ def _filters(entries: list[Entry], parameters: Mapping[str, Entry]) -> Iterator[
 
 
 def _only_port(filters: list[Entry], parameters: Mapping[str, Entry]) -> int | None:
-    """Return the port of all content filters that have one (`transport:host:port`); None if none has."""
+    """Return the one port of all content filters with a port (`transport:host:port`); None without any."""
     ports = set()
     for entry in filters:
         match = FILTER_WITH_PORT.fullmatch(_expanded(entry.value, parameters).strip())
@@ -264,14 +265,14 @@ def _time(value: str, parameters: Mapping[str, Entry], default_unit: str) -> int
     text = _expanded(value, parameters).strip()
     match = re.fullmatch(r"([0-9]{1,20})([smhdw]?)", text)
     if not match:
-        raise ValueError("is no time such as 900s or 5d")
+        raise ValueError("is not a time such as 900s or 5d")
     return int(match[1]) * UNIT_SECONDS[match[2] or default_unit]
 
 
 def _build(value: str) -> int:
     match = BUILD.fullmatch(value)
     if not match:
-        raise ValueError("is no build such as Build_Linux_1335")
+        raise ValueError("is not a build such as Build_Linux_1335")
     return int(match["number"])
 
 
@@ -283,7 +284,7 @@ def _bounded(name: str, value: Any) -> Any:
 
 
 def _mapped(name: str, value: str) -> str | int | bool:
-    """Read a value of imss.ini as the setting that it is mapped to wants it."""
+    """Read a value of imss.ini as the type of the setting that it is mapped to."""
     kind = SETTING_TYPES[name]
     if kind is bool:
         words = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
@@ -294,18 +295,18 @@ def _mapped(name: str, value: str) -> str | int | bool:
         return _time(value, {}, "s")
     if kind is int:
         if not re.fullmatch(r"[0-9]{1,20}", value):
-            raise ValueError("is no whole number")
+            raise ValueError("is not a whole number")
         return int(value)
     known = {"product": PRODUCTS, "mta": MTAS}.get(name)
     if not value or (known and value not in known):
-        raise ValueError(f"is none of {', '.join(known)}" if known else "is empty")
+        raise ValueError(f"is not one of {', '.join(known)}" if known else "is empty")
     return value
 
 
 def _expanded(value: str, parameters: Mapping[str, Entry]) -> str:
-    """Fill in `$name`, `${name}` and `$(name)` from the same main.cf, as postconf(5) says.
+    """Replace `$name`, `${name}` and `$(name)` by values from the same main.cf (postconf(5)).
 
-    A parameter that is not set there would stand for Postfix's default, which depends on its version.
+    Raises ValueError for a parameter that is not set there: its default depends on the version of Postfix.
     """
 
     def filled(match: re.Match[str]) -> str:
@@ -327,11 +328,11 @@ def _expanded(value: str, parameters: Mapping[str, Entry]) -> str:
 
 def _refuse_unknown_settings(imss_ini_keys: Mapping[str, str]) -> None:
     for key, name in imss_ini_keys.items():
-        # The zone is needed to date the files, before any of them is read.
+        # The zone is needed before files are read, to date them.
         if name not in SETTING_TYPES or name == "time_zone":
             settings = ", ".join(known for known in SETTING_TYPES if known != "time_zone")
             raise MaillagError(
-                f"imss_ini_keys: {key!r} is mapped to {name!r}, which is none of {settings}. Correct it."
+                f"imss_ini_keys: {key!r} is mapped to {name!r}, which is not one of {settings}. Correct it."
             )
 
 

@@ -1,12 +1,12 @@
-"""A TOML file that a person wrote, with whatever editor, to its tables."""
+"""A TOML file, written with any editor, to its tables."""
 
 import codecs
 import tomllib
 from pathlib import Path
 from typing import Any
 
-from transforms.archive.lines import open_regular
 from transforms.problems import MaillagError
+from transforms.regular_files import open_regular
 
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
@@ -14,16 +14,14 @@ UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 def read_toml(path: Path) -> dict[str, Any]:
     """Return the tables of a TOML file, which may begin with a byte order mark.
 
-    Raises MaillagError if it cannot be read or is no TOML.
+    Raises MaillagError if it cannot be read or is not valid TOML.
     """
     try:
         with open_regular(path) as file:
             content = file.read()
     except OSError as error:
         reason = error.strerror or error
-        raise MaillagError(
-            f"{path}: cannot be read ({reason}). Put a file there that maillag may read."
-        ) from None
+        raise MaillagError(f"{path}: cannot be read ({reason}). Put a readable file there.") from None
     if content.startswith(UTF_16) or b"\0" in content:
         raise MaillagError(f"{path}: is not valid TOML (it holds NULs, as UTF-16 does). Save it as UTF-8.")
     try:

@@ -8,7 +8,8 @@ from tempfile import TemporaryDirectory
 import polars as pl
 
 from transforms.archive.files import Discovery, discover, passed_over
-from transforms.fleet.fleet import Fleet, host_history, inventory_problems, product_problems, read_fleet
+from transforms.fleet.fleet import Fleet, read_fleet
+from transforms.fleet.history import host_history, inventory_problems, product_problems
 from transforms.fleet.host_settings import PRODUCTS, HostSettings
 from transforms.fleet.inventory_settings import IMSVA_PATH, InventorySettings, inventory_spans
 from transforms.ingest.plan import find_zones, plan_reads

@@ -11,6 +11,7 @@ from typing import Any
 
 from transforms.archive.files import SourceFile
 from transforms.fleet.fleet import Fleet, host_of_line, told_zone
+from transforms.ingest.parser_version import parser_version
 from transforms.ingest.zone_evidence import (
     contradiction,
     infer_zone,
@@ -25,8 +26,8 @@ from transforms.parse.trend import LogRules
 from transforms.problems import Problem
 from transforms.zone import Zone
 
-# Raised when a source file gives other events or other lake files than before: all are then read again.
-PARSER_VERSION = 5
+# The ledger keeps it for each file, so a changed parser reads every file again.
+PARSER_VERSION = parser_version()
 ZONE_IS_KNOWN = "the host's time zone is known"
 
 

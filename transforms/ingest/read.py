@@ -14,12 +14,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from transforms.archive.bundles import open_members
 from transforms.archive.files import SourceFile
-from transforms.archive.lines import (
-    DamagedFileError,
-    open_members,
-    open_regular,
-)
+from transforms.archive.lines import DamagedFileError
 from transforms.fast_lane.kernels import is_compiled
 from transforms.ingest.batch import (
     Files,
@@ -37,6 +34,7 @@ from transforms.parse.events import (
     Reading,
 )
 from transforms.problems import Problem
+from transforms.regular_files import open_regular
 
 if TYPE_CHECKING:
     from transforms.fast_lane.lane import FastLane

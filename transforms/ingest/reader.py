@@ -23,8 +23,9 @@ from transforms.ingest.zone_evidence import HEAD_BYTES
 from transforms.lake.ledger import SourceRecord
 from transforms.names import host_name
 from transforms.parse.clock import YearWindow
-from transforms.parse.events import Reading, headers_of, is_postfix_tag, is_sendmail_tag, split_lines
+from transforms.parse.events import Reading, headers_of, split_lines
 from transforms.parse.headers import has_foreign_month, read_headers
+from transforms.parse.routing import is_postfix_tag, is_sendmail_tag
 from transforms.problems import Problem
 
 if TYPE_CHECKING:

@@ -10,12 +10,15 @@ from zoneinfo import available_timezones
 
 import polars as pl
 
+from transforms.archive.bundles import open_members
 from transforms.archive.files import SourceFile
-from transforms.archive.lines import DamagedFileError, open_members, open_regular, read_pieces
+from transforms.archive.lines import DamagedFileError, read_pieces
 from transforms.bounds import YEARS
-from transforms.parse.events import headers_of_kind, split_lines
+from transforms.parse.events import split_lines
 from transforms.parse.headers import read_headers
+from transforms.parse.routing import headers_of_kind
 from transforms.parse.trend import LogRules
+from transforms.regular_files import open_regular
 from transforms.zone import FARTHEST_OFFSET, Zone
 
 # What of a file is looked at for the zone and the year that it tells.

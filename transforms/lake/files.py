@@ -21,7 +21,8 @@ import pyarrow.parquet as pq
 from transforms.fast_lane.arrays import MOST_HOSTS
 from transforms.lake.catalog import host_folder
 from transforms.lake.ledger import LakeFile
-from transforms.parse.events import OTHER_HOSTS, ParsedBlock, merge_line_counts
+from transforms.parse.events import ParsedBlock
+from transforms.parse.line_counts import OTHER_HOSTS, merge_line_counts
 from transforms.parse.tables import ARROW_SCHEMAS, REPEATED
 from transforms.problems import MaillagError
 
@@ -119,7 +120,7 @@ class EventWriter:
                 self._add(table, str(day), to_arrow(table, part))
 
     def count(self, line_counts: pl.DataFrame) -> None:
-        """Take counts of lines (events.LINE_COUNTS). Of the hosts that lines name, the first few count."""
+        """Take counts of lines (LINE_COUNTS). Of the hosts that lines name, the first few count."""
         named = line_counts["logging_host"].drop_nulls().unique(maintain_order=True).to_list()
         self._hosts.update(
             [name for name in named if name not in self._hosts][: MOST_HOSTS - len(self._hosts)]

@@ -1,1 +1,1 @@
-"""Lines to typed events: patterns are data, one file a program."""
+"""Lines to typed events, by patterns that are data."""

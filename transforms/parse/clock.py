@@ -1,4 +1,4 @@
-"""Stamps without year or zone to UTC, each with a word on how the missing part was found."""
+"""Stamps without a year or a zone to UTC, with the source of the part that was missing."""
 
 import re
 from dataclasses import dataclass
@@ -14,20 +14,20 @@ from transforms.parse.patterns import LONG_QUEUE_ID
 from transforms.parse.sendmail import SENDMAIL_QUEUE_ID, SENDMAIL_TAGS
 from transforms.zone import Zone
 
-# A rotated file is named for the day of its rotation; a clock in another zone may be a day ahead.
+# A rotated file is named after the day of its rotation; a clock in another zone may be a day ahead.
 DAYS_AFTER_NAME_DATE = 2
 DAYS_AFTER_FILE_TIME = 2
-# The manager log only tells the year: a maillog line belongs to whichever year brings it nearest.
+# A maillog line belongs to the year that brings it nearest to the manager log.
 DAYS_AROUND_MANAGER_LOG = 183
-# What a neighbour tells: its first line is later than any line of the file before it, and the other way
-# round, a few days of late lines aside.
+# The first line of a file is later than every line of the file rotated before it, but for lines that come a
+# few days late.
 DAYS_AROUND_NEIGHBOUR = 3
-# A line of a file that bears a year may stand before or after those that do not.
+# A line with a year may stand before or after the lines without one.
 DAYS_AROUND_LINE = 183
-# A message is logged after its queue id was made, days later at most.
+# A file's lines are later than a queue id in its first lines; the rest of the year is for late lines.
 DAYS_AFTER_QUEUE_ID = 335
 FALLEN_BACK = timedelta(minutes=1)
-# Enough to meet a line of Postfix among those of other programs.
+# Enough lines to meet one of Postfix among those of other programs.
 LINES_ASKED = 200
 DATED_LINES = (
     re.compile(rf"\n{PRI}(?:1 )?{NUMERIC_DATE}[T ]", re.MULTILINE),
@@ -46,13 +46,14 @@ LONG_QUEUE_IDS_UNTIL = datetime(2100, 1, 1, tzinfo=UTC).timestamp()
 
 @dataclass(frozen=True)
 class YearWindow:
-    """The year that a source file's stamps fall into: the one that ends before `ends_on`.
+    """The year into which a source file's stamps fall: the 365 or 366 days before `ends_on`.
 
-    Looking at each stamp by itself keeps New Year, late lines and reordered lines right without any
-    state, as long as one file spans less than a year: a clock set back is no New Year. `source` is
-    file_name, line (another line of the file bears its year), queue_id (a long one tells when it was made),
-    neighbour (the file rotated before or after it), manager_log or file_time; the best that is known counts,
-    in this order.
+    As each stamp is judged by itself, New Year, late lines, reordered lines and a clock that is set back need
+    no state, as long as one file spans less than a year.
+
+    `source` is where the window comes from, the most reliable source first: file_name, line (another line of
+    the file bears its year), queue_id (a long id holds the time at which it was made), neighbour (the file
+    rotated before or after this one), manager_log or file_time.
     """
 
     ends_on: date
@@ -65,9 +66,9 @@ class YearWindow:
 
     @staticmethod
     def by_head(head: bytes) -> "YearWindow | None":
-        """Return what the first lines of a file tell: by a stamp with a year, or by a long queue id."""
-        if told := date_in(head):
-            day, source = told
+        """Return the year of a stamp or a long queue id in a file's first lines; None if there is neither."""
+        if found := date_in(head):
+            day, source = found
             return YearWindow.by_line(day) if source == "line" else YearWindow.by_queue_id(day)
         return None
 
@@ -78,7 +79,7 @@ class YearWindow:
 
     @staticmethod
     def by_queue_id(created_on: date) -> "YearWindow":
-        """Return the year after a long queue id in the first lines of the file was made."""
+        """Return the year around the day on which a queue id in the file's first lines was made."""
         return YearWindow(created_on + timedelta(days=DAYS_AFTER_QUEUE_ID), "queue_id")
 
     @staticmethod
@@ -102,9 +103,9 @@ class YearWindow:
         return YearWindow(modified_on + timedelta(days=DAYS_AFTER_FILE_TIME), "file_time")
 
     def resolve(self, month: int, day: int) -> date | None:
-        """Return the last such day before the window's end; None if the calendar never has it.
+        """Return the last such day before the window's end; None for a day that no calendar has.
 
-        29 February looks back to the last leap year.
+        For 29 February that is the one of the last leap year.
         """
         return _last_such_day(self.ends_on, month, day)
 
@@ -122,10 +123,10 @@ def _last_such_day(before: date, month: int, day: int) -> date | None:
 
 
 class LocalClock:
-    """Turns the stamps of files, each in file order, into UTC.
+    """Turns local stamps into UTC; the stamps of each file must come in file order.
 
-    An hour that the autumn change repeats is told by the order of lines: once the time falls back within
-    it, the rest of it is its second pass. An hour that the spring change skips is read with the offset
+    In the hour that the autumn change repeats, the order of lines decides: once the time falls back within
+    that hour, the rest of it is the second pass. An hour that the spring change skips is read with the offset
     from before the change.
     """
 
@@ -170,10 +171,10 @@ def _localized(local: pl.Expr, zone: Zone, ambiguous: Literal["earliest", "lates
 
 
 def date_in(head: bytes) -> tuple[date, str] | None:
-    """Return a day that the first lines of a maillog tell, and by what: line or queue_id."""
+    """Return a day from the first lines of a maillog, and its source: `line` or `queue_id`."""
     lines = ["\n" + line.decode(errors="replace") for line in head.splitlines()[:LINES_ASKED]]
     together = "".join(lines)
-    # Mostly none tells any, which takes a tenth of the time to see in all of them at once.
+    # Most files hold none: to search all lines at once takes a tenth of the time.
     if not any(form.search(together) for form in (*DATED_LINES, LONG_ID_IN_LINE, SENDMAIL_ID_IN_LINE)):
         return None
     for text in lines:
@@ -184,21 +185,21 @@ def date_in(head: bytes) -> tuple[date, str] | None:
                 else MONTHS.index(match["month_name"].title()) + 1
             )
             try:
-                told = date(int(match["year"]), int(month), int(match["day"]))
+                day = date(int(match["year"]), int(month), int(match["day"]))
             except ValueError:
                 continue
-            if told.year in YEARS:
-                return told, "line"
+            if day.year in YEARS:
+                return day, "line"
             continue
-        if (match := LONG_ID_IN_LINE.search(text)) and (day := created_on(match[1])):
-            return day, "queue_id"
-        if (match := SENDMAIL_ID_IN_LINE.search(text)) and (day := created_on_by_sendmail(match[1])):
-            return day, "queue_id"
+        if (match := LONG_ID_IN_LINE.search(text)) and (created := created_on(match[1])):
+            return created, "queue_id"
+        if (match := SENDMAIL_ID_IN_LINE.search(text)) and (created := created_on_by_sendmail(match[1])):
+            return created, "queue_id"
     return None
 
 
 def created_on(long_queue_id: str) -> date | None:
-    """Return the UTC day on which a long queue id was made; None if it cannot be one (mail_queue.h)."""
+    """Return the UTC day on which a long queue id was made; None if it is not a queue id (mail_queue.h)."""
     digits = long_queue_id.rpartition("z")[0][:-4]
     seconds = 0
     for digit in digits:

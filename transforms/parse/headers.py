@@ -1,9 +1,9 @@
-"""What stands before the text of a line: the stamp, the host, the program. One value for each form.
+"""Lines to their header (stamp, host, program) and their text, by the forms of header that daemons write.
 
-A header's named groups are: year, month_name or month, day, time, fraction and offset of the stamp, of which
-each form has some; logging_host, tag (or cut_tag) with pid, and text. A stamp without a year or an offset is
-completed later (transforms/clock.py). White space around the text, and what a syslog daemon writes for
-control characters at its end, is no part of it.
+The named groups of a form are: some of year, month_name or month, day, time, fraction and offset for the
+stamp; logging_host; tag (or cut_tag) with pid; and text. A stamp without a year or an offset is completed
+later (clock.py). White space around the text does not belong to it, nor does what a syslog daemon writes for
+control characters at its end.
 """
 
 import json
@@ -35,7 +35,7 @@ HEADER_SCHEMA = pl.Schema(
         "thread_id": pl.Int64(),
         "level": pl.String(),
         "component": pl.String(),
-        # What is left of the program's name where only the text can tell it (transforms/programs.py).
+        # What is left of the program's name, where it fits several programs (programs.py).
         "program_prefix": pl.String(),
     }
 )
@@ -44,7 +44,7 @@ _READ_SCHEMA = pl.Schema(
     {name: dtype for name, dtype in HEADER_SCHEMA.items() if name != "program_prefix"}
     | {"is_tag_cut": pl.Boolean()}
 )
-# Column separators: a template may have tabs, and an empty column leaves two blanks.
+# Between columns: a template may have tabs, and an empty column leaves two blanks.
 GAP = r"[ \t]+"
 PRI = r"^(?:<[0-9]{1,3}>)?"
 MONTH_NAME = rf"(?P<month_name>(?i:{'|'.join(MONTHS)}))"
@@ -60,8 +60,8 @@ HOST = (
     rf"(?:<[0-9a-z]+\.[0-9a-z]+>{GAP})?(?:(?P<logging_host>[^ \t-\r]*[^ \t-\r:]){GAP})?"
     rf"(?:[0-9a-z]+:[a-z]+{GAP})?"
 )
-# A host name never ends with a colon: a template may leave the host out. Solaris puts `[ID 197553 mail.info]`
-# before the text. `last message repeated` and `-- MARK --` are syslogd's own and bear no tag.
+# A template may leave the host out: a word that ends with a colon is a tag. Solaris puts
+# `[ID 197553 mail.info]` before the text. syslogd's own `last message repeated` and `-- MARK --` have no tag.
 SENDER = (
     rf"{HOST}(?:(?P<tag>[^\s\[\]:]+)(?:\[(?P<pid>[0-9]+)\])?:[ \t]*"
     r"(?:\[ID [0-9]+ \w+\.\w+\] )?(?P<text>.*)"
@@ -69,32 +69,32 @@ SENDER = (
 )
 # rsyslog's forwarding templates cut `tag[pid]:` after 32 characters (`%syslogtag:1:32%`).
 CUT_SENDER = rf"{HOST}(?P<cut_tag>[!-9;-~]{{32}}){GAP}(?P<text>.*)$"
-# What may be left of it: the bracket, and as many digits of the process id as there was room for.
+# What may be left: the bracket, and as many digits of the process id as there was room for.
 CUT_TAG = r"^[^\[\]]+(?:\[[0-9]*\]?)?$"
 # `docker logs -t` and Kubernetes put a stamp of their own before the line that a container writes.
 CONTAINER = rf"(?:{NUMERIC_DATE_}T[0-9:]{{8}}\.[0-9]+Z (?:(?:stdout|stderr) F )?)?"
-# What may stand at the end of a text: white space, and its spellings by rsyslog (`#012`, `\012` or `\n`) and
-# by the BSD syslogd (`^M`).
+# What may stand at the end of a text: white space, and what rsyslog (`#012`, `\012` or `\n`) and the BSD
+# syslogd (`^M`) write for it.
 TRAILING = r"(?:[ \t-\r\x00]|[#\\]0(?:00|1[1-5])|\\[nrt]|\^[@IJM])+$"
 LEADING = r"^[ \t]+"
-# A line that begins as a header of RFC 3164 does, with whatever word in place of the month.
+# The beginning of an RFC 3164 header with any word in place of the month.
 ANY_MONTH = rf"{PRI}[ \t]*[^\s\d<>\[\]:]{{2,12}} {{1,2}}[0-3]?[0-9] [0-2][0-9]:[0-5][0-9]:[0-5][0-9]\b"
-# Of the year 9999, which is out of range: Python knows no later one.
+# The last microsecond of 9999: out of range, and the latest that Python's datetime holds.
 LAST_MICROSECOND = 253_402_300_799_999_999
 ENGLISH_MONTH = rf"{PRI}[ \t]*{MONTH_NAME} "
 
 
 @dataclass(frozen=True)
 class Header:
-    """One form of a header, told by its regex."""
+    """One form of header: a regex with the groups that the module names."""
 
     name: str
     regex: str
     samples: tuple[str, ...] = field(default=())
     is_trimmed: bool = True
-    """Whether white space around the text says nothing; columns that are told by tabs need it."""
+    """Whether white space is removed around the text; columns that are separated by tabs need it."""
     is_by_setting: bool = False
-    """Whether a user wrote the regex, so that its groups may hold anything."""
+    """Whether the regex is a setting, so that its groups may hold anything."""
 
 
 RFC_3164 = rf"{PRI}{CONTAINER}(?:{MONTH_NAME}|{MONTH_NUMBER}) {{1,2}}{DAY_NAME} {TIME}{GAP}"
@@ -187,9 +187,9 @@ MANAGER_HEADERS = (
 
 
 def read_headers(headers: tuple[Header, ...], lines: pl.DataFrame) -> pl.DataFrame:
-    """Return the lines (`line_number`, `line`) in HEADER_SCHEMA; those without a header have no `day`.
+    """Read the headers of lines (`line_number`, `line`) into HEADER_SCHEMA; `day` is NULL without a header.
 
-    One file may mix all forms. A run of NULs before a line, which a crash leaves, is no part of it.
+    One file may mix all forms. A run of NULs before a line, which a crash leaves, is ignored.
     """
     parts = []
     rest = lines.with_columns(stripped=pl.col("line").str.strip_chars_start("\0"))
@@ -213,7 +213,7 @@ def read_headers(headers: tuple[Header, ...], lines: pl.DataFrame) -> pl.DataFra
 
 
 def _is_stamp(columns: list[str]) -> pl.Expr:
-    """Tell which groups make a stamp."""
+    """Tell for which lines the groups form a stamp."""
     forms = {
         "year": "[0-9]{4}",
         "month": "[0-9]{1,2}",
@@ -234,12 +234,12 @@ def has_foreign_month(line: pl.Expr) -> pl.Expr:
 
 
 def trimmed(text: pl.Expr) -> pl.Expr:
-    """Return texts without the white space around them, and without the marks for it at their ends."""
+    """Return texts without white space around them, nor what daemons write for it at the end."""
     return text.str.replace(LEADING, "").str.replace(TRAILING, "")
 
 
 def _typed(found: pl.DataFrame, header: Header | None = None) -> pl.DataFrame:
-    """Turn the groups of one header form into HEADER_SCHEMA, as far as these alone tell it."""
+    """Turn the groups of one header form into the columns of _READ_SCHEMA."""
 
     def group(name: str) -> pl.Expr:
         return pl.col(name) if name in found.columns else pl.lit(None, pl.String)
@@ -286,14 +286,14 @@ def _typed(found: pl.DataFrame, header: Header | None = None) -> pl.DataFrame:
 
 
 def _number(digits: pl.Expr, most: int) -> pl.Expr:
-    """Read a number; BEYOND if it is too large, NULL if it is none."""
+    """Read a number; BEYOND if it is too large, NULL if it is not a number."""
     is_number = digits.str.contains(r"^[0-9]+$")
     number = digits.cast(pl.Int64, strict=False)
     return pl.when(is_number).then(pl.when(number <= most).then(number).otherwise(BEYOND))
 
 
 def _read_journal(lines: pl.DataFrame) -> pl.DataFrame:
-    """Read lines of `journalctl -o json`. A line that is none keeps no header."""
+    """Read lines of `journalctl -o json`; any other line has no header."""
     rows = [
         {"line_number": number, "line": line, **_journal_header(stripped)}
         for number, line, stripped in lines.select("line_number", "line", "stripped").iter_rows()
@@ -302,7 +302,7 @@ def _read_journal(lines: pl.DataFrame) -> pl.DataFrame:
 
 
 def _whole(value: Any) -> int:
-    """Read a number of the journal, which writes them as text; raises ValueError for anything else."""
+    """Read a number, which the journal writes as text. Raises ValueError for anything else."""
     text = str(value)
     if not text.isascii() or not text.isdigit():
         raise ValueError
@@ -310,9 +310,9 @@ def _whole(value: Any) -> int:
 
 
 def _text(value: Any) -> str:
-    """Read a text of the journal, which writes one that is no UTF-8 as a list of bytes.
+    """Read a text; the journal writes one that is not UTF-8 as a list of bytes.
 
-    Half a surrogate pair, which JSON can hold and no text can, becomes the escape that it was.
+    Half a surrogate pair, which JSON can hold and UTF-8 cannot, becomes its escape.
     """
     text = bytes(value).decode(errors="backslashreplace") if isinstance(value, list) else str(value)
     return text.encode(errors="backslashreplace").decode()
@@ -335,7 +335,7 @@ def _journal_header(line: str) -> dict[str, Any]:
             "logging_host": _text(entry.get("_HOSTNAME") or ""),
             "tag": _text(tag or ""),
             "pid": min(_whole(pid), MOST_PID + 1) if pid else None,
-            # What a program writes in several lines is one line here.
+            # A program may write several lines at once; they stay one.
             "text": _text(text).replace("\n", "\\n"),
         }
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):

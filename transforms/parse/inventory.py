@@ -1,4 +1,4 @@
-"""Text files that tell how a host is set up, such as `postconf -n`, to rows of setting and value."""
+"""Text files about a host's configuration, such as `postconf -n` writes, to rows of setting and value."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -21,12 +21,12 @@ def _copy_of(name: str) -> re.Pattern[str]:
 
 
 def _output_of(command: str) -> re.Pattern[str]:
-    """Match a command's output: words of the user's own, such as its options, may stand around the date."""
+    """Match a command's output; other words, such as its options, may stand around the date."""
     return re.compile(rf"(?:{command})(?:(?:[-_ ][^.]*?)??{_DATE})?(?:[-_ ][^.]*)?{_END}")
 
 
-# Base names, to be matched whole. With the options shut out here postconf prints something else: the
-# defaults (-d), master.cf (-M), or names of what Postfix supports.
+# Base names, matched as a whole. With the options excluded here, postconf prints something else: the defaults
+# (-d), master.cf (-M), or the names of what Postfix supports.
 INVENTORY_NAMES: dict[str, re.Pattern[str]] = {
     "postconf": _output_of(r"postconf(?![-_ ]+[CFMPTaAbdelmt]f?(?![A-Za-z0-9]))"),
     "main.cf": _copy_of(r"main\.cf"),
@@ -51,7 +51,7 @@ class Line(NamedTuple):
 
 
 class Row(NamedTuple):
-    """What a line tells: a setting in the tool's own words. None marks a line that nothing knows."""
+    """A setting and its value, in the tool's own words; both are None for a line that is not understood."""
 
     line_number: int
     setting: str | None
@@ -59,7 +59,7 @@ class Row(NamedTuple):
 
 
 def inventory_file(name: str) -> tuple[str, date | None] | None:
-    """Return the tool that a file's base name stands for, and the date in the name; None for others."""
+    """Return the tool and the date that a file's base name holds; None if it names no tool."""
     for tool, pattern in INVENTORY_NAMES.items():
         if match := pattern.fullmatch(name):
             try:
@@ -70,11 +70,11 @@ def inventory_file(name: str) -> tuple[str, date | None] | None:
 
 
 def parse_inventory(tool: str, lines: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """Parse all numbered lines (`line_number`, `line`) of one file, which belong together.
+    """Parse all numbered lines (`line_number`, `line`) of one file at once.
 
-    Every line comes out in exactly one of the frames `inventory`, `noise` (blank, comment, prompt,
-    heading, and what continues a line before it) and `unparsed_lines`; a line may give several rows of
-    inventory. Values are as written, a continued one on one line.
+    Every line is in exactly one of the frames `inventory`, `noise` (a blank, a comment, a prompt, a heading
+    or a continuation line) and `unparsed_lines`; a line may give several rows of inventory. Values are as
+    written; a continued value is joined into one line.
     """
     numbered = [
         Line(number, text.removeprefix("\ufeff"))
@@ -82,10 +82,10 @@ def parse_inventory(tool: str, lines: pl.DataFrame) -> dict[str, pl.DataFrame]:
     ]
     rows = list(READERS[tool](numbered))
     unparsed = {row.line_number for row in rows if row.setting is None}
-    told = {row.line_number for row in rows} - unparsed
+    understood = {row.line_number for row in rows} - unparsed
     found: dict[str, list[tuple[Any, ...]]] = {
         INVENTORY: [row for row in rows if row.setting is not None],
-        NOISE: [(line.number,) for line in numbered if line.number not in told | unparsed],
+        NOISE: [(line.number,) for line in numbered if line.number not in understood | unparsed],
         UNPARSED: [(line.number, line.text, "no_pattern") for line in numbered if line.number in unparsed],
     }
     return {name: pl.DataFrame(found[name], schema, orient="row") for name, schema in LINE_FRAMES.items()}
@@ -96,7 +96,7 @@ COMMENT = re.compile(r"\s*(?:#.*)?")
 PROMPT = re.compile(
     r"(?:(?:\[[^\]\s]+@[^\]]*\]|[\w.-]+@[\w.-]+(?::[^#$]*)?|(?:ba)?sh-[0-9.]+) ?[#$].*|[#$%>](?:\s.*)?)"
 )
-# With 2>&1 postconf's warnings stand among its output: unused parameters, overridden ones.
+# With 2>&1, postconf's warnings (unused or overridden parameters) stand in its output.
 WARNING = re.compile(r"(?:\S*/)?postconf: (?:warning|fatal): .*")
 PARAMETER = re.compile(r"(?P<name>[^\s=#]+)\s*=\s*(?P<value>.*)")
 SECTION = re.compile(r"\s*\[(?P<section>[^\]]+)\]\s*(?:[;#].*)?")
@@ -108,7 +108,7 @@ SECRET_KEY = re.compile(r"passw|passphrase|pwd|secret|token|credential|private",
 TABLE_IN_PLACE = re.compile(r"\b(?:static|inline):")
 NOT_KEPT = "(not kept)"
 
-# What one line of a tool's output tells, as templates of setting and value. The command may stand before
+# Forms of a line of a tool's output, each with templates of setting and value. The command may stand before
 # its output on the same line, as in Trend Micro KA-0010256.
 LINE_FORMS: dict[str, tuple[tuple[re.Pattern[str], dict[str, str]], ...]] = {
     "version": (
@@ -164,7 +164,7 @@ def _parameter(line_number: int, name: str, value: str) -> Row:
 
 
 def _read_master_cf(lines: Iterable[Line]) -> Iterator[Row]:
-    """Give `SERVICE/TYPE` its other columns, and each `-o` its row `SERVICE/TYPE/PARAMETER` (postconf -P)."""
+    """Yield a row `SERVICE/TYPE` with the other columns, and `SERVICE/TYPE/PARAMETER` for each `-o`."""
     for logical in _logical_lines(lines):
         words = [(line.number, word) for line in logical for word in line.text.split()]
         columns = [word for _, word in words[:8]]
@@ -178,10 +178,10 @@ def _read_master_cf(lines: Iterable[Line]) -> Iterator[Row]:
 
 
 def _options(words: list[tuple[int, str]]) -> Iterator[tuple[int, str, str]]:
-    """Yield line, name and value of every `-o name=value` before the first word that is no option.
+    """Yield line, name and value of every `-o name=value` before the first word that is not an option.
 
-    `-o { name = value }` may hold blanks (Postfix 3.0). Another option takes the word after it unless that
-    is an option too, as postconf takes it (postconf_master.c).
+    `-o { name = value }` may hold blanks (Postfix 3.0). As in postconf (postconf_master.c), any other option
+    takes the word after it, unless that is an option too.
     """
     position = 0
     while position < len(words) and words[position][1].startswith("-"):
@@ -205,7 +205,7 @@ def _options(words: list[tuple[int, str]]) -> Iterator[tuple[int, str, str]]:
 
 
 def _logical_lines(lines: Iterable[Line]) -> Iterator[list[Line]]:
-    """Join each line with those that continue it: they begin with a blank, and comments may lie between.
+    """Yield each line with its continuation lines: they begin with a blank; comments may lie between.
 
     postconf(5), "The general format of the main.cf file".
     """

@@ -1,11 +1,12 @@
-"""A line family as a value, and the vocabulary that patterns share; matching lines against it.
+"""Lines to the fields of a pattern: what a pattern is, the vocabulary that patterns share, and matching.
 
-A pattern applies to the text after the header (and, in a maillog, after the queue id). Its named groups are
-columns of its tables. Three endings of a group's name have a meaning: NAME_bare is a second spelling of NAME,
-NAME_clock a duration as sendmail writes it (`2+15:56:56`), which becomes NAME_seconds, and NAME_stamp a time
-with year and offset, which becomes NAME, in UTC.
+A pattern applies to the text after the header and, in a maillog, after the queue id. Its named groups become
+columns of its tables. Three endings of a group's name have a meaning: NAME_bare is a second spelling of NAME;
+NAME_clock is a duration as sendmail writes it (`2+15:56:56`) and becomes NAME_seconds; NAME_stamp is a time
+with year and offset and becomes NAME, in UTC.
 """
 
+import re
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -15,14 +16,14 @@ from transforms.bounds import BOUNDS, CUT_TEXT_BYTES, FIRST_YEAR, LAST_YEAR
 from transforms.parse.programs import POSTFIX_PROGRAMS
 from transforms.parse.tables import NOISE
 
-UNTOLD = "program_prefix"
+PROGRAM_PREFIX = "program_prefix"
 BARE = "_bare"
 CLOCK = "_clock"
 STAMP = "_stamp"
 
 # An address in external form: a local part with odd characters is quoted and may then hold anything, `>` and
-# `, ` included (quote_822_local.c). Postfix before 3.5, and later ones on demand, log the internal form: the
-# same without quotes and backslashes, so that nothing but what follows tells where it ends.
+# `, ` included (quote_822_local.c). Postfix before 3.5, and later versions on demand, log the internal form,
+# without quotes and backslashes: only what follows shows where such an address ends.
 EXTERNAL_ADDRESS = r'(?:@[^\s:<>"]*:)?(?:"(?:[^"\\]|\\.)*"|[^\s()<>@,;:\\"\[\]]*)(?:@[^\s<>,"]*)?'
 ADDRESS = rf"{EXTERNAL_ADDRESS}|.*?"
 SHORT_QUEUE_ID = r"[0-9A-F]{6,}"
@@ -33,8 +34,7 @@ SECONDS = r"[0-9]+(?:\.[0-9]+)?"
 # One of a comma-separated list of addresses, with or without brackets.
 LISTED_ADDRESS = r'<(?:"(?:[^"\\]|\\.)*"|[^">])*>|(?:"(?:[^"\\]|\\.)*"|[^",])+'
 
-
-# What is kept for people to read: it may be cut.
+# Lines of these tables prove nothing, so they may be cut.
 NOT_EVIDENCE = frozenset({NOISE, "other_lines"})
 
 
@@ -42,18 +42,22 @@ NOT_EVIDENCE = frozenset({NOISE, "other_lines"})
 class Pattern:
     """One line family. It fills `table` with its named groups and its constants.
 
-    `also`: further tables that the same line fills, each with the column that must be known for it.
-    `daemons`: last parts of the tag that write it (empty: any). `starts`: literal beginnings that make the
-    regex worth trying (empty: any). `is_queued`: whether a queue id must, may (None) or must not stand before
-    the text. `listed`: a group that holds several addresses; each of them gets a row. `requeued`: a group
-    that names a message that left the queue under this id; it gets a row of queue_removals. `told_by`:
-    programs that write it, each with what in the text tells it, for lines whose tag does not; without, they
-    are `daemons`. `fast_lane`: how the fast lane (transforms/scanner.py) knows it as well: by a start alone,
-    whatever follows, or by its fields.
+    - `also`: further tables that the line fills, each with the column that must be known for it.
+    - `daemons`: the programs that write it, by the last part of their tag (empty: any).
+    - `starts`: literal beginnings, one of which the text must have (empty: any).
+    - `is_queued`: whether a queue id must (True), may (None) or must not (False) stand before the text.
+    - `listed`: a group that holds several addresses; each of them gets a row.
+    - `requeued`: a group that holds the id under which the message was in the queue before; that id gets a
+      row of queue_removals.
+    - `text_by_program`: for lines whose tag does not name the program: the programs that write it, each with
+      a regex that its text matches. If empty, they are `daemons`.
+    - `fast_lane`: how the fast lane (transforms/fast_lane/scanner.py) recognises it too: by a start alone, or
+      by its fields.
 
-    What others can write into a line must not look like its fields (docs/hostile-text.md). `ambiguous`: a
-    regex of texts that can be read in more than one way. `is_closed`: whether a closing parenthesis ends
-    every whole line.
+    Text that a stranger can put into a line must not pass for its fields (docs/hostile-text.md):
+
+    - `ambiguous`: a regex of texts that can be read in more than one way.
+    - `is_closed`: whether every line that was not cut ends with a closing parenthesis.
     """
 
     name: str
@@ -67,71 +71,76 @@ class Pattern:
     also: dict[str, str] = field(default_factory=dict)
     listed: str | None = None
     requeued: str | None = None
-    told_by: tuple[tuple[str, str], ...] = ()
+    text_by_program: dict[str, str] = field(default_factory=dict)
     fast_lane: Literal["start", "fields"] | None = None
     ambiguous: str = ""
     is_closed: bool = False
 
     @property
     def is_evidence(self) -> bool:
-        """Whether restarts, or the ways of messages, are told by it."""
+        """Whether a verdict may rest on such a line."""
         return self.table not in NOT_EVIDENCE
 
 
+def begins(starts: tuple[str, ...], then: str) -> str:
+    """Return a regex: one of the literal starts, then the regex `then`, then anything."""
+    return f"(?:{'|'.join(map(re.escape, starts))}){then}.*"
+
+
 def worth_trying(patterns: tuple[Pattern, ...], lines: pl.DataFrame) -> list[Pattern]:
-    """Return the patterns that any of the lines may match: few lines are of few kinds."""
+    """Return the patterns that any of the lines may match; in a short block, these are few."""
     if lines.is_empty():
         return []
-    is_untold = UNTOLD in lines.columns
+    has_prefix = PROGRAM_PREFIX in lines.columns
     may_match = lines.select(
-        _may_match(pattern, is_untold=is_untold).any().alias(str(at)) for at, pattern in enumerate(patterns)
+        _may_match(pattern, has_prefix=has_prefix).any().alias(str(at)) for at, pattern in enumerate(patterns)
     )
     return [pattern for pattern, is_any in zip(patterns, may_match, strict=True) if is_any[0]]
 
 
 def match(pattern: Pattern, rest: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Split lines (`daemon`, `queue_id`, `text`, `record_bytes`) into three.
+    """Split lines (`daemon`, `queue_id`, `text`, `record_bytes`) into matched, refused and other lines.
 
-    Those are the pattern's lines with their fields, the pattern's lines that prove nothing, with a `reason`,
-    and the others. Lines whose program is not known (`program_prefix`: what is left of its name) are of a
-    program that writes what the pattern says.
+    Matched lines have the pattern's fields as columns. Refused lines match it, but prove nothing; they have a
+    `reason`. If the tag does not name the program (`program_prefix`: what is left of the name), it is taken
+    to be the one that writes such a text.
     """
-    is_untold = UNTOLD in rest.columns
-    may_match = _may_match(pattern, is_untold=is_untold)
+    has_prefix = PROGRAM_PREFIX in rest.columns
+    may_match = _may_match(pattern, has_prefix=has_prefix)
     tried = rest.filter(may_match)
     if tried.is_empty():
         return tried, tried, rest
-    # An empty group at the end tells a match even where every other group is optional.
+    # An empty group at the end shows a match even where every other group is optional.
     fields = tried["text"].str.extract_groups(pattern.regex + "(?P<is_match>)").struct.unnest()
     is_match = fields["is_match"].is_not_null()
     matched = pl.concat([tried, fields], how="horizontal").filter(is_match)
     others = pl.concat([rest.filter(~may_match), tried.filter(~is_match)])
-    if is_untold:
-        matched = matched.with_columns(program=_told_program(pattern))
+    if has_prefix:
+        matched = matched.with_columns(program=_program_by_text(pattern))
     judged = _finished(pattern, matched).with_columns(reason_refused=_why_refused(pattern, matched.columns))
     is_refused = pl.col("reason_refused").is_not_null()
     refused = judged.filter(is_refused).select(*tried.columns, reason="reason_refused")
     return _listed(pattern, judged.filter(~is_refused).drop("reason_refused")), refused, others
 
 
-def _told_program(pattern: Pattern) -> pl.Expr:
-    """Return the first program that the text tells and that begins as the line's; else that name if whole."""
-    prefix = pl.col(UNTOLD)
-    told_by = pattern.told_by or tuple((name, "") for name in pattern.daemons)
-    named = (
+def _program_by_text(pattern: Pattern) -> pl.Expr:
+    """Return the first program that fits both the text and the prefix; else a whole prefix."""
+    prefix = pl.col(PROGRAM_PREFIX)
+    text_by_program = pattern.text_by_program or dict.fromkeys(pattern.daemons, "")
+    fitting = (
         pl.when(pl.lit(name).str.starts_with(prefix) & pl.col("text").str.contains(text)).then(pl.lit(name))
-        for name, text in told_by
+        for name, text in text_by_program.items()
     )
     whole = pl.when(prefix.is_in(POSTFIX_PROGRAMS)).then(prefix)
-    return pl.coalesce(*named, whole)
+    return pl.coalesce(*fitting, whole)
 
 
-def _may_match(pattern: Pattern, *, is_untold: bool) -> pl.Expr:
-    """Tell cheaply which lines are worth the pattern's regex."""
+def _may_match(pattern: Pattern, *, has_prefix: bool) -> pl.Expr:
+    """Tell, cheaply, which lines the pattern's regex is to be tried on."""
     may_match = pl.lit(True)
-    if pattern.daemons and is_untold:
+    if pattern.daemons and has_prefix:
         may_match &= pl.any_horizontal(
-            pl.lit(name).str.starts_with(pl.col(UNTOLD)) for name in pattern.daemons
+            pl.lit(name).str.starts_with(pl.col(PROGRAM_PREFIX)) for name in pattern.daemons
         )
     elif pattern.daemons:
         may_match &= pl.col("daemon").is_in(pattern.daemons)
@@ -180,7 +189,7 @@ def _listed(pattern: Pattern, finished: pl.DataFrame) -> pl.DataFrame:
 
 
 def _why_refused(pattern: Pattern, columns: list[str]) -> pl.Expr:
-    """Name why a line that has all fields of its pattern proves nothing all the same; NULL if it does not."""
+    """Return why a line proves nothing although it has all fields of its pattern; NULL for a sound line."""
     why = {}
     if pattern.is_evidence:
         why["cut"] = pl.col("record_bytes") >= CUT_TEXT_BYTES
@@ -192,7 +201,7 @@ def _why_refused(pattern: Pattern, columns: list[str]) -> pl.Expr:
         name.removesuffix(BARE) if name.endswith(BARE) else name.replace(CLOCK, "_seconds")
         for name in columns
     }
-    # A number that is too long to be one, 400 nines, say, is infinite.
+    # As a float, a number of 400 digits is infinite, and so out of range.
     in_range = [
         *(
             pl.col(name).cast(pl.Float64, strict=False).is_between(*BOUNDS[name])
@@ -218,7 +227,7 @@ def _clock_seconds(name: str) -> pl.Expr:
 
 
 def _utc_time(name: str) -> pl.Expr:
-    """Read `2019 Oct 18 14:21:31 +02:00` or `2019/10/18 14:21:31 +02:00`; anything else is no time."""
+    """Read `2019 Oct 18 14:21:31 +02:00` or `2019/10/18 14:21:31 +02:00`; NULL for anything else."""
     formats = ("%Y %b %d %H:%M:%S %z", "%Y/%m/%d %H:%M:%S %z")
     return pl.coalesce(
         pl.col(name).str.to_datetime(form, strict=False, time_unit="us").dt.convert_time_zone("UTC")

@@ -1,27 +1,28 @@
-"""The line families of sendmail 8, one pattern each, at its default LogLevel of 9.
+"""Lines of sendmail 8 to events: one pattern for each kind of line at the default LogLevel of 9.
 
-sendmail names no event as Postfix does: its `from=` line is arrival, client and message id in one, every
-attempt is a `to=` line for all recipients of one destination, and no line tells that a message is done or
-that a queue run begins. Format strings are those of sendmail 8 (sendmail/deliver.c, envelope.c, queue.c,
-daemon.c, main.c).
+One `from=` line is arrival, client and message id; one `to=` line is an attempt for all recipients of one
+destination; no line shows that a message is done or that a queue run begins. Format strings are those of
+sendmail 8 (sendmail/deliver.c, envelope.c, queue.c, daemon.c, main.c).
 """
+
+from dataclasses import dataclass
 
 from transforms.parse.patterns import Pattern
 from transforms.parse.tables import NOISE
 
-# What sendmail logs as: the daemon and its queue runs, and the queue runs of local submissions.
+# The tags of the daemon and its queue runs, and of the queue runs of local submissions.
 SENDMAIL_TAGS = ("sendmail", "sm-mta", "sm-msp-queue", "sm-que")
-# Six digits of time in base 60, two of a sequence, and the process id. queue.c
+# queue.c: six digits of time in base 60, two of a sequence, and the process id.
 SENDMAIL_QUEUE_ID = r"[0-9A-Za-x]{8}[0-9]{6,}"
-# sendmail knows no instances. Local submissions wait in a queue of their own, for the daemon.
+# sendmail has no instances, but local submissions wait for the daemon in a separate queue.
 INSTANCE = "sendmail"
 SUBMISSION_QUEUE = "sm-msp-queue"
 SUBMISSION = {"instance": SUBMISSION_QUEUE}
 
 _CLOCK = r"(?:[0-9]+\+)?[0-9]+:[0-9]{2}:[0-9]{2}"
-# As the client wrote it: what is quoted may hold anything.
+# As the client wrote it: a quoted part may hold anything.
 _RECIPIENTS = r'(?P<recipient>(?:[^"()]|"(?:[^"\\]|\\.)*")*?)'
-# A second one of these within a line is somebody's text, or the first one is.
+# Where one of these stands twice in a line, one of the two is a stranger's text.
 _TRIED = rf", delay={_CLOCK}, (?:xdelay={_CLOCK}, )?mailer="
 _SIZED = r", size=[0-9]+, class="
 _RELAY = r"relay=(?P<relay_host>[^\s,]+)(?: \[(?P<relay_address>[^\]]*)\])?"
@@ -37,7 +38,7 @@ def _attempt(ending: str, mailer: str = r"[^,]*") -> str:
     )
 
 
-# An attempt is told twice, or the reply or the reason of a quarantine holds a status of its own.
+# Two attempts in one line, or a second status in the reply or in the reason of a quarantine.
 _TWO_ATTEMPTS = rf"{_TRIED}.*{_TRIED}|, (?:reply|quarantine)=.*, stat=.*, stat="
 _TWO_SIZES = rf"{_SIZED}.*{_SIZED}"
 
@@ -49,21 +50,67 @@ _TAKEN_IN = (
 )
 _CLIENT = r"(?P<client_host>[^\s,@\[\]#]*) ?(?:\[(?P<client_address>[^\]]*)\])?(?: \(may be forged\))?"
 _ALSO = {"clients": "queue_id", "message_ids": "message_id"}
-# What a `to=` line says after `stat=`, by the status that it means; all else is a permanent failure.
+
+
+@dataclass(frozen=True)
+class _Ending:
+    """What a `to=` line says after `stat=`, and the status that it means."""
+
+    name: str
+    status: str
+    regex: str
+    sample: str
+
+
 _ENDINGS = (
-    ("sent", "sent", r"stat=Sent(?: \((?P<reason>.*)\))?", "stat=Sent (2.0.0 Ok)"),
-    (
-        "deferred",
-        "deferred",
-        r"stat=Deferred(?:: (?P<reason>.*)| \((?P<reason_bare>.*)\))?",
-        "stat=Deferred: Connection refused by [127.0.0.1]",
+    _Ending(
+        name="sent",
+        status="sent",
+        regex=r"stat=Sent(?: \((?P<reason>.*)\))?",
+        sample="stat=Sent (2.0.0 Ok)",
     ),
-    ("refused", "bounced", r"stat=(?P<reason>.+)", "stat=User unknown"),
+    _Ending(
+        name="deferred",
+        status="deferred",
+        regex=r"stat=Deferred(?:: (?P<reason>.*)| \((?P<reason_bare>.*)\))?",
+        sample="stat=Deferred: Connection refused by [127.0.0.1]",
+    ),
+    # All else is a permanent failure.
+    _Ending(
+        name="refused",
+        status="bounced",
+        regex=r"stat=(?P<reason>.+)",
+        sample="stat=User unknown",
+    ),
 )
 _SAMPLE = (
     "to=<a@example.com>,<b@example.com>, delay=2+15:56:56, xdelay=00:00:01, mailer={}, pri=30015, "
     "relay=[127.0.0.1] [127.0.0.1], dsn=2.0.0, {}"
 )
+
+
+def _daemon_event(start: str, *, event_kind: str, sample: str) -> Pattern:
+    return Pattern(
+        name=start,
+        table="service_events",
+        is_queued=False,
+        starts=(start,),
+        regex=rf"^(?P<message>{start}.*)$",
+        samples=(sample,),
+        constants={"event_kind": event_kind},
+    )
+
+
+def _kept(name: str, *, line_kind: str, regex: str, sample: str) -> Pattern:
+    """Return the pattern of lines that are kept for people to read and prove nothing."""
+    return Pattern(
+        name=name,
+        table="other_lines",
+        regex=rf"^(?P<message>{regex})$",
+        samples=(sample,),
+        constants={"line_kind": line_kind},
+    )
+
 
 SENDMAIL_PATTERNS: tuple[Pattern, ...] = (
     Pattern(
@@ -92,7 +139,7 @@ SENDMAIL_PATTERNS: tuple[Pattern, ...] = (
         ),
     ),
     Pattern(
-        # Its client is a user of the host: root@localhost, #7#@localhost.
+        # The client is a user of the host: root@localhost, #7#@localhost.
         name="local submission",
         table="queue_activations",
         also=_ALSO,
@@ -115,33 +162,33 @@ SENDMAIL_PATTERNS: tuple[Pattern, ...] = (
     ),
     *(
         Pattern(
-            name=f"submission {name}",
+            name=f"submission {ending.name}",
             table="delivery_attempts",
-            # A submission logs as `sendmail`, its queue's runner as sm-msp-queue.
+            # A submission logs as `sendmail`, the runner of its queue as sm-msp-queue.
             daemons=("sendmail", "sm-msp-queue"),
             is_queued=True,
             starts=("to=",),
-            regex=_attempt(ending, mailer="relay"),
+            regex=_attempt(ending.regex, mailer="relay"),
             ambiguous=_TWO_ATTEMPTS,
-            samples=(_SAMPLE.format("relay", sample),),
-            constants={"status": status, **SUBMISSION},
+            samples=(_SAMPLE.format("relay", ending.sample),),
+            constants={"status": ending.status, **SUBMISSION},
             listed="recipient",
         )
-        for name, status, ending, sample in _ENDINGS
+        for ending in _ENDINGS
     ),
     *(
         Pattern(
-            name=f"attempt {name}",
+            name=f"attempt {ending.name}",
             table="delivery_attempts",
             is_queued=True,
             starts=("to=",),
-            regex=_attempt(ending),
+            regex=_attempt(ending.regex),
             ambiguous=_TWO_ATTEMPTS,
-            samples=(_SAMPLE.format("esmtp", sample),),
-            constants={"status": status},
+            samples=(_SAMPLE.format("esmtp", ending.sample),),
+            constants={"status": ending.status},
             listed="recipient",
         )
-        for name, status, ending, sample in _ENDINGS
+        for ending in _ENDINGS
     ),
     Pattern(
         name="done",  # envelope.c, from LogLevel 10 on
@@ -171,68 +218,54 @@ SENDMAIL_PATTERNS: tuple[Pattern, ...] = (
         samples=("6AO817BR000276: DSN: User unknown",),
         constants={"line_kind": "notification"},
     ),
-    *(
-        Pattern(
-            name=name,
-            table="service_events",
-            is_queued=False,
-            starts=(name,),
-            regex=rf"^(?P<message>{name}.*)$",
-            samples=(sample,),
-            constants={"event_kind": event_kind},
-        )
-        for name, event_kind, sample in (  # daemon.c, main.c
-            ("starting daemon ", "start", "starting daemon (8.17.1.9): SMTP+queueing@00:15:00"),
-            ("restarting ", "reload", "restarting /usr/sbin/sendmail due to signal"),
-            ("stopping daemon", "stop", "stopping daemon, reason=signal"),
-        )
+    # daemon.c, main.c
+    _daemon_event(
+        "starting daemon ",
+        event_kind="start",
+        sample="starting daemon (8.17.1.9): SMTP+queueing@00:15:00",
     ),
-    *(
-        Pattern(
-            name=name,
-            table="other_lines",
-            regex=rf"^(?P<message>{regex})$",
-            samples=(sample,),
-            constants={"line_kind": line_kind},
-        )
-        for name, line_kind, regex, sample in (
-            (
-                "rejected by a rule",
-                "reject",
-                r"ruleset=.*, (?:reject=.*|discard|quarantine=.*)\s*",
-                "ruleset=check_mail, arg1=<a@example.com>, relay=[192.0.2.7], reject=553 5.5.4 Rejected",
-            ),
-            (
-                "system error",
-                "error",
-                r"(?:SYSERR|Losing |SECURITY ALERT|bogus queue file|savemail).*|daemon \S+: problem .*",
-                "SYSERR(root): opendaemonsocket: daemon MTA: cannot bind: Address already in use",
-            ),
-            (
-                "warning",
-                "warning",
-                r"(?:[Ww]arning: |Authentication-Warning: |unable to |could not |My unqualified host ).*",
-                "Authentication-Warning: gw.example.com: root set sender to a@example.com using -f",
-            ),
-            (
-                "load",
-                "warning",
-                r"(?:rejecting connections on daemon |deferring connections on daemon |"
-                r"have been rejecting connections|accepting connections again|runqueue: |grew WorkList ).*",
-                "rejecting connections on daemon MTA: load average: 40",
-            ),
-        )
+    _daemon_event(
+        "restarting ",
+        event_kind="reload",
+        sample="restarting /usr/sbin/sendmail due to signal",
+    ),
+    _daemon_event("stopping daemon", event_kind="stop", sample="stopping daemon, reason=signal"),
+    _kept(
+        "rejected by a rule",
+        line_kind="reject",
+        regex=r"ruleset=.*, (?:reject=.*|discard|quarantine=.*)\s*",
+        sample="ruleset=check_mail, arg1=<a@example.com>, relay=[192.0.2.7], reject=553 5.5.4 Rejected",
+    ),
+    _kept(
+        "system error",
+        line_kind="error",
+        regex=(r"(?:SYSERR|Losing |SECURITY ALERT|bogus queue file|savemail).*|daemon \S+: problem .*"),
+        sample="SYSERR(root): opendaemonsocket: daemon MTA: cannot bind: Address already in use",
+    ),
+    _kept(
+        "warning",
+        line_kind="warning",
+        regex=(r"(?:[Ww]arning: |Authentication-Warning: |unable to |could not |My unqualified host ).*"),
+        sample="Authentication-Warning: gw.example.com: root set sender to a@example.com using -f",
+    ),
+    _kept(
+        "load",
+        line_kind="warning",
+        regex=(
+            r"(?:rejecting connections on daemon |deferring connections on daemon |"
+            r"have been rejecting connections|accepting connections again|runqueue: |grew WorkList ).*"
+        ),
+        sample="rejecting connections on daemon MTA: load average: 40",
+    ),
+    # err.c, usrerr(): a recipient was refused. A session without a queue id may as well.
+    _kept(
+        "recipient refused",
+        line_kind="reject",
+        regex=r"[^\s:]+\.\.\. .+",
+        sample="<nobody@example.com>... User unknown",
     ),
     Pattern(
-        # err.c, usrerr(): a recipient was refused. A session without a queue id may as well.
-        name="recipient refused",
-        table="other_lines",
-        regex=r"^(?P<message>[^\s:]+\.\.\. .+)$",
-        samples=("<nobody@example.com>... User unknown",),
-        constants={"line_kind": "reject"},
-    ),
-    Pattern(
-        # srvrsmtp.c, checksmtpattack() and the like: the client is `name [address]`, perhaps forged.
+        # srvrsmtp.c, checksmtpattack() and others: the client is `name [address]`, perhaps forged.
         name="attack",
         table=NOISE,
         regex=(
@@ -245,7 +278,7 @@ SENDMAIL_PATTERNS: tuple[Pattern, ...] = (
         ),
     ),
     Pattern(
-        # Sessions, TLS, milters, tables: they say nothing about the way of a message.
+        # Sessions, TLS, milters, tables: nothing about the way of a message.
         name="session",
         table=NOISE,
         regex=(

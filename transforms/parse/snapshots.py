@@ -1,4 +1,4 @@
-"""Output of `postqueue -p` and `postqueue -j` to the messages that were in the queue at that time."""
+"""Output of `postqueue -p` and `postqueue -j` to the messages in the queue, one row for each recipient."""
 
 import json
 import re
@@ -26,9 +26,9 @@ ENTRY = re.compile(
     rf"(?P<weekday>{'|'.join(WEEKDAYS)}) (?P<month>{'|'.join(MONTHS)}) (?P<day>[ 0-3][0-9]) "
     r"(?P<time>(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]) {1,2}(?P<sender>.*)"
 )
-# Printed before the recipients that it applies to, and only where it changes.
+# Printed before the recipients that it applies to, wherever it changes.
 REASON = re.compile(r"\s*\((?P<reason>.*)\)")
-# No address begins with a bracket: such a local part is quoted.
+# No address begins with a parenthesis: such a local part is quoted.
 RECIPIENT = re.compile(r"\s+(?P<recipient>[^\s(].*)")
 BETWEEN_ENTRIES = re.compile(
     r"\s*|-+Queue ID-+ .*|-- [0-9]+ Kbytes in [0-9]+ Requests?\.|Mail queue is empty"
@@ -37,7 +37,7 @@ WARNING = re.compile(r"postqueue: warning: Mail system is down\b.*")
 
 QUEUE_NAMES = {"*": "active", "!": "hold"}
 NO_REASON = "reason unavailable"
-# postqueue/showq_json.c; those after the first are of Postfix 3.11 and later.
+# postqueue/showq_json.c; all but the first since Postfix 3.11.
 REASON_KEYS = ("delay_reason", "bounce_reason", "other_reason")
 # What postqueue prints for the empty sender of a bounce (empty_address_recipient).
 EMPTY_SENDER = "MAILER-DAEMON"
@@ -78,9 +78,9 @@ class _Entry:
 class SnapshotParser:
     """Parses one snapshot, block by block.
 
-    An entry ends where the next one begins or at a line that stands between entries. The line of an entry
-    that has no recipient yet is kept back until then, over the end of a block if need be: it gives a row if
-    none comes, and is noise otherwise. `finish` gives what a file that ends within an entry keeps back.
+    An entry ends where the next one begins, or at a line that stands between entries. Until then, or until
+    its first recipient, the line of an entry is held back, even over the end of a block: it gives a row if
+    there is no recipient, and is noise otherwise. Call `finish` at the end of the file.
     """
 
     def __init__(self, taken_at: datetime, zone: Zone) -> None:
@@ -91,10 +91,10 @@ class SnapshotParser:
         self._entry: _Entry | None = None
 
     def parse(self, lines: pl.DataFrame) -> dict[str, pl.DataFrame]:
-        """Parse the next block (`line_number`, `line`) to frames by table.
+        """Parse the next block (`line_number`, `line`) into frames by table.
 
         `queue_snapshots` has a row for each message and recipient, with the number of the recipient's line. A
-        message without recipients has one, with the number of its entry.
+        message without recipients has one row, with the number of the entry's line.
         """
         rows: list[Row] = []
         noise: list[tuple[int, str]] = []
@@ -132,7 +132,7 @@ class SnapshotParser:
         return self._frames(rows, noise, unparsed)
 
     def finish(self) -> dict[str, pl.DataFrame]:
-        """Return the frames of what was kept back: the last entry, if it has no recipients."""
+        """Return the frames of the last entry, if it is still held back."""
         return self._frames(self._close(), [], [])
 
     def _close(self) -> list[Row]:
@@ -157,8 +157,8 @@ class SnapshotParser:
         self, rows: list[Row], noise: list[tuple[int, str]], unparsed: list[tuple[int, str, str]]
     ) -> dict[str, pl.DataFrame]:
         snapshots = pl.DataFrame(rows, schema=ROWS).sort("line_number", maintain_order=True)
-        # The queue is not in the order of time, so that nothing tells the second pass of an hour that the
-        # autumn change repeats: all of it is read as the first.
+        # The queue is not in the order of time: an hour that the autumn change repeats is always read as the
+        # first pass.
         local = snapshots.select(pl.col("local_arrival").unique().sort().drop_nulls())
         by_local = local.with_columns(by_zone=LocalClock(self._zone).to_utc(local.to_series()))
         return {
@@ -174,9 +174,9 @@ class SnapshotParser:
 
 @cache
 def _arrival_day(days: YearWindow, weekday: str, month: str, day: int) -> date | None:
-    """Return the last such day with that weekday; the last such day if no year has it. NULL: no calendar has.
+    """Return the last such day with that weekday, else the last such day; None if no calendar has it.
 
-    A message that waited for years has a weekday that tells so.
+    The weekday matters for a message that has waited for years.
     """
     last = days.resolve(MONTHS.index(month) + 1, day) if day else None
     candidate = last
@@ -188,7 +188,7 @@ def _arrival_day(days: YearWindow, weekday: str, month: str, day: int) -> date |
 
 
 def _parse_object(line: str) -> list[Row]:
-    """Return the rows of an object of `postqueue -j`; none if it is not one."""
+    """Return the rows of an object of `postqueue -j`; an empty list for anything else."""
     try:
         entry = json.loads(line)
         message = {
@@ -213,7 +213,7 @@ def _parse_object(line: str) -> list[Row]:
 
 
 def _arrival(seconds: int) -> datetime | None:
-    """Return the time of an arrival, None if it is of no year that mail is of."""
+    """Return the time of an arrival; None if its year is out of range."""
     try:
         at = datetime.fromtimestamp(seconds, UTC)
     except (ValueError, OverflowError, OSError):
@@ -222,7 +222,7 @@ def _arrival(seconds: int) -> datetime | None:
 
 
 def _is_size(size_bytes: int | str) -> bool:
-    """Tell whether a message can have this size; thousands of digits are none."""
+    """Tell whether a message can have this size, which may be text of thousands of digits."""
     least, most = BOUNDS["size_bytes"]
     return len(str(size_bytes)) < 20 and least <= int(size_bytes) <= most
 
@@ -230,7 +230,7 @@ def _is_size(size_bytes: int | str) -> bool:
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError
-    # Half a surrogate pair is no text.
+    # Raises ValueError for half a surrogate pair.
     value.encode()
     return value
 
@@ -242,7 +242,7 @@ def _list(value: object) -> list[Any]:
 
 
 def _number(value: object) -> int:
-    """Return a whole number, BEYOND if it is one that no column can hold."""
+    """Return a whole number; BEYOND if no column can hold it."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError
     return value if -INT64_END <= value < INT64_END else BEYOND

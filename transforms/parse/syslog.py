@@ -1,8 +1,8 @@
-"""What syslog daemons say of themselves: lines that they lost or left out; all else in a maillog is noise.
+"""Lines of syslog daemons to notices of lost or repeated lines; a maillog's other lines are noise.
 
 The texts are those of rsyslog, the systemd journal, the BSD syslogd and syslog-ng. In a system log
-(/var/log/messages) only what may concern the mail system counts: where a notice names a process or a unit
-that is none of it, no line of a maillog is missing.
+(/var/log/messages), a notice counts only if it may concern the mail system: if it names a process or a unit
+that does not belong to it, no line of a maillog is missing.
 """
 
 from transforms.parse.patterns import Pattern
@@ -11,9 +11,10 @@ from transforms.parse.tables import NOISE
 _LOST = {"event_kind": "lines_lost"}
 _RSYSLOG = ("rsyslogd", "rsyslog", "imuxsock", "imjournal")
 _JOURNAL = ("systemd-journald", "systemd-journal", "journal")
-# syslog-ng's logwriter.c; 3.8 leaves out the host and bears the stamp `Dec 31 23:59:58`.
+# syslog-ng, logwriter.c; 3.8 leaves the host out and writes the stamp `Dec 31 23:59:58`.
 SUMMARY_OF_REPEATS = r"^Last message '.*' repeated [0-9]+ times, suppressed by syslog-ng on \S+$"
-# rsyslog 8 names the process that wrote too much, `imuxsock[pid: 57, name: /usr/bin/x]`, its unit
+# Parts of the names of the mail system's processes and units: rsyslog 8 names the process that wrote too
+# much (`imuxsock[pid: 57, name: /usr/bin/x]`), the journal its unit.
 _OF_MAIL = r"(?i:postfix|sendmail|smtp|mail|imss|mta|syslog)"
 
 SYSLOG_PATTERNS = (
@@ -58,7 +59,7 @@ SYSLOG_PATTERNS = (
         constants=_LOST,
     ),
     Pattern(
-        # omfile.c: the disk is full, or the log cannot be opened. `action suspended` names no file.
+        # omfile.c: the disk is full, or the log cannot be opened. (`action suspended` names no file.)
         name="rsyslog cannot write",
         table="service_events",
         daemons=_RSYSLOG,
@@ -68,7 +69,7 @@ SYSLOG_PATTERNS = (
         constants=_LOST,
     ),
     Pattern(
-        # syslogd writes it instead of the lines, so that they are known but not to be seen.
+        # syslogd writes this in place of the lines: they are known, but not shown.
         name="last message repeated",
         table="service_events",
         starts=("last message repeated ",),
@@ -94,7 +95,7 @@ SYSLOG_PATTERNS = (
         samples=("(root) CMD (/usr/local/bin/backup)",),
     ),
 )
-# All that is told by a system log, such as /var/log/messages: no line in it is evidence of mail.
+# For a system log such as /var/log/messages: its other lines are no evidence of mail.
 SYSTEM_LOG_PATTERNS = (
     Pattern(
         name="rsyslog lost lines of a mail program",

@@ -1,4 +1,4 @@
-"""The tables that log lines become: their columns and types, as design.md names them."""
+"""The tables that log lines become: columns and types; expectations/events.*.yaml says what they mean."""
 
 import polars as pl
 import pyarrow as pa
@@ -11,7 +11,7 @@ Columns = dict[str, pl.DataType]
 String, Int32, Int64, Float64, Boolean = pl.String(), pl.Int32(), pl.Int64(), pl.Float64(), pl.Boolean()
 UTC_TIME = pl.Datetime("us", "UTC")
 LOGGED_AT: Columns = {"logged_at": UTC_TIME}
-# Where an event comes from. `year_source` and `zone_source` say how the stamp was completed.
+# Where an event comes from; `year_source` and `zone_source` say what completed its stamp.
 PROVENANCE: Columns = {
     "year_source": String,
     "zone_source": String,
@@ -107,7 +107,7 @@ _OWN_COLUMNS: dict[str, Columns] = {
 EVENT_TABLES: dict[str, pl.Schema] = {
     name: pl.Schema(columns | LOGGED_AT | PROVENANCE) for name, columns in _OWN_COLUMNS.items()
 }
-# Columns of few different values, which are numbered already when they are read.
+# Columns of few different values: dictionaries in Arrow from the start.
 CATEGORIES = frozenset(
     {
         *("host", "instance", "program", "year_source", "zone_source", "source_id"),
@@ -116,8 +116,8 @@ CATEGORIES = frozenset(
         "transaction_kind",
     }
 )
-# Columns whose values come again and again within a file: its writer numbers them. The other texts and
-# numbers are best written as they are (docs/performance.md).
+# Columns whose values recur within a file: the Parquet writer makes dictionaries of them. Other texts and
+# numbers are best written plain (docs/performance.md).
 REPEATED = frozenset({"pid", "client_host", "client_address", "relay_port", "connection_use_count"})
 _ARROW_TYPES: dict[pl.DataType, pa.DataType] = {
     String: pa.string(),

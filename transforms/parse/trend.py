@@ -1,4 +1,4 @@
-"""The line families of Trend Micro's own logs, and the rules for what Trend Micro does not disclose.
+"""Lines of Trend Micro's own logs to events, by rules for what Trend Micro does not disclose.
 
 One line of the manager log is public (KA-0010256); the formats of imssmgr, sysevt.imss and the log query's
 export are not (KB 1122512). So what is looked for in them is a setting: `LogRules` holds the defaults.
@@ -115,32 +115,33 @@ def system_event_headers(rules: LogRules) -> tuple[Header, ...]:
 
 def system_event_patterns(rules: LogRules) -> tuple[Pattern, ...]:
     """Return the patterns of system events: the scan service stopped, started, or something else."""
-    return tuple(
-        Pattern(
-            name=event_kind,
-            table="system_events",
-            regex=regex,
-            samples=samples,
-            constants={"event_kind": event_kind},
-        )
-        for event_kind, regex, samples in (
-            (
-                "scan_stopped",
-                rf"(?P<message>^.*(?:{rules.scan_stopped}).*$)",
-                (" 20002", ' "IMSSデーモンが停止しました。"', " IMSS Daemon stopped"),
-            ),
-            (
-                "scan_started",
-                rf"(?P<message>^.*(?:{rules.scan_started}).*$)",
-                (" 20001", ' "IMSSデーモンが開始しました。"', " IMSS Daemon starts"),
-            ),
-            ("other", r"^(?P<message>.*)$", (" anything else",)),
-        )
+    return (
+        _system_event(
+            "scan_stopped",
+            regex=rf"(?P<message>^.*(?:{rules.scan_stopped}).*$)",
+            samples=(" 20002", ' "IMSSデーモンが停止しました。"', " IMSS Daemon stopped"),
+        ),
+        _system_event(
+            "scan_started",
+            regex=rf"(?P<message>^.*(?:{rules.scan_started}).*$)",
+            samples=(" 20001", ' "IMSSデーモンが開始しました。"', " IMSS Daemon starts"),
+        ),
+        _system_event("other", regex=r"^(?P<message>.*)$", samples=(" anything else",)),
     )
 
 
-# Sample lines are those of Splunk's add-on for IMSVA. What the three times mean is inferred from their
-# order: taken in, logged, delivered.
+def _system_event(event_kind: str, *, regex: str, samples: tuple[str, ...]) -> Pattern:
+    return Pattern(
+        name=event_kind,
+        table="system_events",
+        regex=regex,
+        samples=samples,
+        constants={"event_kind": event_kind},
+    )
+
+
+# The sample lines come from Splunk's add-on for IMSVA. The meaning of the three times is inferred from their
+# order: accepted, logged, delivered.
 TRACKING_HEADERS = (
     Header(
         name="msgtra.imss",
@@ -160,7 +161,7 @@ _TRACKED = (
     r"[^\t]*",
     r"(?P<sender>[^\t]*)",
     r"(?P<recipients>[^\t]*)",
-    # The subject says nothing about a delay, and is nobody's business.
+    # The subject: personal, and of no use here.
     r"[^\t]*",
     r"(?:(?P<client_host>[^\t\[]*)\[(?P<client_address>[^\t\]]*)\]|[^\t]*)",
     r"(?:[^\t\[]*\[(?P<relay_address>[^\t\]]*)\](?::(?P<relay_port>[0-9]+))?|[^\t]*)",
