@@ -33,7 +33,8 @@ from transforms.fleet.fleet import read_fleet
 from transforms.ingest.plan import find_zones, plan_reads
 from transforms.ingest.read import read_sources
 from transforms.lake.catalog import host_of_file
-from transforms.lake.ledger import Ledger, SourceRecord
+from transforms.lake.ledger import Ledger
+from transforms.lake.records import SourceRecord
 from transforms.parse.trend import LogRules
 from transforms.problems import MaillagError, Problem
 

@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import SAMPLE, Run, run_job
 from transforms.contracts.contracts import Checker
 from transforms.fleet.fleet import read_fleet
-from transforms.lake.ledger import QuarantineRow
+from transforms.lake.records import QuarantineRow
 from transforms.problems import MaillagError
 from transforms.run import Job
 

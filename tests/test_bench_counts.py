@@ -15,7 +15,7 @@ from tests.bench.maillog import HOST, write_maillog
 from tests.bench.peers import duckdb_only, python_re
 from transforms.archive.lines import read_blocks
 from transforms.ingest.batch import NewSource
-from transforms.lake.ledger import LakeFile
+from transforms.lake.records import LakeFile
 from transforms.parse.tables import NOISE, UNPARSED
 
 

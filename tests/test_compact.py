@@ -19,7 +19,7 @@ from transforms.contracts.contracts import Checker
 from transforms.explain.explain import explain_restart
 from transforms.lake.compact import compacted
 from transforms.lake.files import ROW_GROUP_ROWS, open_events, to_arrow
-from transforms.lake.ledger import LakeFile
+from transforms.lake.records import LakeFile
 from transforms.lake.verify import verify_lake
 from transforms.parse.tables import ARROW_SCHEMAS, EVENT_TABLES
 from transforms.problems import MaillagError

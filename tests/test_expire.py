@@ -21,7 +21,7 @@ from transforms import upkeep
 from transforms.contracts.contracts import Checker, load_contracts
 from transforms.lake.expire import changed_rows, events_since
 from transforms.lake.files import write_parquet
-from transforms.lake.ledger import LakeFile
+from transforms.lake.records import LakeFile
 from transforms.lake.verify import verify_lake
 from transforms.marts.build import Thresholds
 from transforms.marts.mart_files import marts

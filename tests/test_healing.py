@@ -18,7 +18,9 @@ from tests.conftest import Run, published_rows, run_job
 from tests.test_crash import DAYS
 from transforms import upkeep
 from transforms.contracts.contracts import Checker
-from transforms.lake.ledger import LEDGER_NAME, VERSION, LakeFile
+from transforms.lake.ledger_tables import VERSION
+from transforms.lake.opening import LEDGER_NAME
+from transforms.lake.records import LakeFile
 from transforms.lake.verify import verify_lake
 from transforms.marts.build import Thresholds
 from transforms.problems import MaillagError

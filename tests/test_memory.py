@@ -36,7 +36,8 @@ from transforms.ingest import batch, read, reader
 from transforms.ingest.plan import choose_zones, plan_reads
 from transforms.ingest.read import Reads, read_sources
 from transforms.lake import files as lake_files
-from transforms.lake.ledger import Ledger, SourceRecord
+from transforms.lake.ledger import Ledger
+from transforms.lake.records import SourceRecord
 from transforms.parse.trend import LogRules
 from transforms.run import Job
 

@@ -13,7 +13,7 @@ from flows.layout import for_logs, for_pages
 from flows.settings import load_settings
 from tests.conftest import SAMPLE, run_job
 from transforms.contracts.contracts import Checker
-from transforms.lake.ledger import open_ledger
+from transforms.lake.opening import open_ledger
 from transforms.problems import MaillagError
 from transforms.run import Job, open_run
 

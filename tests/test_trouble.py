@@ -21,7 +21,7 @@ from tests.soak import read_all
 from tests.test_crash import DAYS
 from transforms import pipeline
 from transforms.contracts.contracts import Checker
-from transforms.lake.ledger import VERSION
+from transforms.lake.ledger_tables import VERSION
 from transforms.lake.verify import verify_lake
 from transforms.problems import MaillagError
 from transforms.run import Job, NoProgress, open_run

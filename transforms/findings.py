@@ -13,7 +13,8 @@ from transforms.contracts.contracts import Checker, Contract, Finding, load_cont
 from transforms.ingest.batch import NewSource
 from transforms.ingest.read import Reads
 from transforms.lake.catalog import create_database, create_tables, create_views, files_by_host
-from transforms.lake.ledger import Ledger, QuarantineRow, SourceRecord, paths_by_table
+from transforms.lake.ledger import Ledger
+from transforms.lake.records import QuarantineRow, SourceRecord, paths_by_table
 from transforms.marts.batch import BATCH_HOSTS, Batch, Built, merged_files
 from transforms.marts.build import config_tables
 from transforms.marts.mart_files import marts

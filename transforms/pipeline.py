@@ -28,7 +28,8 @@ from transforms.lake.catalog import host_of_file
 from transforms.lake.expire import events_since
 from transforms.lake.files import discard, without_sources
 from transforms.lake.heal import damaged_files, frozen_days, heal, lost_rows
-from transforms.lake.ledger import LakeFile, Ledger, QuarantineRow, SourceRecord
+from transforms.lake.ledger import Ledger
+from transforms.lake.records import LakeFile, QuarantineRow, SourceRecord
 from transforms.marts.batch import Built
 from transforms.marts.build import build_marts
 from transforms.marts.models import Model, load_models

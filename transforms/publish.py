@@ -14,7 +14,8 @@ from transforms.ingest.plan import PARSER_VERSION
 from transforms.lake.catalog import publish
 from transforms.lake.files import write_parquet
 from transforms.lake.heal import frozen_days
-from transforms.lake.ledger import LakeFile, Ledger
+from transforms.lake.ledger import Ledger
+from transforms.lake.records import LakeFile
 from transforms.marts.advice import load_advice
 from transforms.marts.models import Model, settled_sql
 from transforms.run import Job, close_run

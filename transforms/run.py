@@ -17,7 +17,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from transforms.bounds import DEFAULT_LIMITS, Limits
 from transforms.lake.files import hold_lake, remove_unlisted
 from transforms.lake.heal import damaged_files
-from transforms.lake.ledger import LakeFile, Ledger, open_ledger
+from transforms.lake.ledger import Ledger
+from transforms.lake.opening import open_ledger
+from transforms.lake.records import LakeFile
 from transforms.marts.build import Thresholds
 from transforms.parse.trend import LogRules
 from transforms.problems import MaillagError

@@ -10,7 +10,8 @@ from transforms.lake.catalog import CATALOG_NAME, host_of_file
 from transforms.lake.compact import compacted
 from transforms.lake.expire import MARGIN, YOUNGEST, changed_rows, events_since
 from transforms.lake.heal import frozen_days
-from transforms.lake.ledger import FrozenDays, Ledger, QuarantineRow
+from transforms.lake.ledger import Ledger
+from transforms.lake.records import FrozenDays, QuarantineRow
 from transforms.marts.build import build_marts
 from transforms.marts.mart_files import marts
 from transforms.marts.models import load_models

@@ -17,7 +17,7 @@ from transforms.archive.files import SourceFile
 from transforms.archive.lines import DamagedFileError, OverLimitError
 from transforms.ingest.plan import Plan, seen_file
 from transforms.lake.files import MOST_LINE_COUNTS, EventWriter, discard, without_sources
-from transforms.lake.ledger import LakeFile, SeenFile, SourceRecord
+from transforms.lake.records import LakeFile, SeenFile, SourceRecord
 from transforms.parse.events import Parser, Reading
 from transforms.parse.tables import NOISE, UNPARSED
 from transforms.problems import Problem, cause

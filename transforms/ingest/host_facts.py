@@ -15,7 +15,8 @@ from transforms.fleet.inventory_settings import IMSVA_PATH, InventorySettings, i
 from transforms.ingest.plan import find_zones, plan_reads
 from transforms.ingest.read import read_sources
 from transforms.ingest.zone_evidence import KINDS
-from transforms.lake.ledger import Ledger, SourceRecord
+from transforms.lake.ledger import Ledger
+from transforms.lake.records import SourceRecord
 from transforms.parse.tables import EVENT_TABLES
 from transforms.parse.trend import LogRules
 from transforms.problems import MaillagError, Problem

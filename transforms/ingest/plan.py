@@ -19,7 +19,8 @@ from transforms.ingest.zone_evidence import (
     shared_zone,
     told_offsets,
 )
-from transforms.lake.ledger import Ledger, SeenFile
+from transforms.lake.ledger import Ledger
+from transforms.lake.records import SeenFile
 from transforms.parse.clock import YearWindow, date_in
 from transforms.parse.events import Reading
 from transforms.parse.trend import LogRules

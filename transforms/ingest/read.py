@@ -29,7 +29,8 @@ from transforms.ingest.batch import (
 )
 from transforms.ingest.plan import Plan
 from transforms.ingest.reader import NotALogError, Reader
-from transforms.lake.ledger import LakeFile, Ledger, SeenFile, SourceRecord
+from transforms.lake.ledger import Ledger
+from transforms.lake.records import LakeFile, SeenFile, SourceRecord
 from transforms.parse.events import (
     Reading,
 )

@@ -20,7 +20,7 @@ from transforms.archive.lines import DamagedFileError, parts_of, read_blocks
 from transforms.ingest.batch import Batch, Files, NewSource, Source, damaged, unfinished
 from transforms.ingest.plan import Plan
 from transforms.ingest.zone_evidence import HEAD_BYTES
-from transforms.lake.ledger import SourceRecord
+from transforms.lake.records import SourceRecord
 from transforms.names import host_name
 from transforms.parse.clock import YearWindow
 from transforms.parse.events import Reading, headers_of, split_lines

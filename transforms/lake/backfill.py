@@ -3,7 +3,8 @@
 from collections.abc import Collection
 from datetime import date, datetime
 
-from transforms.lake.ledger import Ledger, SourceRecord
+from transforms.lake.ledger import Ledger
+from transforms.lake.records import SourceRecord
 from transforms.names import given_host
 from transforms.problems import MaillagError
 from transforms.zone import Zone

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from transforms.lake.catalog import period_of_file
 from transforms.lake.files import ROW_GROUP_ROWS, open_events
-from transforms.lake.ledger import LakeFile
+from transforms.lake.records import LakeFile
 from transforms.parse.tables import ARROW_SCHEMAS
 
 # Of a file, before compression: what is larger takes no less time to read, and longer to write anew.

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from transforms.contracts.contracts import Contract
 from transforms.lake.catalog import create_views, period_of_file
 from transforms.lake.files import write_anew
-from transforms.lake.ledger import LakeFile
+from transforms.lake.records import LakeFile
 
 # Mail stays in a queue for five days, and a poll of the manager tells of others a day away: what happened
 # this long after the expired days may rest on them, and is frozen too.

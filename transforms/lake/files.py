@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from transforms.fast_lane.arrays import MOST_HOSTS
 from transforms.lake.catalog import host_folder
-from transforms.lake.ledger import LakeFile
+from transforms.lake.records import LakeFile
 from transforms.parse.events import ParsedBlock
 from transforms.parse.line_counts import OTHER_HOSTS, merge_line_counts
 from transforms.parse.tables import ARROW_SCHEMAS, REPEATED

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 from transforms.contracts.contracts import kept_tables
 from transforms.lake.catalog import host_of_file, period_of_file
 from transforms.lake.expire import MARGIN
-from transforms.lake.ledger import Content, FrozenDays, LakeFile, Ledger, LostRows, SourceRecord, read_content
+from transforms.lake.ledger import Ledger
+from transforms.lake.records import Content, FrozenDays, LakeFile, LostRows, SourceRecord, read_content
 from transforms.problems import Problem
 
 ROWS_ARE_KEPT = "the lake has all rows that were read"

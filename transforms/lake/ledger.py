@@ -1,421 +1,44 @@
 """What was read, when and with what result: the ledger, in SQLite or PostgreSQL through SQLAlchemy."""
 
 from collections.abc import Collection, Iterable
-from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, date, datetime
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 import polars as pl
 import sqlalchemy as sa
-import xxhash
-from sqlalchemy.engine import Dialect
 
-from transforms.problems import MaillagError
+from transforms.lake.ledger_tables import (
+    ACKNOWLEDGED,
+    DROPPED_FILES,
+    FROZEN_DAYS,
+    GROWN_SOURCES,
+    LAKE_FILE_SOURCES,
+    LAKE_FILES,
+    LOST_ROWS,
+    METADATA,
+    QUARANTINE,
+    RUNS,
+    SEEN_FILES,
+    SOURCE_FILES,
+    STALE_HOSTS,
+    UtcDateTime,
+)
+from transforms.lake.records import (
+    Content,
+    FrozenDays,
+    LakeFile,
+    LostRows,
+    QuarantineRow,
+    SeenFile,
+    SourceRecord,
+    read_content,
+)
 
-LEDGER_NAME = "ledger.sqlite"
-# Raise when a table changes; say in _bring_up_to_date what becomes of the ledgers before. Those of version 0
-# do not tell their version.
-VERSION = 1
-# What a lake has once a run read something.
-LAKE_FOLDERS = ("basis", "config", "events", "fleet", "marts", "ops", "staging")
-
-
-class UtcDateTime(sa.TypeDecorator[datetime]):
-    """An aware UTC datetime, kept without its zone, since SQLite has none."""
-
-    impl = sa.DateTime
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Drop the zone, which is UTC."""
-        return value and value.astimezone(UTC).replace(tzinfo=None)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Put the zone back."""
-        return value and value.replace(tzinfo=UTC)
-
-
-METADATA = sa.MetaData()
-# Of what is inserted: a run may read a hundred thousand files.
+# Rows that are inserted at a time: a run may read a hundred thousand files.
 ROWS_AT_A_TIME = 1_000
-
-VERSIONS = sa.Table("ledger_version", METADATA, sa.Column("version", sa.BigInteger, primary_key=True))
-
-SOURCE_FILES = sa.Table(
-    "source_files",
-    METADATA,
-    sa.Column("source_id", sa.String, primary_key=True),
-    sa.Column("host", sa.String, nullable=False),
-    sa.Column("log_kind", sa.String, nullable=False),
-    sa.Column("path", sa.String, nullable=False),
-    sa.Column("status", sa.String, nullable=False),
-    sa.Column("name_date", sa.Date),
-    sa.Column("content_hash", sa.String, nullable=False),
-    sa.Column("content_bytes", sa.BigInteger, nullable=False),
-    sa.Column("line_count", sa.BigInteger, nullable=False),
-    sa.Column("event_line_count", sa.BigInteger, nullable=False),
-    sa.Column("noise_line_count", sa.BigInteger, nullable=False),
-    sa.Column("unparsed_line_count", sa.BigInteger, nullable=False),
-    sa.Column("time_zone", sa.String, nullable=False),
-    sa.Column("zone_source", sa.String, nullable=False),
-    sa.Column("year_source", sa.String, nullable=False),
-    sa.Column("run_id", sa.String, nullable=False),
-    sa.Column("first_logged_at", UtcDateTime),
-    sa.Column("last_logged_at", UtcDateTime),
-    sa.Column("covered_from", UtcDateTime),
-    sa.Column("covered_until", UtcDateTime),
-)
-# What has only grown since the marts were last made, with what it was then.
-GROWN_SOURCES = sa.Table(
-    "grown_sources",
-    METADATA,
-    sa.Column("source_id", sa.String, primary_key=True),
-    sa.Column("content_hash_before", sa.String, nullable=False),
-)
-# A collector's file holds several sources.
-SEEN_FILES = sa.Table(
-    "seen_sources",
-    METADATA,
-    sa.Column("path", sa.String, primary_key=True),
-    sa.Column("size_bytes", sa.BigInteger, nullable=False),
-    sa.Column("modified_at_ns", sa.BigInteger, nullable=False),
-    sa.Column("reading", sa.String, nullable=False),
-    sa.Column("source_id", sa.String, primary_key=True),
-)
-LAKE_FILES = sa.Table(
-    "parquet_files",
-    METADATA,
-    sa.Column("path", sa.String, primary_key=True),
-    sa.Column("table_name", sa.String, nullable=False),
-    sa.Column("row_count", sa.BigInteger, nullable=False),
-    sa.Column("run_id", sa.String, nullable=False),
-    # NULL until the next run where a ledger of version 0 listed the file.
-    sa.Column("size_bytes", sa.BigInteger),
-    sa.Column("modified_at_ns", sa.BigInteger),
-    sa.Column("content_hash", sa.String),
-)
-# A file of events holds the rows of several sources, a table that is written whole those of none.
-LAKE_FILE_SOURCES = sa.Table(
-    "parquet_file_sources",
-    METADATA,
-    sa.Column("path", sa.String, primary_key=True),
-    sa.Column("source_id", sa.String, primary_key=True, index=True),
-)
-# What readers of an older catalog may still have open.
-DROPPED_FILES = sa.Table(
-    "dropped_files",
-    METADATA,
-    sa.Column("path", sa.String, primary_key=True),
-    sa.Column("dropped_at", UtcDateTime, nullable=False),
-)
-# Rows that went with a lake file, until their source file is read again; source_id is '' for rows of marts.
-LOST_ROWS = sa.Table(
-    "lost_rows",
-    METADATA,
-    sa.Column("path", sa.String, primary_key=True),
-    sa.Column("source_id", sa.String, primary_key=True),
-    sa.Column("table_name", sa.String, nullable=False),
-    sa.Column("host", sa.String, nullable=False),
-)
-# The hosts whose marts lack a file.
-STALE_HOSTS = sa.Table("stale_hosts", METADATA, sa.Column("host", sa.String, primary_key=True))
-FROZEN_DAYS = sa.Table(
-    "frozen_days",
-    METADATA,
-    sa.Column("host", sa.String, primary_key=True),
-    sa.Column("expired_before", sa.Date, nullable=False),
-    sa.Column("frozen_before", sa.Date, nullable=False),
-    sa.Column("expired_at", UtcDateTime, nullable=False),
-)
-RUNS = sa.Table(
-    "runs",
-    METADATA,
-    sa.Column("run_id", sa.String, primary_key=True),
-    sa.Column("status", sa.String, nullable=False),
-    sa.Column("source_file_count", sa.BigInteger),
-    sa.Column("line_count", sa.BigInteger),
-    sa.Column("unparsed_line_count", sa.BigInteger),
-    sa.Column("finding_count", sa.BigInteger),
-    sa.Column("marts_fingerprint", sa.String),
-    sa.Column("started_at", UtcDateTime, nullable=False),
-    sa.Column("finished_at", UtcDateTime),
-)
-QUARANTINE = sa.Table(
-    "quarantine",
-    METADATA,
-    sa.Column("place", sa.String, primary_key=True),
-    sa.Column("stage", sa.String, primary_key=True),
-    sa.Column("rule", sa.String, primary_key=True),
-    sa.Column("severity", sa.String, nullable=False),
-    sa.Column("what", sa.String, nullable=False),
-    sa.Column("remedy", sa.String, nullable=False),
-    sa.Column("row_count", sa.BigInteger),
-    sa.Column("example_rows", sa.String),
-    sa.Column("source_id", sa.String),
-    sa.Column("run_id", sa.String, nullable=False),
-)
-# Findings that somebody knows of and can do nothing about.
-ACKNOWLEDGED = sa.Table(
-    "acknowledged",
-    METADATA,
-    sa.Column("place", sa.String, primary_key=True),
-    sa.Column("stage", sa.String, primary_key=True),
-    sa.Column("rule", sa.String, primary_key=True),
-    sa.Column("what", sa.String, primary_key=True),
-    sa.Column("acknowledged_at", UtcDateTime, nullable=False),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class SourceRecord:
-    """What the ledger knows of one source file; the columns of ops.source_files."""
-
-    source_id: str
-    host: str
-    log_kind: str
-    path: str
-    status: str
-    name_date: date | None
-    content_hash: str
-    content_bytes: int
-    line_count: int
-    event_line_count: int
-    noise_line_count: int
-    unparsed_line_count: int
-    time_zone: str
-    zone_source: str
-    year_source: str
-    run_id: str
-    first_logged_at: datetime | None
-    last_logged_at: datetime | None
-    covered_from: datetime | None
-    covered_until: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class SeenFile:
-    """A file as it was when it was last read, and a source in it: unchanged means no second look."""
-
-    path: str
-    size_bytes: int
-    modified_at_ns: int
-    reading: str
-    source_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class LakeFile:
-    """One Parquet file that readers may see; `path` is relative to the lake, marts are of no source.
-
-    Its content is what the ledger notes of a new file; a file that is listed keeps what was noted.
-    """
-
-    path: str
-    table_name: str
-    source_ids: tuple[str, ...]
-    row_count: int
-    run_id: str
-    content: "Content | None" = None
-
-
-@dataclass(frozen=True)
-class Content:
-    """What a lake file was when it was written. It is never changed, so that anything else is damage."""
-
-    size_bytes: int
-    modified_at_ns: int
-    content_hash: str
-
-
-def read_content(path: Path) -> Content:
-    """Read a file and return what it is now. Raises OSError."""
-    with path.open("rb") as file:
-        stat = path.stat()
-        digest = xxhash.xxh3_128()
-        while block := file.read(2**20):
-            digest.update(block)
-    return Content(stat.st_size, stat.st_mtime_ns, digest.hexdigest())
-
-
-@dataclass(frozen=True)
-class LostRows:
-    """Rows of a source file that went with a file of the lake; those of marts are of no source."""
-
-    path: str
-    source_id: str
-    table_name: str
-    host: str
-
-
-@dataclass(frozen=True)
-class FrozenDays:
-    """Until when a host's events expired, and until when what the marts say of it is frozen; UTC days."""
-
-    host: str
-    expired_before: date
-    frozen_before: date
-    expired_at: datetime
-
-
-@dataclass(frozen=True)
-class QuarantineRow:
-    """One open finding: a file that could not be read as it should, or a broken contract.
-
-    `stage` is archive or lake (looked at anew by every run), source (open until that source file is read
-    again, or gone from the archive) or marts (checked anew whenever the marts are built). `place` is a path,
-    a host or a table.
-    """
-
-    place: str
-    stage: str
-    rule: str
-    severity: str
-    what: str
-    remedy: str
-    row_count: int | None
-    example_rows: str | None
-    source_id: str | None
-    run_id: str
-
-    def __str__(self) -> str:
-        return f"{self.place}: {self.what}. {self.remedy}"
-
-
-def open_ledger(lake: Path, url: str | None = None, *, is_reading: bool = False) -> "Ledger":
-    """Open the ledger of a lake: the database given by URL, else SQLite in the lake.
-
-    One that is missing is made where the lake is new, and one of an older version is brought up to date,
-    unless `is_reading`. Raises MaillagError if the lake cannot be written to, if the database cannot be
-    reached, or if its ledger is missing, damaged or of a version that is not known.
-    """
-    if "\\" in str(lake.resolve()):
-        raise MaillagError(f"{lake}: has a backslash in its path, which DuckDB takes for a slash. Rename it.")
-    has_files = any((lake / folder).exists() for folder in LAKE_FOLDERS)
-    is_new = not (has_files or is_reading)
-    place = lake / LEDGER_NAME
-    if not (url or is_new or place.is_file()):
-        raise _missing(lake, f"{place} does not exist")
-    address = _address(url) if url else sa.URL.create("sqlite", database=str(place.resolve()))
-    try:
-        if is_new:
-            lake.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as stack:
-            ledger = Ledger(address, lake)
-            stack.callback(ledger.close)
-            with ledger.engine.begin() as connection:
-                if not _bring_up_to_date(connection, lake, may_create=is_new, may_change=not is_reading):
-                    raise _missing(lake, f"{'the database of ledger_url' if url else place} is empty")
-            stack.pop_all()
-            return ledger
-    except (OSError, ImportError, sa.exc.SQLAlchemyError) as error:
-        reason = _without_secrets(str(error).splitlines()[0], address)
-        if url:
-            remedy = "See that its database runs, or correct ledger_url"
-        elif isinstance(error, sa.exc.DatabaseError) and not isinstance(error, sa.exc.OperationalError):
-            remedy = f"It is damaged. {_RESTORE}"
-        else:
-            remedy = "Give a folder that can be written to"
-        raise MaillagError(f"{lake}: its ledger cannot be opened ({reason}). {remedy}.") from None
-
-
-_RESTORE = (
-    "Restore lake and ledger from one backup; without one, move the lake aside and make a new one with: "
-    "maillag run ARCHIVE"
-)
-
-
-def _missing(lake: Path, why: str) -> MaillagError:
-    if not lake.is_dir():
-        return MaillagError(
-            f"{lake}: does not exist. Make it with: maillag run ARCHIVE --lake {quote(str(lake))}"
-        )
-    return MaillagError(
-        f"{lake}: its ledger, which knows what its files are, is missing ({why}). Set ledger_url if it is "
-        f"kept elsewhere. {_RESTORE} --lake {quote(str(lake))}"
-    )
-
-
-def _bring_up_to_date(connection: sa.Connection, lake: Path, *, may_create: bool, may_change: bool) -> bool:
-    """Make a ledger that is missing, or bring one up to date; return whether there is one.
-
-    Raises MaillagError where it cannot be used.
-    """
-    inspector = sa.inspect(connection)
-    known = METADATA.tables.keys() & set(inspector.get_table_names())
-    if SOURCE_FILES.name not in known and not may_create:
-        return False
-    is_versioned = VERSIONS.name in known
-    version = connection.execute(sa.select(VERSIONS.c.version)).scalar() or 0 if is_versioned else 0
-    if version > VERSION:
-        raise MaillagError(
-            f"{lake}: its ledger is of version {version}, and this maillag knows versions up to {VERSION}. "
-            "Run the maillag that made it, or a newer one."
-        )
-    if known and LAKE_FILE_SOURCES.name not in known:
-        raise _not_to_be_used(lake, f"has no table {LAKE_FILE_SOURCES.name}")
-    lacking: list[sa.Column[Any]] = []
-    for name in known:
-        columns = {column["name"]: column for column in inspector.get_columns(name)}
-        table = METADATA.tables[name]
-        lacking += [column for column in table.columns if column.name not in columns]
-        for there in columns.values():
-            if there["name"] not in table.columns and not there["nullable"] and not there["default"]:
-                raise _not_to_be_used(lake, f"has a column {name}.{there['name']}, which is not known")
-    for column in lacking:
-        if not column.nullable:
-            raise _not_to_be_used(lake, f"has no column {column.table.name}.{column.name}")
-    if known == METADATA.tables.keys() and version == VERSION and not lacking:
-        return True
-    if not may_change:
-        raise MaillagError(
-            f"{lake}: its ledger is of an older version. Bring it up to date with: "
-            f"maillag run ARCHIVE --lake {quote(str(lake))}"
-        )
-    METADATA.create_all(connection)
-    names = connection.dialect.identifier_preparer
-    for column in lacking:
-        column_type = column.type.compile(connection.dialect)
-        connection.execute(
-            sa.text(
-                f"alter table {names.format_table(column.table)} "
-                f"add column {names.format_column(column)} {column_type}"
-            )
-        )
-    connection.execute(sa.delete(VERSIONS))
-    connection.execute(sa.insert(VERSIONS).values(version=VERSION))
-    return True
-
-
-def _not_to_be_used(lake: Path, why: str) -> MaillagError:
-    return MaillagError(
-        f"{lake}: its ledger was made by another version of maillag, and cannot be brought up to date (it "
-        f"{why}). Run that version, or move the lake aside and make a new one with: maillag run ARCHIVE"
-    )
-
-
-def _address(url: str) -> sa.URL:
-    """Return the parts of a database's URL. Raises MaillagError, without the URL, if they are not clear."""
-    with suppress(sa.exc.ArgumentError, ValueError):
-        address = sa.make_url(url)
-        # A password with an @ of its own would go on in the host's name.
-        if not (address.host and "@" in f"{address.host}{address.database}"):
-            return address
-    raise MaillagError(
-        "ledger_url: is no address such as postgresql://USER:PASSWORD@HOST:PORT/DATABASE. "
-        "Write @ in a password as %40, : as %3A, / as %2F and % as %25."
-    )
-
-
-def _without_secrets(text: str, address: sa.URL) -> str:
-    """Return an error's text without the passwords of a database's URL."""
-    secrets = [address.password, *(value for name, value in address.query.items() if "pass" in name)]
-    for secret in filter(None, secrets):
-        text = text.replace(str(secret), "***")
-    return text
 
 
 class Ledger:
@@ -729,29 +352,18 @@ class Ledger:
         return pl.Schema({column.name: types[type(column.type)] for column in columns})
 
 
-def paths_by_table(files: Iterable[LakeFile]) -> dict[str, list[str]]:
-    """Return the paths of files by the names of their tables."""
-    paths: dict[str, list[str]] = {}
-    for file in files:
-        paths.setdefault(file.table_name, []).append(file.path)
-    return paths
-
-
 def _record_growth(connection: sa.Connection, source_ids: Iterable[str], grown_ids: Collection[str]) -> None:
     """Note what sources were before they grew, unless that is noted; what changed otherwise is not noted."""
     noted = set(connection.execute(sa.select(GROWN_SOURCES.c.source_id)).scalars())
     _delete(connection, GROWN_SOURCES.c.source_id, [one for one in source_ids if one not in grown_ids])
     hashes = sa.select(SOURCE_FILES.c.source_id, SOURCE_FILES.c.content_hash)
     before = dict(connection.execute(hashes).tuples().all())
-    _insert(
-        connection,
-        GROWN_SOURCES,
-        (
-            {"source_id": source_id, "content_hash_before": before[source_id]}
-            for source_id in grown_ids
-            if source_id not in noted
-        ),
-    )
+    grown = [
+        {"source_id": source_id, "content_hash_before": before[source_id]}
+        for source_id in grown_ids
+        if source_id not in noted
+    ]
+    _insert(connection, GROWN_SOURCES, grown)
 
 
 def _drop_files(connection: sa.Connection, paths: Iterable[str]) -> None:

@@ -10,7 +10,8 @@ import duckdb
 from transforms.lake.catalog import CATALOG_NAME, attach_published, literally, published_files
 from transforms.lake.files import meet_no_run
 from transforms.lake.heal import damaged_files, lost_rows
-from transforms.lake.ledger import LAKE_FOLDERS, Ledger, open_ledger
+from transforms.lake.ledger import Ledger
+from transforms.lake.opening import LAKE_FOLDERS, open_ledger
 from transforms.problems import Problem
 
 # Of these nothing is in the catalog.

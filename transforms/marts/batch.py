@@ -10,7 +10,7 @@ import polars as pl
 
 from transforms.contracts.contracts import Contract, Finding, kept_tables
 from transforms.lake.catalog import create_tables, create_views, files_by_host, host_of_file
-from transforms.lake.ledger import FrozenDays, LakeFile
+from transforms.lake.records import FrozenDays, LakeFile
 from transforms.marts.database import execute, open_database
 from transforms.marts.mart_files import MartWriter, handed_on, marts, of_all_days, replaced_files, show_marts
 from transforms.marts.models import Model, last_uses, run_model, tables_in

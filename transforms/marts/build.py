@@ -13,7 +13,7 @@ import polars as pl
 from transforms.contracts.contracts import Contract, Finding, kept_tables
 from transforms.lake.catalog import create_tables, create_views, files_by_host
 from transforms.lake.files import write_parquet
-from transforms.lake.ledger import FrozenDays, LakeFile
+from transforms.lake.records import FrozenDays, LakeFile
 from transforms.marts.advice import load_advice
 from transforms.marts.batch import Batch, Built, Recipe, build_batch, host_batches, merged_files
 from transforms.marts.database import open_database
@@ -296,7 +296,7 @@ def _raise_if_of_machine(error: Exception) -> None:
 
 def _write_thresholds(lake: Path, thresholds: Thresholds, run_id: str) -> "LakeFile":
     # SQLAlchemy takes 0.2 s, and settings import this module for its thresholds.
-    from transforms.lake.ledger import LakeFile
+    from transforms.lake.records import LakeFile
 
     table = "config.thresholds"
     path = Path(*table.split("."), f"{run_id}.parquet")

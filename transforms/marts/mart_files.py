@@ -9,7 +9,7 @@ import duckdb
 
 from transforms.contracts.contracts import Contract, Kept, kept_tables
 from transforms.lake.catalog import create_views, host_folder, period_of_file, show_files
-from transforms.lake.ledger import LakeFile
+from transforms.lake.records import LakeFile
 from transforms.marts.database import execute
 from transforms.marts.models import Model
 from transforms.problems import MaillagError

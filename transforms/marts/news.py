@@ -18,7 +18,7 @@ from transforms.marts.settled import MAIL_EVENTS, MARGIN, Settled, may_hold
 
 if TYPE_CHECKING:
     from transforms.contracts.contracts import Contract
-    from transforms.lake.ledger import LakeFile
+    from transforms.lake.records import LakeFile
 
 # Events are read from this long before the first row that is rebuilt, so that what was under way then is
 # whole; and from so many answers of the scan service before it, as the last one bounds a restart.
@@ -69,7 +69,7 @@ def read_basis(lake: Path, files: Mapping[str, list[str]]) -> Basis | None:
 
 def write_basis(lake: Path, basis: Basis, run_id: str) -> "list[LakeFile]":
     """Write what new marts are made of beside them."""
-    from transforms.lake.ledger import LakeFile
+    from transforms.lake.records import LakeFile
 
     rules = pl.DataFrame({"rules": [basis.rules]})
     written = []

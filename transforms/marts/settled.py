@@ -24,7 +24,7 @@ from transforms.parse.tables import UTC_TIME
 
 if TYPE_CHECKING:
     from transforms.contracts.contracts import Contract
-    from transforms.lake.ledger import FrozenDays
+    from transforms.lake.records import FrozenDays
 
 
 # Events about mail, of which there are many; and others that are not needed as a whole either, but only from

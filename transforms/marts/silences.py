@@ -9,7 +9,7 @@ import duckdb
 from transforms.contracts.contracts import Contract
 from transforms.fleet.fleet import Fleet
 from transforms.lake.catalog import create_views, host_of_file, literally
-from transforms.lake.ledger import SourceRecord
+from transforms.lake.records import SourceRecord
 from transforms.marts.database import read_query
 from transforms.problems import HAS_MAIL_LINES, Problem
 
