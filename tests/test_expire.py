@@ -169,7 +169,7 @@ def test_where_later_rows_rest_on_old_events_nothing_expires(
 ) -> None:
     before = published_rows(job.lake)
     # Without frozen rows the restarts of October would be lost.
-    monkeypatch.setattr("transforms.upkeep.MARGIN", timedelta(days=-30))
+    monkeypatch.setattr("transforms.upkeep.FROZEN_BEYOND", timedelta(days=-30))
     with pytest.raises(MaillagError, match=r"rows of marts\.restarts.* would change\), so that nothing was"):
         expire(job)
     assert published_rows(job.lake) == before

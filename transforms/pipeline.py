@@ -1,7 +1,7 @@
 """A run in the two steps that a scheduler may call apart: an archive to events, and events to marts."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shlex import quote
@@ -18,10 +18,9 @@ from transforms.findings import (
     rows_of_problems,
     rows_of_sources,
 )
-from transforms.fleet.fleet import Fleet, read_fleet, with_found_hosts
-from transforms.fleet.history import host_history, inventory_problems, latest_hosts, product_problems
-from transforms.fleet.inventory_settings import IMSVA_PATH
-from transforms.ingest.host_facts import read_inventory
+from transforms.fleet.fleet import Fleet, read_fleet
+from transforms.fleet.history import latest_hosts
+from transforms.ingest.hosts import hosts_without_logs, with_hosts_in_lines, write_fleet, zones_read_by
 from transforms.ingest.plan import FoundZones, find_zones, plan_reads
 from transforms.ingest.read import Reads, read_sources
 from transforms.lake.catalog import host_of_file
@@ -37,7 +36,7 @@ from transforms.marts.news import BASIS, Basis, hosts_without_marts, news_since,
 from transforms.marts.silences import silent_hosts
 from transforms.names import given_host
 from transforms.problems import MaillagError, Problem
-from transforms.publish import marts_fingerprint, publish_lake, rules_fingerprint, write_tables
+from transforms.publish import marts_fingerprint, publish_lake, rules_fingerprint
 from transforms.run import Job as Job
 from transforms.run import NoProgress as NoProgress
 from transforms.run import Progress, sweep
@@ -45,7 +44,6 @@ from transforms.run import open_run as open_run
 from transforms.upkeep import acknowledge as acknowledge
 from transforms.upkeep import compact as compact
 from transforms.upkeep import expire as expire
-from transforms.zone import Zone
 
 
 @dataclass(frozen=True)
@@ -92,14 +90,16 @@ def ingest(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: Pr
         progress=lambda source: progress.advance(source.size_bytes),
     )
     records, of_expired_days = _take_over(job, ledger, run_id, checker, reads)
-    fleet, zones = _with_hosts_in_lines(fleet, found_zones.zones, ledger)
+    fleet, zones = with_hosts_in_lines(fleet, found_zones.zones, ledger)
     problems = [
         *fleet.problems,
         *discovery.problems,
         *passed_over(discovery.ignored),
-        *_hosts_without_logs(fleet, discovery, ledger),
+        *hosts_without_logs(fleet, discovery, ledger),
         *reads.problems,
-        *_write_fleet(job, ledger, run_id, fleet, zones),
+        *write_fleet(
+            fleet, zones, lake=job.lake, ledger=ledger, run_id=run_id, imss_ini_keys=job.imss_ini_keys
+        ),
         *found_zones.problems,
         *silent_hosts(fleet, ledger.lake_files(), ledger.source_records().values(), frozen_days(ledger)),
     ]
@@ -160,7 +160,7 @@ def _find_zones(job: Job, ledger: Ledger, fleet: Fleet, discovery: Discovery) ->
         discovery.sources,
         job.default_time_zone,
         rules=job.log_rules,
-        known=_zones_read_by(ledger, read_now),
+        known=zones_read_by(ledger, read_now),
     )
 
 
@@ -193,22 +193,6 @@ def _take_over(
     if reads.has_leftovers:
         sweep(job.lake, ledger, run_id)
     return records, of_expired_days
-
-
-def _write_fleet(
-    job: Job, ledger: Ledger, run_id: str, fleet: Fleet, zones: Mapping[str, Zone]
-) -> list[Problem]:
-    """Write what the hosts are, by fleet file and inventory; return what these leave in doubt."""
-    records = ledger.source_records().values()
-    inventory = read_inventory(job.lake, ledger.lake_files().get("events.inventory", []), records)
-    imsva_paths = _imsva_paths(records)
-    history = host_history(fleet, zones, inventory, imss_ini_keys=job.imss_ini_keys, imsva_paths=imsva_paths)
-    tables = {"fleet.hosts": latest_hosts(history), "fleet.host_history": history}
-    write_tables(job.lake, ledger, tables, run_id)
-    return [
-        *inventory_problems(fleet, inventory, imss_ini_keys=job.imss_ini_keys),
-        *product_problems(history.iter_rows(named=True), imsva_paths),
-    ]
 
 
 def _findings_of_other_hosts(job: Job, ledger: Ledger, fleet: Fleet) -> list[QuarantineRow]:
@@ -353,55 +337,6 @@ def _without_expired(
         for host, count in left_out.items()
     ]
     return kept, notes
-
-
-def _hosts_without_logs(fleet: Fleet, discovery: Discovery, ledger: Ledger) -> list[Problem]:
-    """Return a problem for each host that has neither a log file of its own nor a line in a collector's."""
-    collectors = {host.name for host in fleet.hosts if host.is_collector}
-    records = ledger.source_records().values()
-    # A collector has a source of its own in each of its files.
-    paths = {record.path for record in records if record.host in collectors}
-    told = {record.host for record in records if record.path in paths}
-    return [problem for host, problem in discovery.without_files.items() if host not in told]
-
-
-def _zones_read_by(ledger: Ledger, hosts: Collection[str]) -> dict[str, Zone]:
-    """Return the zones by which the files of other hosts were last read: this run does not look at these."""
-    return {
-        record.host: Zone(record.time_zone, record.zone_source)
-        for record in sorted(ledger.source_records().values(), key=lambda record: record.run_id)
-        if record.host not in hosts
-    }
-
-
-def _imsva_paths(records: Iterable[SourceRecord]) -> dict[str, str]:
-    """Return a path of each host that only IMSVA has."""
-    return {record.host: record.path for record in records if IMSVA_PATH.search(record.path)}
-
-
-def _with_hosts_in_lines(
-    fleet: Fleet, zones: Mapping[str, Zone], ledger: Ledger
-) -> tuple[Fleet, dict[str, Zone]]:
-    """Add the hosts that only a collector's lines name, each with the zone its lines were read by."""
-    known = {host.name for host in fleet.hosts}
-    collectors = {host.name for host in fleet.hosts if host.is_collector}
-    records = ledger.source_records().values()
-    # A collector has a source of its own in each of its files.
-    collector_of = {record.path: record.host for record in records if record.host in collectors}
-    with_files = {record.host for record in records if record.path not in collector_of}
-    found = {}
-    found_zones = {}
-    for record in records:
-        if record.path not in collector_of:
-            continue
-        if record.host not in known:
-            found[record.host] = collector_of[record.path]
-        is_open = record.host not in known or (
-            record.host not in with_files and zones[record.host].is_assumed
-        )
-        if is_open and record.host not in collectors:
-            found_zones[record.host] = Zone(record.time_zone, record.zone_source)
-    return with_found_hosts(fleet, found), {**zones, **found_zones}
 
 
 def _with_status(record: SourceRecord, broken: list[Finding]) -> SourceRecord:

@@ -12,10 +12,8 @@ import polars as pl
 from transforms.contracts.contracts import Contract
 from transforms.ingest.plan import PARSER_VERSION
 from transforms.lake.catalog import publish
-from transforms.lake.files import write_parquet
 from transforms.lake.heal import frozen_days
 from transforms.lake.ledger import Ledger
-from transforms.lake.records import LakeFile
 from transforms.marts.advice import load_advice
 from transforms.marts.models import Model, settled_sql
 from transforms.run import Job, close_run
@@ -41,16 +39,6 @@ def publish_lake(job: Job, ledger: Ledger, run_id: str, contracts: Mapping[str, 
         contracts=[contract for contract in contracts.values() if contract.is_public],
         run_id=run_id,
     )
-
-
-def write_tables(lake: Path, ledger: Ledger, frames: Mapping[str, pl.DataFrame], run_id: str) -> None:
-    """Write tables as a whole, each into one file, in the place of those that the lake has."""
-    files = []
-    for table, frame in frames.items():
-        path = Path(*table.split("."), f"{run_id}.parquet")
-        write_parquet(frame, lake / path)
-        files.append(LakeFile(path.as_posix(), table, (), len(frame), run_id))
-    ledger.replace_tables(files)
 
 
 def marts_fingerprint(

@@ -8,7 +8,7 @@ from pathlib import Path
 from transforms.contracts.contracts import load_contracts
 from transforms.lake.catalog import CATALOG_NAME, host_of_file
 from transforms.lake.compact import compacted
-from transforms.lake.expire import MARGIN, YOUNGEST, changed_rows, events_since
+from transforms.lake.expire import FROZEN_BEYOND, YOUNGEST, changed_rows, events_since
 from transforms.lake.heal import frozen_days
 from transforms.lake.ledger import Ledger
 from transforms.lake.records import FrozenDays, QuarantineRow
@@ -84,7 +84,8 @@ def expire(job: Job, ledger: Ledger, run_id: str, *, before: date, today: date) 
     new_files = [rest for file, rest in left.items() if rest is not None and rest is not file]
     hosts = {host_of_file(file.path) for file in replaced}
     frozen = [
-        FrozenDays(host, before, before + MARGIN, datetime.now(UTC)) for host in sorted(filter(None, hosts))
+        FrozenDays(host, before, before + FROZEN_BEYOND, datetime.now(UTC))
+        for host in sorted(filter(None, hosts))
     ]
     if not frozen:
         return Expired([], job.lake / CATALOG_NAME)

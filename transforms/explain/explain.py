@@ -34,7 +34,7 @@ from transforms.parse.tables import EVENT_TABLES
 from transforms.problems import MaillagError
 
 # Days before and after a restart and its mail that may still matter to it.
-MARGIN = timedelta(days=1)
+TIME_AROUND = timedelta(days=1)
 # The number is that of a second restart, or third, within one second.
 RESTART_ID = re.compile(r"(?s)(?P<host>.+)-(?P<instant>[0-9]{8}T[0-9]{6}Z)(?P<number>-[0-9]+)?")
 EVENTS = tuple(f"events.{name}" for name in EVENT_TABLES)
@@ -160,7 +160,7 @@ def _days(connection: duckdb.DuckDBPyConnection, restart_id: str) -> tuple[date,
     ((first_at, last_at),) = connection.execute(
         read_query("explain.restart_span"), {"restart_id": restart_id}
     ).fetchall()
-    return (first_at - MARGIN).date(), (last_at + MARGIN).date()
+    return (first_at - TIME_AROUND).date(), (last_at + TIME_AROUND).date()
 
 
 def _run_models(

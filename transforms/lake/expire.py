@@ -17,9 +17,9 @@ from transforms.lake.records import LakeFile
 
 # Mail stays in a queue for five days, and a poll of the manager tells of others a day away: what happened
 # this long after the expired days may rest on them, and is frozen too.
-MARGIN = timedelta(days=7)
+FROZEN_BEYOND = timedelta(days=7)
 # What happened then must be over before it is frozen.
-YOUNGEST = 2 * MARGIN
+YOUNGEST = 2 * FROZEN_BEYOND
 # What a host is, and where its log has gaps, is needed for good.
 KEPT = frozenset({"events.inventory", "ops.line_counts"})
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from transforms.contracts.contracts import kept_tables
 from transforms.lake.catalog import host_of_file, period_of_file
-from transforms.lake.expire import MARGIN
+from transforms.lake.expire import FROZEN_BEYOND
 from transforms.lake.ledger import Ledger
 from transforms.lake.records import Content, FrozenDays, LakeFile, LostRows, SourceRecord, read_content
 from transforms.problems import Problem
@@ -136,7 +136,7 @@ def frozen_days(ledger: Ledger) -> dict[str, FrozenDays]:
             before = day + timedelta(days=1)
             known = frozen.get(rows.host)
             if known is None or known.expired_before < before:
-                frozen[rows.host] = FrozenDays(rows.host, before, before + MARGIN, now)
+                frozen[rows.host] = FrozenDays(rows.host, before, before + FROZEN_BEYOND, now)
     return frozen
 
 

@@ -14,7 +14,7 @@ from transforms.lake.catalog import literally
 from transforms.lake.files import write_parquet
 from transforms.marts.database import read_query
 from transforms.marts.mart_files import show_marts
-from transforms.marts.settled import MAIL_EVENTS, MARGIN, Settled, may_hold
+from transforms.marts.settled import LINE_SPAN, MAIL_EVENTS, Settled, may_hold
 
 if TYPE_CHECKING:
     from transforms.contracts.contracts import Contract
@@ -220,7 +220,7 @@ def _settled(
 ) -> Settled:
     """Return which rows of the host lines since then may change, and on which events these rest."""
     changed = _changed_restarts_from(connection, lake, since, own)
-    kept_before = min([since, *changed]) - MARGIN
+    kept_before = min([since, *changed]) - LINE_SPAN
     kept_before = kept_before.replace(microsecond=0)
     read_from = min([kept_before - RUN_UP, *_answered_before(connection, kept_before)])
     # No outage is cut in two.
@@ -232,7 +232,7 @@ def _settled(
         """,
         {"read_from": read_from, "kept_before": kept_before},
     )
-    read_from = min([read_from, *(at - MARGIN for at in under_way)])
+    read_from = min([read_from, *(at - LINE_SPAN for at in under_way)])
     return Settled(host, kept_before, read_from, since)
 
 
@@ -258,7 +258,7 @@ def _changed_restarts_from(
         {"since": since, **{name: paths for name, paths in recent.items() if paths}},
     )
     parameters = {
-        "over_by": since - MARGIN,
+        "over_by": since - LINE_SPAN,
         # The latest one lists all mail that is pending.
         "is_snapshot_new": bool(recent["queue_snapshots"]),
     }

@@ -35,7 +35,7 @@ MAIL_EVENTS = (
 EARLIER_EVENTS = {"system_events": timedelta(), "manager_log": timedelta(days=1)}
 # What a line is about is over after this: a restart's window takes two minutes, an attempt ten at most. Mail
 # that waits longer is found by its queue id.
-MARGIN = timedelta(hours=1)
+LINE_SPAN = timedelta(hours=1)
 # Which rows of these stay is decided by a query of their own.
 KEPT_BY_RULES_OF_THEIR_OWN = frozenset({"coverage", "fleet_daily", "log_instances", "message_trace"})
 HOSTS_SCHEMA = pl.Schema(
@@ -75,7 +75,7 @@ def create_settled_hosts(
         frozen_day = days.frozen_before if days else None
         frozen_at = datetime.combine(frozen_day, time(), UTC) if frozen_day else None
         kept = max((at for at in (window and window.kept_before, frozen_at) if at), default=None)
-        over_by = window and window.news_since - MARGIN
+        over_by = window and window.news_since - LINE_SPAN
         since, read_from = (window.news_since, window.read_from) if window else (None, None)
         rows.append((host, kept, frozen_day, frozen_at, over_by, since, read_from))
     create_tables(connection, {"settled.hosts": pl.DataFrame(rows, schema=HOSTS_SCHEMA, orient="row")})
@@ -205,7 +205,7 @@ def _first_arrived_at(connection: duckdb.DuckDBPyConnection, traces: str) -> dat
     """Return when the first mail of some traces arrived, by their ids: no hop comes before the first."""
     first: datetime | None
     ((first,),) = connection.execute(f"select min({instant_in('trace_id')}) from settled.{traces}").fetchall()
-    return first and first - MARGIN
+    return first and first - LINE_SPAN
 
 
 def _show(

@@ -1,0 +1,98 @@
+"""Fleet file, inventory and what was read so far to the lake's tables of hosts, and to doubts about them."""
+
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+
+import polars as pl
+
+from transforms.archive.files import Discovery
+from transforms.fleet.fleet import Fleet, with_found_hosts
+from transforms.fleet.history import host_history, inventory_problems, latest_hosts, product_problems
+from transforms.fleet.inventory_settings import IMSVA_PATH
+from transforms.ingest.host_facts import read_inventory
+from transforms.lake.files import write_parquet
+from transforms.lake.ledger import Ledger
+from transforms.lake.records import LakeFile, SourceRecord
+from transforms.problems import Problem
+from transforms.zone import Zone
+
+
+def write_fleet(
+    fleet: Fleet,
+    zones: Mapping[str, Zone],
+    *,
+    lake: Path,
+    ledger: Ledger,
+    run_id: str,
+    imss_ini_keys: Mapping[str, str],
+) -> list[Problem]:
+    """Write what the hosts are, by fleet file and inventory; return what these leave in doubt."""
+    records = ledger.source_records().values()
+    inventory = read_inventory(lake, ledger.lake_files().get("events.inventory", []), records)
+    imsva_paths = _imsva_paths(records)
+    history = host_history(fleet, zones, inventory, imss_ini_keys=imss_ini_keys, imsva_paths=imsva_paths)
+    tables = {"fleet.hosts": latest_hosts(history), "fleet.host_history": history}
+    _write_tables(lake, ledger, tables, run_id)
+    return [
+        *inventory_problems(fleet, inventory, imss_ini_keys=imss_ini_keys),
+        *product_problems(history.iter_rows(named=True), imsva_paths),
+    ]
+
+
+def with_hosts_in_lines(
+    fleet: Fleet, zones: Mapping[str, Zone], ledger: Ledger
+) -> tuple[Fleet, dict[str, Zone]]:
+    """Add the hosts that only a collector's lines name, each with the zone its lines were read by."""
+    known = {host.name for host in fleet.hosts}
+    collectors = {host.name for host in fleet.hosts if host.is_collector}
+    records = ledger.source_records().values()
+    # A collector has a source of its own in each of its files.
+    collector_of = {record.path: record.host for record in records if record.host in collectors}
+    with_files = {record.host for record in records if record.path not in collector_of}
+    found = {}
+    found_zones = {}
+    for record in records:
+        if record.path not in collector_of:
+            continue
+        if record.host not in known:
+            found[record.host] = collector_of[record.path]
+        is_open = record.host not in known or (
+            record.host not in with_files and zones[record.host].is_assumed
+        )
+        if is_open and record.host not in collectors:
+            found_zones[record.host] = Zone(record.time_zone, record.zone_source)
+    return with_found_hosts(fleet, found), {**zones, **found_zones}
+
+
+def zones_read_by(ledger: Ledger, hosts: Collection[str]) -> dict[str, Zone]:
+    """Return the zones by which the files of other hosts were last read: this run does not look at these."""
+    return {
+        record.host: Zone(record.time_zone, record.zone_source)
+        for record in sorted(ledger.source_records().values(), key=lambda record: record.run_id)
+        if record.host not in hosts
+    }
+
+
+def hosts_without_logs(fleet: Fleet, discovery: Discovery, ledger: Ledger) -> list[Problem]:
+    """Return a problem for each host that has neither a log file of its own nor a line in a collector's."""
+    collectors = {host.name for host in fleet.hosts if host.is_collector}
+    records = ledger.source_records().values()
+    # A collector has a source of its own in each of its files.
+    paths = {record.path for record in records if record.host in collectors}
+    told = {record.host for record in records if record.path in paths}
+    return [problem for host, problem in discovery.without_files.items() if host not in told]
+
+
+def _imsva_paths(records: Iterable[SourceRecord]) -> dict[str, str]:
+    """Return a path of each host that only IMSVA has."""
+    return {record.host: record.path for record in records if IMSVA_PATH.search(record.path)}
+
+
+def _write_tables(lake: Path, ledger: Ledger, frames: Mapping[str, pl.DataFrame], run_id: str) -> None:
+    """Write tables as a whole, each into one file, in the place of those that the lake has."""
+    files = []
+    for table, frame in frames.items():
+        path = Path(*table.split("."), f"{run_id}.parquet")
+        write_parquet(frame, lake / path)
+        files.append(LakeFile(path.as_posix(), table, (), len(frame), run_id))
+    ledger.replace_tables(files)
