@@ -16,9 +16,9 @@ from transforms.fleet.fleet import FLEET_FILE
 from transforms.fleet.host_settings import PRODUCTS, SETTING_NAMES
 from transforms.fleet.inventory_settings import IMSVA_POSTFIX, POSTFIX_TIMES
 from transforms.ingest.host_facts import FoundFleet, HostFacts, find_fleet
-from transforms.marts.build import Thresholds
-from transforms.parse.trend import LogRules
+from transforms.log_rules import LogRules
 from transforms.problems import MaillagError, Problem
+from transforms.thresholds import Thresholds
 
 # Classes whose fields are the keys of a table.
 TABLES: dict[str, type[LogRules | Thresholds | Limits]] = {

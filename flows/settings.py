@@ -18,9 +18,9 @@ from pydantic_settings import (
 
 from transforms.bounds import Limits
 from transforms.fleet.toml_file import read_toml
-from transforms.marts.build import Thresholds
-from transforms.parse.trend import LogRules, why_unsound
+from transforms.log_rules import LogRules
 from transforms.problems import MaillagError
+from transforms.thresholds import Thresholds
 from transforms.zone import Zone
 
 if TYPE_CHECKING:
@@ -67,11 +67,11 @@ class Settings(BaseSettings):
     default_time_zone: str = "UTC"
     """The zone of hosts for which neither the fleet file nor a manager log tells one."""
     log_rules: LogRuleSettings = LogRuleSettings()
-    """What to look for in logs whose format Trend Micro does not disclose; see transforms/trend.py."""
+    """What to look for in logs whose format Trend Micro does not disclose; see docs/logs.md."""
     imss_ini_keys: dict[str, str] = {}
     """Settings of a host that an imss.ini tells, by its "[section] key"; none is disclosed."""
     thresholds: ThresholdSettings = ThresholdSettings()
-    """The numbers in the rules; see transforms/analyze.py."""
+    """The numbers in the rules; see transforms/thresholds.py."""
     limits: LimitSettings = LimitSettings()
     """How much a compressed file, or a tar or zip file, may hold; of one with more the rest is not read."""
 
@@ -85,6 +85,11 @@ class Settings(BaseSettings):
     @field_validator("log_rules")
     @classmethod
     def _sound_patterns(cls, rules: LogRuleSettings) -> LogRuleSettings:
+        if rules == LogRuleSettings():
+            return rules
+        # Importing polars, which compiles them, takes 0.2 s.
+        from transforms.parse.trend import why_unsound
+
         if error := why_unsound(rules):
             raise ValueError(error)
         return rules

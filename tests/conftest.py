@@ -24,8 +24,8 @@ from transforms.ingest.plan import choose_zones, plan_reads
 from transforms.ingest.read import read_sources
 from transforms.lake.catalog import create_tables, create_views
 from transforms.lake.ledger import Ledger, QuarantineRow, SourceRecord, paths_by_table
+from transforms.log_rules import LogRules
 from transforms.marts.repeats import show_lines_once
-from transforms.parse.trend import LogRules
 from transforms.pipeline import Analyzed, Ingested, Job, NoProgress
 from transforms.problems import Problem
 

@@ -23,11 +23,11 @@ from transforms.lake.expire import changed_rows, events_since
 from transforms.lake.files import write_parquet
 from transforms.lake.ledger import LakeFile
 from transforms.lake.verify import verify_lake
-from transforms.marts.build import Thresholds
 from transforms.marts.mart_files import MARTS
 from transforms.marts.models import load_models
 from transforms.pipeline import Expired, Job
 from transforms.problems import MaillagError
+from transforms.thresholds import Thresholds
 
 DAY = date(2026, 11, 1)
 TODAY = date(2026, 12, 1)

@@ -20,9 +20,9 @@ from transforms import pipeline
 from transforms.contracts.contracts import Checker
 from transforms.lake.ledger import LEDGER_NAME, VERSION, LakeFile
 from transforms.lake.verify import verify_lake
-from transforms.marts.build import Thresholds
 from transforms.pipeline import Job
 from transforms.problems import MaillagError
+from transforms.thresholds import Thresholds
 
 pytestmark = pytest.mark.slow
 Damage = Callable[[Path], None]

@@ -36,7 +36,7 @@ from transforms.ingest.plan import choose_zones, plan_reads
 from transforms.ingest.read import Reads, read_sources
 from transforms.lake import files as lake_files
 from transforms.lake.ledger import Ledger, SourceRecord
-from transforms.parse.trend import LogRules
+from transforms.log_rules import LogRules
 from transforms.pipeline import Job
 
 LIMITS = Limits(unpacked_ratio=10, unpacked_bytes=32 * peaks.MIB, member_count=50)

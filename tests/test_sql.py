@@ -25,12 +25,13 @@ from tests.conftest import create_event_tables
 from transforms.fleet.fleet import HISTORY_SCHEMA, Fleet, latest_hosts, read_fleet
 from transforms.lake.catalog import create_tables
 from transforms.lake.ledger import Ledger
-from transforms.marts.build import Thresholds, config_tables
+from transforms.marts.build import config_tables
 from transforms.marts.mart_files import HANDED_ON
 from transforms.marts.models import Model, load_models, run_models
 from transforms.parse.events import LINE_COUNTS
 from transforms.parse.tables import EVENT_TABLES
 from transforms.problems import Problem
+from transforms.thresholds import Thresholds
 
 FOLDER = Path(__file__).parent / "sql"
 ALL_MODELS = load_models()

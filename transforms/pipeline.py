@@ -54,12 +54,12 @@ from transforms.lake.ledger import (
     open_ledger,
     paths_by_table,
 )
+from transforms.log_rules import LogRules
 from transforms.marts.advice import load_advice
 from transforms.marts.build import (
     BATCH_HOSTS,
     Batch,
     Built,
-    Thresholds,
     build_marts,
     config_tables,
     merged_files,
@@ -69,9 +69,9 @@ from transforms.marts.models import Model, load_models
 from transforms.marts.news import BASIS, Basis, news_since, read_basis, write_basis
 from transforms.marts.silences import contradicted_settings, mixed_hosts, silent_hosts, witnesses_apart
 from transforms.names import given_host
-from transforms.parse.trend import LogRules
 from transforms.problems import MaillagError, Problem
 from transforms.rights import LAKE_MODE, mend_rights, writing
+from transforms.thresholds import Thresholds
 from transforms.zone import Zone
 
 # Tables of the ledger that are in the catalog, as ops.<name>.

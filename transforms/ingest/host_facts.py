@@ -15,7 +15,7 @@ from transforms.ingest.plan import find_zones, plan_reads
 from transforms.ingest.read import read_inventory, read_sources
 from transforms.ingest.zone_evidence import KINDS
 from transforms.lake.ledger import Ledger
-from transforms.parse.trend import LogRules
+from transforms.log_rules import LogRules
 from transforms.problems import MaillagError, Problem
 from transforms.zone import Zone
 

@@ -19,9 +19,9 @@ from transforms.ingest.zone_evidence import (
     told_offsets,
 )
 from transforms.lake.ledger import Ledger, SeenFile
+from transforms.log_rules import LogRules
 from transforms.parse.clock import YearWindow, date_in
 from transforms.parse.events import Reading
-from transforms.parse.trend import LogRules
 from transforms.problems import Problem
 from transforms.zone import Zone
 

@@ -13,9 +13,9 @@ import polars as pl
 from transforms.archive.files import SourceFile
 from transforms.archive.lines import DamagedFileError, open_members, open_regular, read_pieces
 from transforms.bounds import YEARS
+from transforms.log_rules import LogRules
 from transforms.parse.events import headers_of_kind, split_lines
 from transforms.parse.headers import read_headers
-from transforms.parse.trend import LogRules
 from transforms.zone import FARTHEST_OFFSET, Zone
 
 # What of a file is looked at for the zone and the year that it tells.

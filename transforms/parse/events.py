@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from transforms.bounds import CUT_LINE_BYTES, CUT_TEXT_BYTES, FIRST_YEAR, LAST_YEAR, LINE_BYTES
+from transforms.log_rules import LogRules
 from transforms.parse.clock import LocalClock, YearWindow
 from transforms.parse.headers import MANAGER_HEADERS, SYSLOG_HEADERS, Header, has_foreign_month, read_headers
 from transforms.parse.inventory import parse_inventory
@@ -27,7 +28,6 @@ from transforms.parse.tables import EVENT_TABLES, NOISE, UNPARSED, UTC_TIME
 from transforms.parse.trend import (
     TRACKING_HEADERS,
     TRACKING_PATTERNS,
-    LogRules,
     manager_patterns,
     system_event_headers,
     system_event_patterns,
