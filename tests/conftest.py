@@ -15,7 +15,7 @@ import duckdb
 import polars as pl
 import pytest
 
-from flows import answer
+from flows.catalog import EVERYTHING, RESTARTS, Row, fetch, open_catalog
 from transforms import pipeline
 from transforms.archive.files import discover
 from transforms.contracts.contracts import Checker, load_contracts
@@ -97,7 +97,7 @@ def create_event_tables(
 
 def published_rows(lake: Path, *schemas: str) -> dict[str, list[str]]:
     """Return all rows of the catalog's views, as text in order, by table; of some schemas, if given."""
-    with answer.open_catalog(lake) as catalog:
+    with open_catalog(lake) as catalog:
         tables = catalog.execute(
             "select schema_name, view_name from duckdb_views() "
             "where database_name = 'maillag' and not internal"
@@ -117,11 +117,11 @@ def copy_of_lake(made: Path, folder: Path, checker: Checker) -> Job:
     return job
 
 
-def restarts_by_host(lake: Path) -> dict[str, list[answer.Row]]:
+def restarts_by_host(lake: Path) -> dict[str, list[Row]]:
     """Return all restarts of a lake, as the command line shows them."""
     found = defaultdict(list)
-    with answer.open_catalog(lake) as catalog:
-        for row in answer.fetch(catalog, answer.RESTARTS, answer.EVERYTHING):
+    with open_catalog(lake) as catalog:
+        for row in fetch(catalog, RESTARTS, EVERYTHING):
             found[row["host"]].append(row)
     return found
 

@@ -18,9 +18,9 @@ class LogRules:
 
     # Trend Micro KA-0010256: the component SysMonitor and this, from the text's start on.
     flush_commanded: str = r'^Control postfix by cmd (?:\S+ )?"?\S*script/postfix flush\b'
-    """The manager log's line that orders a flush."""
+    """The line of the manager log that orders a flush."""
     system_event_line: str = rf"^\W*{NUMERIC_DATE}[ T]{TIME}(?:\s*(?:GMT)?{OFFSET})?[\s\",;]*(?P<text>.*)$"
-    """A line of sysevt.imss or of the log query's export: year, month, day, time and offset are its stamp."""
+    """A line of sysevt.imss or of the log query's export; its stamp is year, month, day, time and offset."""
     # Event ids by third parties' notes; the sentences are those of the log query, Japanese and English.
     scan_stopped: str = (
         rf"{_BEFORE_CODE}\b20002\b|IMSSデーモンが停止しました|(?i:\bIMSS daemon (?:has |was |is )?stop)"
@@ -31,13 +31,13 @@ class LogRules:
     )
     """The system event that the scan service started."""
     license: str = ""
-    """A line of the manager log or system event: the restart is for a licence. Empty is never found."""
+    """A line of the manager log, or a system event, that says it is for a licence; empty matches none."""
     component_update: str = ""
-    """Likewise: for new components, such as patterns."""
+    """Likewise for new components, such as patterns."""
     configuration_change: str = ""
-    """Likewise: for changed settings."""
+    """Likewise for changed settings."""
     manual: str = ""
-    """Likewise: by hand."""
+    """Likewise for a restart by hand."""
 
     def triggers(self) -> dict[str, str]:
         """Return the regular expressions of restart triggers that are set, by trigger."""

@@ -14,6 +14,8 @@ from transforms.marts.database import execute
 from transforms.problems import MaillagError
 
 SQL_FOLDER = Path(__file__).parents[2] / "sql"
+# The folders of sql/ that hold models; the others hold queries of published tables.
+MODEL_SCHEMAS = ("staging", "marts")
 # What the models read but do not make: the lake's events, the fleet, the ledger and the settings.
 INPUT_SCHEMAS = ("events", "fleet", "ops", "config")
 
@@ -50,7 +52,7 @@ def load_models(folder: Path = SQL_FOLDER) -> list[Model]:
             queue_entries.make_queue_entries,
         )
     ]
-    for path in sorted(folder.glob("*/*.sql")):
+    for path in sorted(path for schema in MODEL_SCHEMAS for path in (folder / schema).glob("*.sql")):
         sql = path.read_text(encoding="utf-8")
         inputs = tables_in(sql, where=f"sql/{path.parent.name}/{path.name}")
         models.append(Model((f"{path.parent.name}.{path.stem}",), frozenset(inputs), sql))
