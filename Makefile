@@ -22,6 +22,7 @@ check: $(INSTALLED)
 	@$(BIN)/ruff check -q .
 	@$(BIN)/ruff format -q --check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports >/dev/null || $(BIN)/lint-imports
 	@$(BIN)/sqlfluff lint -q sql
 	@$(BIN)/python -m transforms.contracts.dictionary --check
 	@echo "check: all clean"

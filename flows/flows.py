@@ -11,30 +11,43 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
-from flows import answer, missing_flushes
-from flows.layout import for_logs, for_pages
+from flows import missing_flushes
+from flows.answer import problem_lines
+from flows.catalog import (
+    EVERYTHING,
+    MISSING_FLUSHES,
+    RESTARTS,
+    Row,
+    answer_query,
+    count_rows,
+    fetch,
+    open_catalog,
+)
+from flows.machine import cell_text
 from flows.settings import load_settings
+from flows.tables import for_logs, for_pages
+from flows.words import counted
 from transforms import pipeline
 from transforms.contracts.contracts import Checker
-from transforms.lake import backfill as again
+from transforms.lake import backfill as lake_backfill
 from transforms.lake.ledger import Ledger
-from transforms.pipeline import Job, NoProgress
 from transforms.problems import MaillagError
+from transforms.run import Job, NoProgress, open_run
 
-# What a page shows and the server's database takes easily; the catalog has the rest.
+# As many as a page shows well and the server's database takes easily; the catalog has the rest.
 ARTIFACT_ROWS = 200
-# Where trying again helps, and only there: a mount that went away, a server that restarts. What a run
-# cannot read it reports, and the next run reads it; what it did not finish, the next run finishes.
+# Retries are only for what passes: a mount that went away, a server that restarts. A run reports what it
+# cannot read, and the next run reads it; the next run also finishes what this one did not.
 RETRY_DELAY_SECONDS = [10.0, 60.0, 300.0]
 
 
 class FindingsError(Exception):
-    """A file could not be read or a contract broke; all the rest of the run was done and published."""
+    """A file could not be read or a contract was violated; the rest of the run was finished and published."""
 
 
 @dataclass(frozen=True)
 class Night:
-    """What the tasks of one flow run share."""
+    """The state that the tasks of one flow run share."""
 
     job: Job
     day: date
@@ -61,20 +74,22 @@ def name_run() -> str:
     task_run_name="reach {archive}",
 )
 def reach_archive(archive: Path) -> None:
-    """Fail while the archive shows nothing: a mount that went away may come back."""
+    """Fail while the archive is empty or cannot be listed: a mount that went away may come back."""
     try:
         is_empty = not any(archive.iterdir())
     except OSError as error:
-        raise MaillagError(f"{archive}: cannot be listed ({error.strerror}). See if it is mounted.") from None
+        raise MaillagError(
+            f"{archive}: cannot be listed ({error.strerror}). Check that it is mounted."
+        ) from None
     if is_empty:
-        raise MaillagError(f"{archive}: is empty. See if it is mounted.")
+        raise MaillagError(f"{archive}: is empty. Check that it is mounted.")
 
 
 @task(cache_policy=NO_CACHE, task_run_name="forget {night.day}")
 def forget_files(night: Night, hosts: list[str] | None, since: date | None, until: date | None) -> None:
-    """Forget that files were read, so that they are read again."""
-    paths = again.forget_files(night.ledger, hosts=hosts or (), since=since, until=until)
-    get_run_logger().info("%d files are read again", len(paths))
+    """Mark files as not yet read, so that this run reads them again."""
+    paths = lake_backfill.forget_files(night.ledger, hosts=hosts or (), since=since, until=until)
+    get_run_logger().info("%d files will be read again", len(paths))
 
 
 @task(cache_policy=NO_CACHE, task_run_name="ingest {night.day}")
@@ -89,7 +104,7 @@ def ingest_archive(night: Night) -> None:
 
 
 @task(cache_policy=NO_CACHE, task_run_name="analyze {night.day}")
-def analyze_lake(night: Night) -> list[answer.Row]:
+def analyze_lake(night: Night) -> list[Row]:
     """Build the marts and publish the catalog; return the missing flushes that are new in it."""
     before = missing_flushes.fetch_published(night.job.lake)
     analyzed = pipeline.analyze(night.job, night.ledger, night.run_id, night.checker, NoProgress())
@@ -104,16 +119,16 @@ def analyze_lake(night: Night) -> list[answer.Row]:
     cache_policy=NO_CACHE,
     task_run_name="report {night.day}",
 )
-def report_night(night: Night, new: list[answer.Row]) -> None:
-    """Leave the missing flushes, the findings and the counts as artifacts of the flow run."""
-    with answer.open_catalog(night.job.lake) as catalog:
-        newest = answer.EVERYTHING | {"newest": ARTIFACT_ROWS}
-        missing = answer.fetch(catalog, answer.MISSING_FLUSHES, newest)
-        missing_count = answer.count_rows(catalog, answer.MISSING_FLUSHES, answer.EVERYTHING)
-        restart_count = answer.count_rows(catalog, answer.RESTARTS, answer.EVERYTHING)
+def report_night(night: Night, new: list[Row]) -> None:
+    """Create artifacts of the missing flushes, the findings and the counts."""
+    with open_catalog(night.job.lake) as catalog:
+        newest = EVERYTHING | {"newest": ARTIFACT_ROWS}
+        missing = fetch(catalog, MISSING_FLUSHES, newest)
+        missing_count = count_rows(catalog, MISSING_FLUSHES, EVERYTHING)
+        restart_count = count_rows(catalog, RESTARTS, EVERYTHING)
         # Their example rows are for those who may read the lake.
-        findings = answer.fetch(catalog, f"select * exclude (example_rows) from ({answer.FINDINGS})")
-        (counts,) = answer.fetch(catalog, answer.COUNTS)
+        findings = fetch(catalog, f"select * exclude (example_rows) from ({answer_query('findings')})")
+        (counts,) = fetch(catalog, answer_query("counts"))
     counts |= {
         "restart_count": restart_count,
         "missing_flush_count": missing_count,
@@ -130,18 +145,18 @@ def report_night(night: Night, new: list[answer.Row]) -> None:
         "findings",
         findings[:ARTIFACT_ROWS],
         len(findings),
-        "files that could not be read and promises that broke",
+        "files that could not be read and data contracts that were violated",
     )
     create_markdown_artifact(
         key="counts",
         markdown="\n".join(f"- {name.replace('_', ' ')}: {count:,}" for name, count in counts.items()),
-        description="What the lake holds.",
+        description="Contents of the lake.",
     )
 
 
 @task(cache_policy=NO_CACHE, task_run_name="announce {night.day}")
-def announce_missing(night: Night, new: list[answer.Row]) -> None:
-    """Emit an event for each missing flush that the marts before this run did not have."""
+def announce_missing(night: Night, new: list[Row]) -> None:
+    """Emit an event for each missing flush that is new in this run."""
     for row in new:
         missing_flushes.emit(row)
     get_run_logger().info("%d new missing flushes", len(new))
@@ -184,10 +199,10 @@ def backfill(
     since: date | None = None,
     until: date | None = None,
 ) -> None:
-    """Read files again that were read before, with what is new; build the marts, publish and report.
+    """Read files again, and those that are new; build the marts, publish and report.
 
-    `hosts`, `since` and `until` (days of the host) choose among the files that were read before: all, if
-    none is given.
+    `hosts`, `since` and `until` (days in the host's time) choose which of the files read before are read
+    again: all, if none is given.
     """
     job = load_settings().job(archive, lake=lake)
     reach_archive(job.archive)
@@ -200,21 +215,21 @@ def backfill(
 
 @contextmanager
 def _night(job: Job) -> Iterator[Night]:
-    """Open what the tasks share; the run is closed, and recorded, whatever happens to them."""
-    with closing(job.open_ledger()) as ledger, Checker() as checker, pipeline.open_run(job, ledger) as run_id:
+    """Open what the tasks share; the end of the run is recorded even if they fail."""
+    with closing(job.open_ledger()) as ledger, Checker() as checker, open_run(job, ledger) as run_id:
         yield Night(job, day_of_run(), ledger, run_id, checker)
 
 
-def _report(night: Night, new: list[answer.Row]) -> None:
+def _report(night: Night, new: list[Row]) -> None:
     report_night(night, new)
     announce_missing(night, new)
     _fail_if_critical(night)
 
 
-def _leave_table(key: str, rows: list[answer.Row], of_count: int, what: str) -> None:
+def _leave_table(key: str, rows: list[Row], of_count: int, what: str) -> None:
     create_table_artifact(
         key=key,
-        table=[{name: for_pages(answer.cell_text(value)) for name, value in row.items()} for row in rows],
+        table=[{name: for_pages(cell_text(value)) for name, value in row.items()} for row in rows],
         description=f"{len(rows):,} of {of_count:,} {what}.",
     )
 
@@ -224,10 +239,8 @@ def _fail_if_critical(night: Night) -> None:
     with closing(night.job.open_ledger()) as ledger:
         findings = ledger.findings()
     logger = get_run_logger()
-    for finding in findings:
-        logger.warning("%s: %s", finding.severity, for_logs(finding))
+    for line in problem_lines(map(vars, findings)):
+        logger.warning("%s", line)
     critical = [finding for finding in findings if finding.severity == "critical"]
     if critical:
-        raise FindingsError(
-            f"{answer.counted(len(critical), 'critical finding')}, such as: {for_logs(critical[0])}"
-        )
+        raise FindingsError(f"{counted(len(critical), 'critical finding')}, such as: {for_logs(critical[0])}")

@@ -1,4 +1,4 @@
-"""An archive to a commented maillag.toml and fleet.toml, to begin with, in the current folder."""
+"""An archive to a commented maillag.toml and fleet.toml in the current folder, as a start."""
 
 import ast
 import inspect
@@ -9,16 +9,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import cast
 
-from flows.layout import plain
 from flows.settings import DEFAULT_FILE, Settings
+from flows.tables import plain
 from transforms.bounds import Limits
 from transforms.fleet.fleet import FLEET_FILE
 from transforms.fleet.host_settings import PRODUCTS, SETTING_NAMES
 from transforms.fleet.inventory_settings import IMSVA_POSTFIX, POSTFIX_TIMES
 from transforms.ingest.host_facts import FoundFleet, HostFacts, find_fleet
-from transforms.marts.build import Thresholds
-from transforms.parse.trend import LogRules
+from transforms.log_rules import LogRules
 from transforms.problems import MaillagError, Problem
+from transforms.thresholds import Thresholds
 
 # Classes whose fields are the keys of a table.
 TABLES: dict[str, type[LogRules | Thresholds | Limits]] = {
@@ -27,19 +27,19 @@ TABLES: dict[str, type[LogRules | Thresholds | Limits]] = {
     "limits": Limits,
 }
 SETTINGS_HEAD = """\
-# What maillag does when it is run in this folder. MAILLAG_* variables come before it.
-# A key that begins with # shows what holds without it: remove the # to change it.
+# Settings of maillag for runs in this folder. MAILLAG_* variables take precedence.
+# A key behind a # shows its default: remove the # to change it.
 """
 FLEET_HEAD = """\
 # The hosts of the archive, as `maillag init` found them; README.md, fleet.toml, lists all keys.
 #
-# A key that begins with # is not in force. Where it names a file of the archive, maillag finds the value by
-# itself, and that of a newer file once it comes; without the #, the key comes before all files.
-# What is not known makes verdicts weaker, minimal_backoff_seconds and queue_run_delay_seconds most of all.
-# Ask the host as said and write what it answers, or save what `postconf -n` prints there as postconf-n.txt in
-# its folder.
+# A key behind a # is not in force. Where a file of the archive is named beside it, maillag reads the value
+# from that file, or from a newer one; without the #, the key takes precedence over all files.
+# Unknown settings weaken the verdicts, minimal_backoff_seconds and queue_run_delay_seconds most of all.
+# Run the command that is shown on the host and write its answer here, or save the output of `postconf -n` as
+# postconf-n.txt in the folder of the host.
 """
-# What a host is to be asked for what the archive does not tell.
+# Commands that show, on a host, the settings that the archive lacks.
 QUESTIONS = {
     "version": "/opt/trend/imss/script/S99IMSS version",
     "build": "/opt/trend/imss/script/S99IMSS version",
@@ -50,7 +50,7 @@ QUESTIONS = {
 
 @dataclass(frozen=True)
 class Written:
-    """The files that were written, the hosts found, and those whose minimal_backoff_seconds nobody told."""
+    """The files written, the hosts found, and those whose minimal_backoff_seconds is unknown."""
 
     files: list[Path]
     hosts: list[str]
@@ -59,23 +59,23 @@ class Written:
 
 
 def write_settings(archive: Path, *, may_overwrite: bool) -> Written:
-    """Write both files into the current folder; an archive's own fleet.toml stays the one that counts.
+    """Write both files into the current folder; where the archive has a fleet.toml, only maillag.toml.
 
-    Raises MaillagError, and writes nothing, if one of them exists already (unless `may_overwrite`) or the
-    current folder is in the archive, which is only read.
+    Raises MaillagError, and writes nothing, if one of them exists (unless `may_overwrite`) or if the current
+    folder lies in the archive, which is never written to.
     """
     archive, folder = archive.resolve(), Path.cwd().resolve()
     if folder.is_relative_to(archive):
         raise MaillagError(f"{folder}: lies in the archive, which is only read. Run this in another folder.")
-    found = find_fleet(archive)
+    fleet = find_fleet(archive)
     chosen = {"archive": archive, "lake": folder / Settings.model_fields["lake"].default}
     texts, hosts_to_ask = {}, []
     if not (archive / FLEET_FILE).exists():
         chosen["fleet_file"] = folder / FLEET_FILE
-        texts[FLEET_FILE] = fleet_text(found)
+        texts[FLEET_FILE] = fleet_text(fleet)
         hosts_to_ask = [
             facts.host
-            for facts in found.hosts
+            for facts in fleet.hosts
             if facts.settings.minimal_backoff_seconds is None and facts.silent.minimal_backoff_seconds is None
         ]
     texts[str(DEFAULT_FILE)] = settings_text(chosen)
@@ -93,14 +93,14 @@ def write_settings(archive: Path, *, may_overwrite: bool) -> Written:
             ) from None
     return Written(
         [folder / name for name in texts],
-        [facts.host for facts in found.hosts],
+        [facts.host for facts in fleet.hosts],
         hosts_to_ask,
-        found.problems,
+        fleet.problems,
     )
 
 
 def settings_text(chosen: Mapping[str, object]) -> str:
-    """Return a maillag.toml of all settings: those that are chosen, and the others' defaults behind a #."""
+    """Return a maillag.toml of all settings: chosen values, and behind a # the defaults of the others."""
     meanings = field_meanings(Settings)
     defaults = {name: field.default for name, field in Settings.model_fields.items()}
     tables = {name: value for name, value in defaults.items() if name in TABLES or isinstance(value, dict)}
@@ -116,9 +116,9 @@ def settings_text(chosen: Mapping[str, object]) -> str:
     return "\n".join(parts)
 
 
-def fleet_text(found: FoundFleet) -> str:
-    """Return a fleet.toml with a table for each host, in which nothing is in force yet."""
-    return "\n".join([FLEET_HEAD, *("\n".join([*_host_lines(facts), ""]) for facts in found.hosts)])
+def fleet_text(fleet: FoundFleet) -> str:
+    """Return a fleet.toml with a table for each host, whose keys are all behind a #."""
+    return "\n".join([FLEET_HEAD, *("\n".join([*_host_lines(facts), ""]) for facts in fleet.hosts)])
 
 
 def field_meanings(settings: type) -> dict[str, str]:
@@ -136,9 +136,9 @@ def field_meanings(settings: type) -> dict[str, str]:
 
 
 def toml_value(value: object) -> str:
-    """Return a value as TOML has it.
+    """Return a value as TOML.
 
-    Raises MaillagError for text that is not UTF-8, such as a folder's name may be: TOML cannot hold it.
+    Raises MaillagError for text that is not UTF-8, as the name of a folder may be.
     """
     if isinstance(value, int):
         return str(value).lower()
@@ -170,16 +170,16 @@ def _host_lines(facts: HostFacts) -> Iterator[str]:
     hinted, by = facts.product_hint or (None, "")
     is_imsva = (facts.settings.product or hinted) == "imsva"
     for name in SETTING_NAMES:
-        told, question = getattr(facts.settings, name), QUESTIONS.get(name)
-        silent = getattr(facts.silent, name)
+        value, question = getattr(facts.settings, name), QUESTIONS.get(name)
+        default = getattr(facts.silent, name)
         if question and is_imsva:
             question = question.replace("postconf", f"postconf -c {IMSVA_POSTFIX}etc/postfix")
-        if told is not None:
-            yield f"#{name} = {toml_value(told)}  # {plain(facts.places[name])}"
+        if value is not None:
+            yield f"#{name} = {toml_value(value)}  # {plain(facts.places[name])}"
         elif name == "product":
             hint = f" ({plain(by)} speaks of {hinted}, which is no proof)" if hinted else ""
             yield f"# {name} is not known{hint}: write {' or '.join(map(toml_value, PRODUCTS))}."
-        elif silent is not None:
+        elif default is not None:
             yield f"# {name} is not in {plain(facts.places[name])}: Postfix's default holds."
         elif question:
             yield f"# {name} is not known; ask the host: {question}"

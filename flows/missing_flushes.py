@@ -1,4 +1,4 @@
-"""The published missing flushes to those that are new, and each of them to a Prefect event."""
+"""Missing flushes before and after a run to Prefect events about the new ones."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -6,28 +6,29 @@ from pathlib import Path
 
 from prefect.events import emit_event
 
-from flows import answer
-from flows.layout import plain
+from flows.catalog import EVERYTHING, MISSING_FLUSHES, Row, fetch, open_catalog
+from flows.machine import json_value
+from flows.tables import plain
 from transforms.lake.catalog import CATALOG_NAME
 from transforms.marts.advice import load_advice
 
 EVENT = "maillag.flush.missing"
 PAYLOAD = ("host", "down_at", "held_message_count", "flush_verdict", "missing_reason", "advice")
-PUBLISHED = f"select restart_id, up_at, {', '.join(PAYLOAD)} from ({answer.MISSING_FLUSHES})"
+PUBLISHED = f"select restart_id, up_at, {', '.join(PAYLOAD)} from ({MISSING_FLUSHES})"
 
 
-def fetch_published(lake: Path) -> list[answer.Row]:
-    """Return what an event tells of each published missing flush; none before the first catalog."""
+def fetch_published(lake: Path) -> list[Row]:
+    """Return the published missing flushes, with what their events hold; none before the first catalog."""
     if not (lake / CATALOG_NAME).is_file():
         return []
-    with answer.open_catalog(lake) as catalog:
-        return answer.fetch(catalog, PUBLISHED, answer.EVERYTHING)
+    with open_catalog(lake) as catalog:
+        return fetch(catalog, PUBLISHED, EVERYTHING)
 
 
-def find_new(before: Iterable[answer.Row], after: Iterable[answer.Row]) -> list[answer.Row]:
+def find_new(before: Iterable[Row], after: Iterable[Row]) -> list[Row]:
     """Return the rows of restarts that had no missing flush before.
 
-    Late data may move the bounds of an outage, and with them the id: what overlaps is the same restart.
+    Late data may move the bounds of an outage, and with them its id: outages that overlap are one restart.
     """
     known_ids = set()
     known_outages = defaultdict(list)
@@ -45,8 +46,8 @@ def find_new(before: Iterable[answer.Row], after: Iterable[answer.Row]) -> list[
     ]
 
 
-def emit(row: answer.Row) -> None:
-    """Emit the event of a missing flush. What a log can put into it is text without control characters."""
+def emit(row: Row) -> None:
+    """Emit the event of a missing flush, with control characters from the logs escaped."""
     titles = {advice.code: advice.title for advice in load_advice()}
     restart_id, host = plain(row["restart_id"]), plain(row["host"])
     emit_event(
@@ -67,5 +68,5 @@ def emit(row: answer.Row) -> None:
 
 
 def _plain_value(value: object) -> object:
-    told = answer.json_value(value)
-    return plain(told) if isinstance(told, str) else told
+    document = json_value(value)
+    return plain(document) if isinstance(document, str) else document

@@ -1,4 +1,4 @@
-"""A user's SQL to rows: it reads the catalog and nothing else, writes nothing, and ends within its bounds."""
+"""SQL of users to rows: a query reads only the catalog, writes nothing and stays within its bounds."""
 
 import json
 import math
@@ -18,17 +18,17 @@ from typing import Any
 
 import duckdb
 
-from flows.answer import Values, open_catalog
+from flows.catalog import Values, open_catalog
 from transforms.problems import MaillagError
 
-# What does not fit in memory goes to a folder of the query's own, which ends with it.
+# What does not fit in memory is spilled to a temporary folder, which is removed with the query.
 SPILL_GIB = 10
-# DuckDB counts what it keeps, but not all that it works on: texts and lists as they are made.
+# DuckDB does not count all memory that it uses: texts and lists under construction are left out.
 COUNTED_SHARE = 0.5
-# DuckDB cannot interrupt one call of a function, such as levenshtein() of two long texts.
+# DuckDB cannot interrupt a single call of a function, such as levenshtein() of two long texts.
 GRACE_SECONDS = 5
 ROWS_AT_ONCE = 256
-# All others read files, change what the process does, or run SQL that is not looked at.
+# All others read files, change the state of the process, or run SQL that nothing has checked.
 TABLE_FUNCTIONS = {
     "duckdb_columns",
     "duckdb_functions",
@@ -46,31 +46,31 @@ TABLE_FUNCTIONS = {
     "repeat_row",
     "unnest",
 }
-# DuckDB takes INSERT, UPDATE and DELETE in a `with` as well.
+# A `with` may hold INSERT, UPDATE and DELETE in DuckDB.
 READING = {"SELECT_NODE", "SET_OPERATION_NODE", "CTE_NODE", "RECURSIVE_CTE_NODE"}
 EXPLAIN = re.compile(r"\s*explain\s+(?:analyze\s+)?", re.IGNORECASE)
-NO_SELECT = "query: is not one SELECT, alone or behind EXPLAIN. The catalog is for reading."
+NO_SELECT = "query: is not a single SELECT, with or without EXPLAIN. The catalog can only be read."
 
 
 @dataclass(frozen=True)
 class Sandbox:
-    """The catalog as a user's SQL may see it, and the bounds of each query: 0 seconds are no bound."""
+    """The catalog for the SQL of users, and the bounds of each query; 0 seconds are no limit."""
 
     connection: duckdb.DuckDBPyConnection
     timeout_seconds: float
     memory_mib: int
 
     def select(self, sql: str) -> tuple[list[str], Iterator[Values]]:
-        """Run a query; return its columns, of which some may have the same name, and rows as they come.
+        """Run a query; return its column names, which may repeat, and its rows as they come.
 
-        Raises MaillagError if it is not one SELECT over the catalog, and, also between two rows, if it
-        fails, takes too long or needs too much memory.
+        Raises MaillagError if it is not a single SELECT over the catalog. Raises it as well, even between two
+        rows, if the query fails, takes too long or needs too much memory.
         """
         give_up_at = time.monotonic() + (self.timeout_seconds or math.inf)
         with self._errors_of_query():
             self.connection.execute(_checked(self.connection, sql))
             columns = [column[0] for column in self.connection.description or ()]
-            # An error that the first rows show comes before anything is printed.
+            # An error in the first rows is raised before anything is printed.
             first = self.connection.fetchmany(ROWS_AT_ONCE)
         return columns, self._from(first, give_up_at)
 
@@ -78,7 +78,7 @@ class Sandbox:
         while rows:
             yield from rows
             with self._errors_of_query():
-                # DuckDB is ahead of who takes the rows, and done in time.
+                # DuckDB works ahead of the reader, and may have finished in time.
                 if time.monotonic() > give_up_at:
                     raise duckdb.InterruptException
                 rows = self.connection.fetchmany(ROWS_AT_ONCE)
@@ -92,11 +92,11 @@ class Sandbox:
         except (duckdb.OutOfMemoryException, MemoryError):
             raise MaillagError(
                 f"query: needs more than {self.memory_mib} MiB of memory. "
-                "Ask for less, or give it more with --memory MIB."
+                "Ask for less, or allow more with --memory MIB."
             ) from None
         except RecursionError:
-            raise MaillagError("query: is nested too deeply. Take its steps apart with `with`.") from None
-        # An interval of millions of years is none for Python.
+            raise MaillagError("query: is nested too deeply. Split it into steps with `with`.") from None
+        # Python has no interval of millions of years.
         except (duckdb.Error, OverflowError) as error:
             raise MaillagError(f"query: {error}") from None
 
@@ -107,7 +107,7 @@ def open_sandbox(
 ) -> Iterator[Sandbox]:
     """Open the published catalog for the SQL of users.
 
-    With `may_exit` what cannot be interrupted ends with this process (exit code 2), soon after its time.
+    With `may_exit`, a query that cannot be interrupted ends this process (exit code 2) soon after its time.
     Raises MaillagError if nothing was published there yet.
     """
     with TemporaryDirectory(prefix="maillag-query-") as spill:
@@ -118,7 +118,7 @@ def open_sandbox(
             "max_temp_directory_size": f"{SPILL_GIB} GiB",
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
-            # No variable of this program is a table.
+            # Python variables must not be readable as tables.
             "python_enable_replacements": False,
         }
         watch = _last_resort(timeout_seconds, spill) if may_exit and timeout_seconds else nullcontext()
@@ -145,20 +145,20 @@ def _exit(timeout_seconds: float, spill: str) -> None:
 
 def _too_long(timeout_seconds: float) -> str:
     return (
-        f"query: took longer than {timeout_seconds:g} s. Ask for less, or give it more time with "
-        "--timeout SECONDS (0 is no end)."
+        f"query: took longer than {timeout_seconds:g} s. Ask for less, or allow more with "
+        "--timeout SECONDS (0 is no limit)."
     )
 
 
 def _checked(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
-    """Return the one SELECT that a text holds, with its EXPLAIN. Raises MaillagError for anything else."""
+    """Return the single SELECT of a text, with its EXPLAIN. Raises MaillagError for anything else."""
     statements = connection.extract_statements(sql)
     if len(statements) != 1:
         raise MaillagError(NO_SELECT)
     text = statements[0].query
     explain = ""
     if statements[0].type == duckdb.StatementType.EXPLAIN and (start := EXPLAIN.match(text)):
-        # What is explained is run as well: it is looked at by itself, and put behind the word again.
+        # EXPLAIN ANALYZE runs what it explains, so that is checked by itself and put behind EXPLAIN again.
         explain, text = start[0], text[start.end() :]
         statements = connection.extract_statements(text)
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
@@ -188,20 +188,20 @@ def _check_tree(tree: dict[str, Any]) -> None:
             kind == "TABLE_FUNCTION"
             and (name := part["function"]["function_name"]).lower() not in TABLE_FUNCTIONS
         ):
-            raise MaillagError(f"query: {name}() cannot be used here. The tables of the catalog can be read.")
+            raise MaillagError(f"query: {name}() cannot be used here. Query the tables of the catalog.")
         if kind == "BASE_TABLE" and re.search(r"[./\\]", name := part["table_name"]):
-            raise MaillagError(f"query: {name!r} is a file. The tables of the catalog can be read.")
+            raise MaillagError(f"query: {name!r} is a file. Query the tables of the catalog.")
 
 
 @contextmanager
 def _bounded_process(more_mib: int) -> Iterator[None]:
-    """Let this process take that much more memory than it has: what would take more fails."""
+    """Limit this process to that much memory beyond what it has; allocations past it fail."""
     data_pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5])
     limit = data_pages * os.sysconf("SC_PAGE_SIZE") + more_mib * 2**20
-    before, most = resource.getrlimit(resource.RLIMIT_DATA)
-    allowed = [one for one in (limit, before, most) if one != resource.RLIM_INFINITY]
-    resource.setrlimit(resource.RLIMIT_DATA, (min(allowed), most))
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limits = [bound for bound in (limit, soft, hard) if bound != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_DATA, (min(limits), hard))
     try:
         yield
     finally:
-        resource.setrlimit(resource.RLIMIT_DATA, (before, most))
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))

@@ -1,4 +1,4 @@
-"""Settings from MAILLAG_* variables, then maillag.toml, then defaults; unknown keys are refused."""
+"""MAILLAG_* variables, maillag.toml and defaults, in order of precedence, to the settings of all runs."""
 
 import difflib
 import os
@@ -18,73 +18,78 @@ from pydantic_settings import (
 
 from transforms.bounds import Limits
 from transforms.fleet.toml_file import read_toml
-from transforms.marts.build import Thresholds
-from transforms.parse.trend import LogRules, why_unsound
+from transforms.log_rules import LogRules
 from transforms.problems import MaillagError
+from transforms.thresholds import Thresholds
 from transforms.zone import Zone
 
 if TYPE_CHECKING:
-    from transforms.pipeline import Job
+    from transforms.run import Job
 
 PREFIX = "MAILLAG_"
-# Where the file of settings is, unless this variable names another.
+# This variable may name another file of settings.
 FILE_VARIABLE = "MAILLAG_CONFIG"
 DEFAULT_FILE = Path("maillag.toml")
 
 
 @validated(config=ConfigDict(extra="forbid"), frozen=True)
 class ThresholdSettings(Thresholds):
-    """The thresholds of the rules, checked when they are set."""
+    """The thresholds of the rules, with their types checked."""
 
 
 @validated(config=ConfigDict(extra="forbid"), frozen=True)
 class LogRuleSettings(LogRules):
-    """The regular expressions for undisclosed log formats, checked when they are set."""
+    """The regular expressions for undisclosed log formats, with their types checked."""
 
 
 @validated(config=ConfigDict(extra="forbid"), frozen=True)
 class LimitSettings(Limits):
-    """How much a compressed file may hold, checked when it is set."""
+    """How much a compressed file may hold, with the types checked."""
 
 
 class Settings(BaseSettings):
-    """What a user may set once for all runs; see README, Settings."""
+    """What a user can set for all runs; see README, Settings. Unknown keys are refused."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
     )
 
     archive: Path | None = None
-    """The folder of archived logs that the flows read; the command line is given one."""
+    """The folder of archived logs, for the flows; the command line takes it as an argument."""
     lake: Path = Path("data/lake")
-    """The folder that events, marts and catalog go to."""
+    """The folder for events, marts and catalog."""
     fleet_file: Path | None = None
     """The fleet file, if it is not fleet.toml in the archive."""
     ledger_url: str | None = None
     """The ledger's database as an SQLAlchemy URL, if it is not SQLite in the lake."""
     lake_mode: Literal["0600", "0640", "0644"] = "0640"
-    """The rights of the lake's files: for its owner alone, for its group, or for all users of the machine."""
+    """Who may read the lake: its owner (0600), also its group (0640), or all users of the machine (0644)."""
     default_time_zone: str = "UTC"
-    """The zone of hosts for which neither the fleet file nor a manager log tells one."""
+    """The zone assumed for a host if neither the fleet file, its logs nor the other hosts give one."""
     log_rules: LogRuleSettings = LogRuleSettings()
-    """What to look for in logs whose format Trend Micro does not disclose; see transforms/trend.py."""
+    """What to look for in logs whose format Trend Micro does not disclose; see docs/logs.md."""
     imss_ini_keys: dict[str, str] = {}
-    """Settings of a host that an imss.ini tells, by its "[section] key"; none is disclosed."""
+    """Settings of hosts by the "[section] key" of imss.ini that holds them; Trend Micro discloses none."""
     thresholds: ThresholdSettings = ThresholdSettings()
-    """The numbers in the rules; see transforms/analyze.py."""
+    """The numbers in the rules; see transforms/thresholds.py."""
     limits: LimitSettings = LimitSettings()
-    """How much a compressed file, or a tar or zip file, may hold; of one with more the rest is not read."""
+    """How much a compressed, tar or zip file may hold; what exceeds this is not read."""
 
     @field_validator("default_time_zone")
     @classmethod
     def _known_zone(cls, name: str) -> str:
         if not Zone(name, "default").is_known():
-            raise ValueError("is no zone; write an IANA name such as Asia/Tokyo")
+            raise ValueError("is not a time zone; write an IANA name such as Asia/Tokyo")
         return name
 
     @field_validator("log_rules")
     @classmethod
     def _sound_patterns(cls, rules: LogRuleSettings) -> LogRuleSettings:
+        if rules == LogRuleSettings():
+            return rules
+        # Importing polars, which compiles them, takes 0.2 s.
+        from transforms.parse.trend import why_unsound
+
         if error := why_unsound(rules):
             raise ValueError(error)
         return rules
@@ -98,7 +103,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Look into the environment first, then into the file."""
+        """Look in the environment first, then in the file."""
         return (
             init_settings,
             env_settings,
@@ -116,14 +121,14 @@ class Settings(BaseSettings):
         hosts: tuple[str, ...] = (),
         is_deep: bool = False,
     ) -> "Job":
-        """Return what one run has to do; arguments come before settings."""
-        # 0.3 s that who only asks for the lake need not wait.
-        from transforms.pipeline import Job
+        """Return the job of one run; arguments take precedence over settings."""
+        # This import takes 0.3 s, which callers that only need the lake's folder do not wait for.
+        from transforms.run import Job
 
         chosen = archive or self.archive
         if chosen is None:
             raise MaillagError(
-                "archive: is not set. Give it, or set it in maillag.toml or as MAILLAG_ARCHIVE."
+                "archive: is not set. Give it as an argument, in maillag.toml or as MAILLAG_ARCHIVE."
             )
         return Job(
             archive=chosen,
@@ -153,7 +158,7 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except (SettingsError, RecursionError) as error:
-        raise MaillagError(f"environment: {error}. Correct that variable, which is to hold JSON.") from None
+        raise MaillagError(f"environment: {error}. Correct that variable, which must hold JSON.") from None
     except ValidationError as error:
         raise MaillagError(f"{path} or environment: {_explain(error)}") from None
 
@@ -172,9 +177,9 @@ def _explain(error: ValidationError) -> str:
             *(f"limits.{name}" for name in Limits.__dataclass_fields__),
         }
         return f"{key} is no setting.{_suggestion(key, known)}"
-    # An address of a database bears a password.
-    told = key if key.split(".")[0] == "ledger_url" else f"{key} = {first['input']!r}"
-    return f"{told} is wrong: {first['msg']}."
+    # The URL of a database may hold a password.
+    setting = key if key.split(".")[0] == "ledger_url" else f"{key} = {first['input']!r}"
+    return f"{setting} is wrong: {first['msg']}."
 
 
 def _suggestion(key: str, known: set[str]) -> str:

@@ -15,7 +15,7 @@ import duckdb
 import polars as pl
 import pytest
 
-from flows import answer
+from flows.catalog import EVERYTHING, RESTARTS, Row, fetch, open_catalog
 from transforms import pipeline
 from transforms.archive.files import discover
 from transforms.contracts.contracts import Checker, load_contracts
@@ -26,8 +26,8 @@ from transforms.ingest.read import read_sources
 from transforms.lake.catalog import create_tables, create_views
 from transforms.lake.ledger import Ledger
 from transforms.lake.records import QuarantineRow, SourceRecord, paths_by_table
+from transforms.log_rules import LogRules
 from transforms.marts.repeats import show_lines_once
-from transforms.parse.trend import LogRules
 from transforms.pipeline import Analyzed, Ingested
 from transforms.problems import Problem
 from transforms.run import Job, NoProgress, open_run
@@ -100,7 +100,7 @@ def create_event_tables(
 
 def published_rows(lake: Path, *schemas: str) -> dict[str, list[str]]:
     """Return all rows of the catalog's views, as text in order, by table; of some schemas, if given."""
-    with answer.open_catalog(lake) as catalog:
+    with open_catalog(lake) as catalog:
         tables = catalog.execute(
             "select schema_name, view_name from duckdb_views() "
             "where database_name = 'maillag' and not internal"
@@ -120,11 +120,11 @@ def copy_of_lake(made: Path, folder: Path, checker: Checker) -> Job:
     return job
 
 
-def restarts_by_host(lake: Path) -> dict[str, list[answer.Row]]:
+def restarts_by_host(lake: Path) -> dict[str, list[Row]]:
     """Return all restarts of a lake, as the command line shows them."""
     found = defaultdict(list)
-    with answer.open_catalog(lake) as catalog:
-        for row in answer.fetch(catalog, answer.RESTARTS, answer.EVERYTHING):
+    with open_catalog(lake) as catalog:
+        for row in fetch(catalog, RESTARTS, EVERYTHING):
             found[row["host"]].append(row)
     return found
 

@@ -134,8 +134,9 @@ def measure(lake: Path) -> Measure:
 
 def build(lake: Path) -> None:
     """Build the marts of a lake as a run does; print what it has, and the seconds of each model."""
-    from transforms.marts.build import Thresholds, build_marts
+    from transforms.marts.build import build_marts
     from transforms.marts.models import load_models
+    from transforms.thresholds import Thresholds
 
     seconds: dict[str, float] = {}
     last = time.perf_counter()

@@ -19,8 +19,8 @@ from tests.oracle.generate import BUILDS, instant, maillog_line, manager_line, s
 from tests.oracle.history import DAY, EPOCH, HOUR, MINUTE, SECOND
 from tests.oracle.simulate import PEER, Episode, Host, Line, Plan
 from tests.soak import Log, set_time
-from transforms.marts.build import Thresholds
 from transforms.run import Job
+from transforms.thresholds import Thresholds
 
 LATE_SHARE = 0.08
 DAMAGED_SHARE = 0.08

@@ -35,7 +35,7 @@ from transforms.ingest.read import read_sources
 from transforms.lake.catalog import host_of_file
 from transforms.lake.ledger import Ledger
 from transforms.lake.records import SourceRecord
-from transforms.parse.trend import LogRules
+from transforms.log_rules import LogRules
 from transforms.problems import MaillagError, Problem
 
 CASE_SECONDS = 60

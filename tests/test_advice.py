@@ -8,8 +8,9 @@ from tests.test_contracts import CONTRACTS, allowed_values
 from tests.test_sql import CASES, Case, connect, given_frames, models_of
 from transforms.lake.catalog import create_tables
 from transforms.marts.advice import load_advice
-from transforms.marts.build import Thresholds, config_tables
+from transforms.marts.build import config_tables
 from transforms.marts.models import run_models
+from transforms.thresholds import Thresholds
 
 CODES = [advice.code for advice in load_advice()]
 # What every figure needs, and reasons for all advice; `product` and `build_verdict` differ.

@@ -12,24 +12,20 @@ import duckdb
 import pytest
 from rich.console import Console
 
-from flows.answer import (
+from flows.answer import problem_lines, show_counts, show_restarts, show_rows, verdict_in_words
+from flows.catalog import (
     EVERYTHING,
     RESTARTS,
     SHOWN_RESTARTS,
+    Row,
     check_hosts,
     count_rows,
     fetch,
     open_catalog,
-    show_counts,
-    show_restarts,
-    show_rows,
-    verdict_in_words,
-    write_csv,
-    write_json,
-    write_records,
 )
-from flows.layout import Column, show_table
+from flows.machine import write_csv, write_json, write_records
 from flows.sandbox import Sandbox
+from flows.tables import Column, show_table
 from transforms.problems import MaillagError
 
 
@@ -184,6 +180,49 @@ def test_of_many_hosts_a_few_are_named(hosts: int, named: str, connection: duckd
     assert str(error.value) == f"gw: is no host of this lake. Its hosts: {named}"
 
 
+def problem(place: str, *, what: str = "has no zone", severity: str = "warning") -> Row:
+    return {"severity": severity, "place": place, "rule": "a rule", "what": what, "remedy": "Write it."}
+
+
+def test_hosts_with_the_very_same_problem_share_a_line_that_names_the_first_few() -> None:
+    hosts = [f"gw{number:05}" for number in range(1000)]
+    problems = [
+        problem("gw1", severity="critical"),
+        *map(problem, hosts),
+        problem("gw1", what="is no mailer"),
+    ]
+    assert list(problem_lines(problems)) == [
+        "critical: gw1: has no zone. Write it.",
+        "warning: gw00000, gw00001, gw00002 and 997 more hosts: has no zone. Write it.",
+        "warning: gw1: is no mailer. Write it.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("count", "named"),
+    [
+        (1, "gw0"),
+        (3, "gw0, gw1, gw2"),
+        (4, "gw0, gw1, gw2 and 1 more host"),
+    ],
+)
+def test_all_hosts_are_named_if_they_are_few(count: int, named: str) -> None:
+    (line,) = problem_lines(problem(f"gw{number}") for number in range(count))
+    assert line == f"warning: {named}: has no zone. Write it."
+
+
+def test_each_file_with_a_problem_has_a_line() -> None:
+    files = ["gw1/maillog", "gw2/maillog"]
+    assert [line.split(":")[1] for line in problem_lines(map(problem, files))] == [
+        f" {file}" for file in files
+    ]
+
+
+def test_a_line_about_a_problem_holds_no_address_and_no_control_character() -> None:
+    (line,) = problem_lines([problem("gw\x1b1", what="a@example.com is no host")])
+    assert line == r"warning: gw\x1b1: (address) is no host. Write it."
+
+
 @pytest.mark.parametrize(
     ("observed_at", "words"),
     [(None, "flush without effect"), (datetime(2026, 11, 24, tzinfo=UTC), "flush incomplete")],
@@ -204,10 +243,12 @@ def test_the_newest_restarts_are_shown_the_newest_last_and_that_there_are_more(s
     *_, older, newer, more = printed(console)
     assert older.startswith(every[-2]["restart_id"])
     assert newer.startswith(every[-1]["restart_id"])
-    assert more == f"These are the newest of {len(every)}. More, or all: maillag restarts [--since DAY]"
+    assert (
+        more == f"Only the newest 2 of {len(every)} are shown. For the others: maillag restarts [--since DAY]"
+    )
     console = terminal(200)
     show_restarts(console, every, zones, of_count=count)
-    assert "newest" not in console.file.getvalue()  # type: ignore[attr-defined]
+    assert "Only the newest" not in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_counts_name_the_reasons_of_unparsed_lines_and_say_what_those_prove() -> None:

@@ -11,7 +11,7 @@ from transforms.fleet.fleet import read_fleet
 from transforms.ingest.plan import choose_zones, plan_reads
 from transforms.ingest.read import read_sources
 from transforms.lake.ledger import Ledger
-from transforms.parse.trend import LogRules
+from transforms.log_rules import LogRules
 from transforms.problems import MaillagError
 
 

@@ -1,6 +1,7 @@
 """The command line: what it prints, to which stream, and with which exit code."""
 
 import csv
+import inspect
 import io
 import json
 import os
@@ -12,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli import app
+from flows import ask_commands, run_commands
+from flows.cli import COMMANDS, app
 from tests.conftest import SAMPLE, run_job
 from transforms.contracts.contracts import Checker
 from transforms.run import Job
@@ -49,6 +51,21 @@ def maillag(tmp_path: Path) -> Maillag:
         )
 
     return call
+
+
+def test_every_command_is_registered_and_its_line_in_the_help_is_whole(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands = {
+        name
+        for module in (ask_commands, run_commands)
+        for name, function in inspect.getmembers(module, inspect.isfunction)
+        if function.__module__ == module.__name__ and not name.startswith("_")
+    }
+    assert {command.__name__ for command in COMMANDS} == commands
+    monkeypatch.setenv("COLUMNS", "80")
+    app(["--help"], standalone_mode=False)
+    assert "..." not in capsys.readouterr().out.replace("[ARGS]...", "")
 
 
 def test_restarts_come_as_a_table_for_people(maillag: Maillag, sample_lake: Path) -> None:
@@ -275,7 +292,7 @@ def test_a_recipient_finds_the_mail_that_was_tried_for_it(maillag: Maillag, samp
 def test_a_trace_of_nothing_says_so(maillag: Maillag, sample_lake: Path) -> None:
     done = maillag("trace", "\x1b[31mnobody", "--lake", sample_lake)
     assert done.returncode == 0
-    assert r"No mail of the lake has \x1b[31mnobody as its queue id" in done.stdout
+    assert r"No mail in the lake has \x1b[31mnobody as its queue id" in done.stdout
     assert maillag("trace", "nobody", "--json", "--lake", sample_lake).stdout == "[]\n"
 
 
@@ -363,6 +380,19 @@ def test_a_run_with_a_bad_file_ends_with_1_and_says_so(maillag: Maillag, tmp_pat
     assert "critical: gw1/maillog: is no maillog" in done.stderr
     assert "No restart" not in done.stdout
     assert "Nothing can be said of gw1: no line of their mail was read." in done.stdout
+
+
+def test_a_run_says_once_what_is_wrong_with_many_hosts(maillag: Maillag, tmp_path: Path) -> None:
+    for host in ("gw1", "gw2", "gw3", "gw4", "gw5"):
+        (tmp_path / "archive" / host).mkdir(parents=True)
+        log = f"Nov 24 10:00:00 {host} postfix/qmgr[1]: A00001: removed\n"
+        (tmp_path / "archive" / host / "maillog-20261124").write_text(log)
+    done = maillag("run", "archive", "--lake", "lake", "--json")
+    assert done.returncode == 0
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("warning: gw1, gw2, gw3 and 2 more hosts: no file of it tells its time zone")
+    places = [finding["place"] for finding in json.loads(done.stdout)["findings"]]
+    assert places == ["gw1", "gw2", "gw3", "gw4", "gw5"]
 
 
 def test_no_restart_is_said_only_of_hosts_that_could_have_shown_one(maillag: Maillag, tmp_path: Path) -> None:

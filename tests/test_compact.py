@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from flows import answer
+from flows.catalog import open_catalog
 from flows.cli import app
 from tests.conftest import SAMPLE, copy_of_lake, published_rows, run_job
 from transforms import upkeep
@@ -67,7 +67,7 @@ def test_a_month_that_is_over_is_one_file_of_each_host_and_table(job: Job) -> No
     rows = published_rows(job.lake)
     explained = explain_restart(job.lake, RESTART)
     before = event_files(job)
-    with answer.open_catalog(job.lake) as reader:
+    with open_catalog(job.lake) as reader:
         done = compact(job)
         after = event_files(job)
         assert len(before) - len(after) == done.old_file_count - done.new_file_count > 0
@@ -100,7 +100,7 @@ def test_the_command_says_how_many_files_it_put_together(
 ) -> None:
     before = len(event_files(job))
     app(["compact", "--lake", str(job.lake)], standalone_mode=False)
-    said = re.fullmatch(r"Put (\d+) files of events together into (\d+)\.\n", capsys.readouterr().out)
+    said = re.fullmatch(r"Merged (\d+) files of events into (\d+)\.\n", capsys.readouterr().out)
     assert said
     assert len(event_files(job)) == before - int(said[1]) + int(said[2]) < before
 

@@ -34,7 +34,7 @@ from transforms.ingest.plan import choose_zones, plan_reads
 from transforms.ingest.read import read_sources
 from transforms.lake.catalog import CATALOG_NAME
 from transforms.lake.ledger import Ledger
-from transforms.parse.trend import LogRules
+from transforms.log_rules import LogRules
 from transforms.run import Job
 
 pytestmark = pytest.mark.slow

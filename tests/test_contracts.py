@@ -21,7 +21,8 @@ from transforms.contracts.dictionary import render_dictionary
 from transforms.fleet.history import HISTORY_SCHEMA, latest_hosts
 from transforms.lake.catalog import CATALOG_NAME, create_tables
 from transforms.lake.ledger import Ledger
-from transforms.marts.build import Thresholds, config_tables
+from transforms.log_rules import LogRules
+from transforms.marts.build import config_tables
 from transforms.marts.mart_files import marts
 from transforms.marts.models import load_models, run_models
 from transforms.parse.line_counts import LINE_COUNTS
@@ -29,9 +30,10 @@ from transforms.parse.postfix import POSTFIX_PATTERNS
 from transforms.parse.sendmail import SENDMAIL_PATTERNS
 from transforms.parse.syslog import SYSLOG_PATTERNS
 from transforms.parse.tables import EVENT_TABLES, NOISE
-from transforms.parse.trend import LogRules, manager_patterns, system_event_patterns
+from transforms.parse.trend import manager_patterns, system_event_patterns
 from transforms.problems import MaillagError
 from transforms.publish import PUBLISHED_OF_LEDGER
+from transforms.thresholds import Thresholds
 
 ALL_PATTERNS = (
     *POSTFIX_PATTERNS,

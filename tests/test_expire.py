@@ -12,7 +12,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from flows import answer
+from flows.catalog import fetch, open_catalog
 from flows.cli import app
 from tests.conftest import SAMPLE, copy_of_lake, published_rows, run_job
 from tests.test_cli import MAILLAG
@@ -23,11 +23,11 @@ from transforms.lake.expire import changed_rows, events_since
 from transforms.lake.files import write_parquet
 from transforms.lake.records import LakeFile
 from transforms.lake.verify import verify_lake
-from transforms.marts.build import Thresholds
 from transforms.marts.mart_files import marts
 from transforms.marts.models import load_models
 from transforms.problems import MaillagError
 from transforms.run import Job, open_run
+from transforms.thresholds import Thresholds
 from transforms.upkeep import Expired
 
 DAY = date(2026, 11, 1)
@@ -68,13 +68,13 @@ def expire(job: Job, before: date = DAY) -> Expired:
 
 def marts_of(lake: Path) -> dict[str, list[str]]:
     """Return the rows of all marts."""
-    with answer.open_catalog(lake) as catalog:
-        return {table: sorted(map(str, answer.fetch(catalog, f"from {table}"))) for table in sorted(marts())}
+    with open_catalog(lake) as catalog:
+        return {table: sorted(map(str, fetch(catalog, f"from {table}"))) for table in sorted(marts())}
 
 
 def first_event(lake: Path, host: str) -> datetime:
-    with answer.open_catalog(lake) as catalog:
-        (row,) = answer.fetch(
+    with open_catalog(lake) as catalog:
+        (row,) = fetch(
             catalog,
             "select min(logged_at) as at from events.delivery_attempts where host = $host",
             {"host": host},
@@ -92,7 +92,7 @@ def test_events_go_and_marts_stay(job: Job, checker: Checker) -> None:
     before = marts_of(job.lake)
     assert len(before["marts.restarts"]) == 4
     assert first_event(job.lake, "imss13") < datetime(2026, 11, 1, tzinfo=UTC)
-    with answer.open_catalog(job.lake) as reader:
+    with open_catalog(job.lake) as reader:
         events = "select count(*) from events.delivery_attempts"
         counted = reader.execute(events).fetchone()
         (frozen,) = expire(job).frozen

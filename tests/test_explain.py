@@ -22,9 +22,10 @@ import pytest
 import yaml
 from rich.console import Console
 
-from flows import answer
-from flows.explain import as_document, show_explanation
-from flows.why import Why
+from flows.catalog import EVERYTHING, RESTARTS, fetch, open_catalog
+from flows.show_explanation import as_document, show_explanation
+from flows.verdict_words import VerdictWords
+from flows.words import local_time
 from tests.conftest import RECORDING, SAMPLE, Run, run_job
 from tests.test_sql import WRITTEN_AT, story_lines
 from transforms.archive.quotes import Place, read_quotes
@@ -194,8 +195,8 @@ def test_every_verdict_is_derived_anew_and_every_number_has_its_lines(
     archive: str, host: str, lakes: dict[str, Path]
 ) -> None:
     lines_of: dict[str, list[str]] = {}
-    with answer.open_catalog(lakes[archive]) as catalog:
-        restarts = answer.fetch(catalog, answer.RESTARTS, answer.EVERYTHING | {"hosts": [host]})
+    with open_catalog(lakes[archive]) as catalog:
+        restarts = fetch(catalog, RESTARTS, EVERYTHING | {"hosts": [host]})
     for restart in restarts:
         explanation = explained(lakes[archive], restart["restart_id"], ARCHIVES[archive])
         assert explanation.differences == {}
@@ -213,7 +214,7 @@ def test_every_verdict_is_derived_anew_and_every_number_has_its_lines(
 
 
 def assert_words(explanation: Explanation) -> None:
-    why, verdict = Why(explanation), explanation.restart["flush_verdict"]
+    why, verdict = VerdictWords(explanation), explanation.restart["flush_verdict"]
     assert why.verdict().startswith(f"The verdict is {verdict}: ")
     assert why.others().keys() == VERDICTS - {verdict}
     assert (why.missing_reason() is None) == (explanation.restart["missing_reason"] is None)
@@ -250,14 +251,14 @@ def test_the_words_and_places_are_these(restart_id: str, lakes: dict[str, Path])
     expected = dict(EXPECTED[restart_id])
     archive = expected.pop("archive")
     explanation = explained(lakes[archive], restart_id, ARCHIVES[archive])
-    why = Why(explanation)
+    why = VerdictWords(explanation)
     said = {
         "verdict": why.verdict(),
         "why_not": why.others(),
         "service": {line.role: f"{line.path}:{line.line_number}" for line in explanation.service},
         "orders": {line.role: f"{line.path}:{line.line_number}" for line in explanation.orders},
         "scans": [
-            f"{answer.local_time(scan.facts['began_at'], why.zone)[-8:]} {why.scan(scan.facts)}"
+            f"{local_time(scan.facts['began_at'], why.zone)[-8:]} {why.scan(scan.facts)}"
             for scan in explanation.scans[:2]
         ],
     }
@@ -271,7 +272,7 @@ def test_the_words_and_places_are_these(restart_id: str, lakes: dict[str, Path])
 
 @pytest.mark.parametrize("instant", ["20261124T095958Z", "20261124T100001Z", "20261124T100220Z"])
 def test_any_instant_inside_a_restart_names_it(instant: str, told: Told) -> None:
-    with answer.open_catalog(told.lake) as catalog:
+    with open_catalog(told.lake) as catalog:
         assert find_restart(catalog, f"hostile-{instant}") == "hostile-20261124T100000Z"
 
 
@@ -290,7 +291,7 @@ def test_any_instant_inside_a_restart_names_it(instant: str, told: Told) -> None
     ],
 )
 def test_an_id_that_names_none_is_told_the_nearest(asked: str, says: str, told: Told) -> None:
-    with answer.open_catalog(told.lake) as catalog, pytest.raises(MaillagError) as error:
+    with open_catalog(told.lake) as catalog, pytest.raises(MaillagError) as error:
         find_restart(catalog, asked)
     assert says in str(error.value)
 
@@ -354,7 +355,7 @@ def printed(explanation: Explanation) -> list[str]:
 def test_a_restart_that_a_command_alone_tells_of_was_over_by_then(lakes: dict[str, Path]) -> None:
     lines = printed(explained(lakes["sample"], "imsva15-20261124T114912Z", SAMPLE))
     assert (
-        "The manager's command at 2026-11-24 20:49:12 tells that the service was up by then. When it went "
+        "The manager's command at 2026-11-24 20:49:12 shows that the service was up by then. When it went "
         "down is not known, and no attempt failed."
     ) in lines
     assert "No message was held." in lines
@@ -411,8 +412,8 @@ def test_it_prints_path_line_time_and_text_and_the_sentence(told: Told) -> None:
         "Why not ineffective: no flush was seen that missed anything, and no manager log covers the window.",
         "Why not unknown: the maillog goes on without a gap until 10:05:31, and minimal_backoff_time is 300 "
         "s (the host's entry in the fleet file).",
-        "Why it is missing (unknown): no manager log covers the window, so that the manager may have ordered "
-        "one or not.",
+        "Why it is missing (unknown): no manager log covers the window, so the manager may or may not have "
+        "ordered a flush.",
     ]
 
 
@@ -525,7 +526,7 @@ def test_what_older_days_tell_is_asked_for_where_it_matters(told: Told) -> None:
     explanation = explain_restart(told.lake, "refuted-20261124T100000Z", archive=told.archive)
     assert explanation.restart["verdict_reason"] == "settings_unknown"
     assert explanation.differences == {}
-    assert "that limit is only assumed" in Why(explanation).scan(explanation.scans[0].facts)
+    assert "that limit is only assumed" in VerdictWords(explanation).scan(explanation.scans[0].facts)
 
 
 def test_a_published_verdict_that_the_events_do_not_give_is_told_and_ends_with_1(told: Told) -> None:
@@ -535,7 +536,7 @@ def test_a_published_verdict_that_the_events_do_not_give_is_told_and_ends_with_1
         done = maillag("explain", "hostile-20261124T100000Z", "--lake", told.lake)
         document = as_document(explain_restart(told.lake, "hostile-20261124T100000Z"))
     assert done.returncode == 1
-    assert "critical: hostile-20261124T100000Z: the lake's events give something else" in done.stderr
+    assert "critical: hostile-20261124T100000Z: the lake's events give other values" in done.stderr
     assert document["differences"].keys() == {"flush_verdict"}
     assert document["differences"]["flush_verdict"]["published"] == "effective"
 
@@ -546,7 +547,7 @@ def test_a_restart_whose_days_are_gone_is_told_and_ends_with_1(told: Told) -> No
         done = maillag("explain", "hostile-20261124T100000Z", "--lake", told.lake)
         document = as_document(explain_restart(told.lake, "hostile-20261124T100000Z"))
     assert done.returncode == 1
-    assert "the lake's events give no such restart any more" in done.stderr
+    assert "the lake's events no longer show this restart" in done.stderr
     assert done.stdout.startswith("hostile-20261124T100000Z: ")
     assert document["verdict"] is None
     assert document["restart"]["restart_id"] == "hostile-20261124T100000Z"
@@ -591,7 +592,7 @@ SEEN_AT = datetime(2026, 11, 24, 10, 0, 50, tzinfo=UTC)
             "imsva",
             "known_defective",
             None,
-            f"{NO_EFFECT} what is defective in the build (IMSVA 9.1 b1335) is that none is ordered: "
+            f"{NO_EFFECT} the defect of the build (IMSVA 9.1 b1335) is that no flush is ordered: "
             f"{NOT_DESCRIBED}",
         ),
         (
@@ -607,7 +608,7 @@ SEEN_AT = datetime(2026, 11, 24, 10, 0, 50, tzinfo=UTC)
             "imsva",
             "known_defective",
             SEEN_AT,
-            "seen, and the log does not tell why it left mail waiting",
+            "seen, and the log does not show why it left mail waiting",
         ),
     ],
 )
@@ -626,5 +627,5 @@ def test_the_reason_of_an_order_without_effect_is_never_the_build_of_another_pro
         },
     )
     ordered = "a flush was ordered at 10:00:44 (by the manager)"
-    reason = Why(cast(Explanation, explanation)).missing_reason()
+    reason = VerdictWords(cast(Explanation, explanation)).missing_reason()
     assert reason in (f"{ordered}, and {says}", f"{ordered} and {says}")

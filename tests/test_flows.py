@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from flows import answer
+from flows.catalog import EVERYTHING, RESTARTS, Row, fetch, open_catalog
 from tests import orchestrator as running
 from tests.conftest import SAMPLE
 from tests.orchestrator import Orchestrator, wait_for
@@ -41,7 +41,7 @@ def test_each_deployment_runs_by_hand_and_nightly_by_its_schedule(orchestrator: 
 
     orchestrator.run("ingest")
     orchestrator.run("analyze")
-    (restart,) = rows_of(lake, answer.RESTARTS)
+    (restart,) = rows_of(lake, RESTARTS)
     assert restart["flush_verdict"] == "missing"
     (read_by,) = run_ids(lake)
     marts = set((lake / "marts").rglob("*.parquet"))
@@ -51,7 +51,7 @@ def test_each_deployment_runs_by_hand_and_nightly_by_its_schedule(orchestrator: 
     assert set((lake / "marts").rglob("*.parquet")) == marts
 
     orchestrator.run("backfill", hosts='["imss13"]', since="2026-11-24", until="2026-11-24")
-    assert rows_of(lake, answer.RESTARTS) == [restart]
+    assert rows_of(lake, RESTARTS) == [restart]
     assert read_by not in run_ids(lake)
 
     # Due every minute: a busy scheduler may see a new schedule too late for any one minute.
@@ -131,24 +131,24 @@ def copy_host(host: str, archive: Path) -> None:
     (archive / "fleet.toml").write_text(f'[defaults]\ntime_zone = "Asia/Tokyo"\n\n{entry}\n')
 
 
-def rows_of(lake: Path, query: str) -> list[answer.Row]:
-    with answer.open_catalog(lake) as catalog:
-        return answer.fetch(catalog, query, answer.EVERYTHING)
+def rows_of(lake: Path, query: str) -> list[Row]:
+    with open_catalog(lake) as catalog:
+        return fetch(catalog, query, EVERYTHING)
 
 
 def run_ids(lake: Path) -> set[str]:
     """Return the runs that read what the lake has."""
-    with answer.open_catalog(lake) as catalog:
-        return {row["run_id"] for row in answer.fetch(catalog, "select run_id from ops.source_files")}
+    with open_catalog(lake) as catalog:
+        return {row["run_id"] for row in fetch(catalog, "select run_id from ops.source_files")}
 
 
-def done_by_schedule(orchestrator: Orchestrator) -> list[answer.Row]:
+def done_by_schedule(orchestrator: Orchestrator) -> list[Row]:
     """Return the completed flow runs that the scheduler made."""
     completed = orchestrator.flow_runs(state={"type": {"any_": ["COMPLETED"]}})
     return [run for run in completed if run["auto_scheduled"]]
 
 
-def events(orchestrator: Orchestrator) -> list[answer.Row]:
+def events(orchestrator: Orchestrator) -> list[Row]:
     asked = {"event": {"name": ["maillag.flush.missing"]}}
-    found: list[answer.Row] = orchestrator.ask("events/filter", filter=asked)["events"]
+    found: list[Row] = orchestrator.ask("events/filter", filter=asked)["events"]
     return found

@@ -10,10 +10,11 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from transforms.log_rules import LogRules
 from transforms.parse.clock import LocalClock, YearWindow, created_on, date_in
 from transforms.parse.events import Parser, Reading, split_lines
 from transforms.parse.headers import MANAGER_HEADERS, SYSLOG_HEADERS, Header, read_headers
-from transforms.parse.trend import TRACKING_HEADERS, LogRules, system_event_headers
+from transforms.parse.trend import TRACKING_HEADERS, system_event_headers
 from transforms.zone import Zone
 
 CASES = yaml.safe_load((Path(__file__).parent / "headers.yaml").read_text(encoding="utf-8"))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import answer
+from flows.catalog import fetch, open_catalog
 from flows.cli import app, main
 from tests.conftest import Run, published_rows, run_job
 from tests.test_crash import DAYS
@@ -22,9 +22,9 @@ from transforms.lake.ledger_tables import VERSION
 from transforms.lake.opening import LEDGER_NAME
 from transforms.lake.records import LakeFile
 from transforms.lake.verify import verify_lake
-from transforms.marts.build import Thresholds
 from transforms.problems import MaillagError
 from transforms.run import Job, open_run
+from transforms.thresholds import Thresholds
 
 pytestmark = pytest.mark.slow
 Damage = Callable[[Path], None]
@@ -214,7 +214,7 @@ def test_rows_that_cannot_be_read_again_are_told_and_the_marts_stay(job: Job, ch
         log.write("Nov 24 23:59:59 gw2 postfix/smtpd[11]: connect from mx.example.com[192.0.2.7]\n")
     other = Job(job.archive, job.lake, thresholds=Thresholds(long_delay_seconds=200))
     assert critical(run_job(other, checker)) == [told]
-    with answer.open_catalog(job.lake) as catalog:
+    with open_catalog(job.lake) as catalog:
         counts = catalog.execute("select host, count(*) from marts.restarts group by host order by 1")
         assert counts.fetchall() == [("gw1", 1), ("gw2", 1)]
         ((newest,),) = catalog.execute(
@@ -251,7 +251,7 @@ def test_rows_of_expired_days_are_lost_for_good_and_the_finding_says_so(job: Job
     run = run_job(job, checker)
     (told,) = critical(run)
     assert told.startswith("gw1: what the marts said of its old days up to 2026-12-01 is lost")
-    with answer.open_catalog(job.lake) as catalog:
+    with open_catalog(job.lake) as catalog:
         assert catalog.execute("select host from marts.restarts").fetchall() == [("gw2",)]
 
 
@@ -378,7 +378,7 @@ def test_a_copied_lake_shows_its_own_rows(made: Path, tmp_path: Path, checker: C
     shutil.copytree(made / "archive", tmp_path / "archive")
     before = rows_of(made / "lake")
     (tmp_path / "archive" / "gw1" / "maillog-20261124").unlink()
-    with answer.open_catalog(tmp_path / "copy") as catalog:
+    with open_catalog(tmp_path / "copy") as catalog:
         ((file, *_), *_) = catalog.execute(
             "select file_name from parquet_file_metadata(?)", [f"{tmp_path}/copy/marts/restarts/*/*.parquet"]
         ).fetchall()
@@ -454,8 +454,8 @@ def test_an_acknowledged_finding_that_changes_or_comes_back_is_news(job: Job, ch
     place = told.partition(": ")[0]
     app(["acknowledge", place, "--lake", str(job.lake)], standalone_mode=False)
     assert critical(run_job(job, checker)) == []
-    with answer.open_catalog(job.lake) as catalog:
-        (finding,) = answer.fetch(catalog, "from ops.quarantine where place = $place", {"place": place})
+    with open_catalog(job.lake) as catalog:
+        (finding,) = fetch(catalog, "from ops.quarantine where place = $place", {"place": place})
     assert (finding["severity"], finding["remedy"][:16]) == ("warning", "Acknowledged on ")
     assert len(spoil(300)) == 1, "it is another one"
     assert len(spoil(200)) == 1, "the first one had ended"

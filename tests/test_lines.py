@@ -23,6 +23,7 @@ from transforms.fleet.fleet import read_fleet
 from transforms.ingest.plan import choose_zones, plan_reads
 from transforms.ingest.read import read_sources
 from transforms.lake.ledger import Ledger
+from transforms.log_rules import LogRules
 from transforms.parse import routing
 from transforms.parse.clock import YearWindow
 from transforms.parse.events import ParsedBlock, Parser, Reading, split_lines
@@ -31,7 +32,7 @@ from transforms.parse.postfix import POSTFIX_PATTERNS
 from transforms.parse.sendmail import SENDMAIL_PATTERNS
 from transforms.parse.syslog import SYSLOG_PATTERNS, SYSTEM_LOG_PATTERNS
 from transforms.parse.tables import EVENT_TABLES, NOISE, UNPARSED
-from transforms.parse.trend import TRACKING_PATTERNS, LogRules, manager_patterns, system_event_patterns
+from transforms.parse.trend import TRACKING_PATTERNS, manager_patterns, system_event_patterns
 from transforms.zone import Zone
 
 FOLDER = Path(__file__).parent / "lines"

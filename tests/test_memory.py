@@ -38,7 +38,7 @@ from transforms.ingest.read import Reads, read_sources
 from transforms.lake import files as lake_files
 from transforms.lake.ledger import Ledger
 from transforms.lake.records import SourceRecord
-from transforms.parse.trend import LogRules
+from transforms.log_rules import LogRules
 from transforms.run import Job
 
 LIMITS = Limits(unpacked_ratio=10, unpacked_bytes=32 * peaks.MIB, member_count=50)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import answer
+from flows.catalog import Row, open_catalog
 from tests.conftest import RECORDING, Run, restarts_by_host
 
 pytestmark = pytest.mark.slow
@@ -58,7 +58,7 @@ order by host
 
 
 @pytest.fixture(scope="module")
-def restarts(rig_run: Run) -> dict[str, list[answer.Row]]:
+def restarts(rig_run: Run) -> dict[str, list[Row]]:
     return restarts_by_host(rig_run.job.lake)
 
 
@@ -66,7 +66,7 @@ def restarts(rig_run: Run) -> dict[str, list[answer.Row]]:
 def test_every_mail_is_one_trace_and_each_copy_that_came_out_ends_it_delivered(
     host: str, rig_run: Run
 ) -> None:
-    with answer.open_catalog(rig_run.job.lake) as catalog:
+    with open_catalog(rig_run.job.lake) as catalog:
         rows = catalog.execute(TRACES, [host]).fetchall()
     assert {row[0]: row[1:] for row in rows} == {
         message_id: (1, len(copies), 1, 1 + len(copies))
@@ -76,7 +76,7 @@ def test_every_mail_is_one_trace_and_each_copy_that_came_out_ends_it_delivered(
 
 def test_every_mail_counts_on_one_day(rig_run: Run, sample_lake: Path) -> None:
     for lake in (rig_run.job.lake, sample_lake):
-        with answer.open_catalog(lake) as catalog:
+        with open_catalog(lake) as catalog:
             counts = catalog.execute(COUNTS_OF_DAYS).fetchall()
             assert counts == catalog.execute(COUNTS_OF_TRACES).fetchall()
         assert counts
@@ -84,7 +84,7 @@ def test_every_mail_counts_on_one_day(rig_run: Run, sample_lake: Path) -> None:
 
 @pytest.mark.parametrize("host", [host for host in HOSTS if host != SLOW_SCANNER])
 def test_what_was_interrupted_in_mid_scan_may_be_a_duplicate_just_where_it_came_out_twice(
-    host: str, restarts: dict[str, list[answer.Row]]
+    host: str, restarts: dict[str, list[Row]]
 ) -> None:
     came_out_twice = 0
     for copies in mail_that_came_out(host).values():

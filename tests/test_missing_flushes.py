@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from flows.answer import Row
+from flows.catalog import Row
 from flows.missing_flushes import emit, find_new
 
 DOWN_AT = datetime(2026, 11, 24, 3, 19, 53, tzinfo=UTC)

@@ -108,7 +108,7 @@ def test_another_query_of_settled_days_makes_every_host_anew_as_a_whole(
     assert not run_job(job, NoChecks()).analyzed.is_rebuilt
     sql = settled_sql()
     assert {"macros.sql", "settled/rows.sql"} <= sql.keys()
-    monkeypatch.setattr(pipeline, "settled_sql", lambda: sql | {"settled/rows.sql": "-- Another one."})
+    monkeypatch.setattr(publish, "settled_sql", lambda: sql | {"settled/rows.sql": "-- Another one."})
     analyzed = run_job(job, NoChecks()).analyzed
     assert (analyzed.is_rebuilt, analyzed.settled_hosts) == (True, [])
 

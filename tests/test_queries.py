@@ -16,11 +16,12 @@ import pytest
 
 from tests.test_sql import CASES, QUERIES, Case, assert_rows, connect, schemas, typed_rows
 from transforms.lake.catalog import create_tables
-from transforms.marts.build import Thresholds, config_tables
+from transforms.marts.build import config_tables
 from transforms.marts.database import create_macros, read_query
 from transforms.marts.models import tables_in
 from transforms.marts.settled import HOSTS_SCHEMA
 from transforms.parse.tables import UTC_TIME
+from transforms.thresholds import Thresholds
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.table in QUERIES], ids=str)

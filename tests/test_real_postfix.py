@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flows import answer
+from flows.catalog import Row
 from tests.conftest import restarts_by_host
 
 TRUTH = Path(__file__).parent / "archives" / "real-postfix"
@@ -19,17 +19,17 @@ STOPS_AND_STARTS: list[dict[str, Any]] = json.loads((TRUTH / "truth.json").read_
 
 
 @pytest.fixture(scope="module")
-def restarts(sample_lake: Path) -> dict[str, list[answer.Row]]:
+def restarts(sample_lake: Path) -> dict[str, list[Row]]:
     return restarts_by_host(sample_lake)
 
 
-def test_there_are_no_other_restarts(restarts: dict[str, list[answer.Row]]) -> None:
+def test_there_are_no_other_restarts(restarts: dict[str, list[Row]]) -> None:
     hosts = {expected["host"] for expected in EXPECTED}
     assert sum(len(restarts[host]) for host in hosts) == len(EXPECTED)
 
 
 @pytest.mark.parametrize("expected", EXPECTED, ids=lambda e: f"{e['host']} {e['down_at']:.0f}")
-def test_a_restart_is_as_it_was(expected: dict[str, Any], restarts: dict[str, list[answer.Row]]) -> None:
+def test_a_restart_is_as_it_was(expected: dict[str, Any], restarts: dict[str, list[Row]]) -> None:
     same_host = [e["down_at"] for e in EXPECTED if e["host"] == expected["host"]]
     found = restarts[expected["host"]][same_host.index(expected["down_at"])]
     assert found["flush_verdict"] == expected["flush"]
@@ -43,7 +43,7 @@ def test_a_restart_is_as_it_was(expected: dict[str, Any], restarts: dict[str, li
 
 @pytest.mark.parametrize("expected", EXPECTED, ids=lambda e: f"{e['host']} {e['down_at']:.0f}")
 def test_the_true_stop_and_start_lie_within_the_bounds(
-    expected: dict[str, Any], restarts: dict[str, list[answer.Row]]
+    expected: dict[str, Any], restarts: dict[str, list[Row]]
 ) -> None:
     same_host = [e["down_at"] for e in EXPECTED if e["host"] == expected["host"]]
     found = restarts[expected["host"]][same_host.index(expected["down_at"])]
@@ -54,7 +54,7 @@ def test_the_true_stop_and_start_lie_within_the_bounds(
     assert started_at <= found["up_at_latest"]
 
 
-def test_a_flush_is_observed_when_it_was_made(restarts: dict[str, list[answer.Row]]) -> None:
+def test_a_flush_is_observed_when_it_was_made(restarts: dict[str, list[Row]]) -> None:
     flushed = [expected for expected in EXPECTED if expected["flush"] == "effective"]
     observed = [row["flush_observed_at"] for row in restarts["imsva11"]]
     for expected, found in zip(flushed, observed, strict=True):
@@ -62,14 +62,14 @@ def test_a_flush_is_observed_when_it_was_made(restarts: dict[str, list[answer.Ro
 
 
 def test_the_order_without_effect_is_told_from_the_flush_that_was_never_ordered(
-    restarts: dict[str, list[answer.Row]],
+    restarts: dict[str, list[Row]],
 ) -> None:
     (ordered,), (never,) = restarts["imss12"], restarts["imss13"]
     assert (ordered["flush_order"], ordered["flush_missed_count"]) == ("ordered", 56)
     assert (never["flush_order"], never["missing_reason"]) == ("not_ordered", "not_ordered")
 
 
-def test_the_document_that_started_it_reads_as_written(restarts: dict[str, list[answer.Row]]) -> None:
+def test_the_document_that_started_it_reads_as_written(restarts: dict[str, list[Row]]) -> None:
     (found,) = restarts["imsva91"]
     at_10_08_28 = datetime(2020, 2, 3, 1, 8, 28, tzinfo=UTC)
     assert found["restart_id"] == "imsva91-20200203T010736Z"
@@ -80,7 +80,7 @@ def test_the_document_that_started_it_reads_as_written(restarts: dict[str, list[
     assert (found["flush_verdict"], found["verdict_reason"]) == ("unknown", "log_end")
 
 
-def test_a_restart_without_mail_needs_no_flush(restarts: dict[str, list[answer.Row]]) -> None:
+def test_a_restart_without_mail_needs_no_flush(restarts: dict[str, list[Row]]) -> None:
     (found,) = restarts["imsva15"]
     assert (found["flush_verdict"], found["held_message_count"]) == ("not_needed", 0)
     assert found["evidence"] == ["manager_log"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flows import answer
+from flows.catalog import Row, open_catalog
 from tests.conftest import Run, restarts_by_host, run_job
 from transforms.contracts.contracts import Checker
 from transforms.run import Job
@@ -22,7 +22,7 @@ RESTARTS = [
 UNTIL_IT_LISTENS = timedelta(seconds=0.5)
 
 pytestmark = pytest.mark.slow
-Found = dict[str, list[answer.Row]]
+Found = dict[str, list[Row]]
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_a_restart_is_as_it_was(host: str, truth: dict[str, Any], found: Found, 
     assert row["down_at_earliest"] <= down_at <= row["down_at_latest"]
     assert row["up_at_earliest"] <= up_at + UNTIL_IT_LISTENS
     assert up_at <= row["up_at_latest"]
-    with answer.open_catalog(run.job.lake) as catalog:
+    with open_catalog(run.job.lake) as catalog:
         held = catalog.execute(
             "select queue_id, first_deferred_at, released_at from marts.held_messages where restart_id = ?",
             [row["restart_id"]],
@@ -86,7 +86,7 @@ def test_a_queue_run_by_an_accidental_start_proves_nothing(found: Found) -> None
     assert (last["flush_verdict"], last["verdict_reason"]) == ("unknown", "qmgr_restart")
 
 
-def the_restart(found: Found, host: str, truth: dict[str, Any]) -> answer.Row:
+def the_restart(found: Found, host: str, truth: dict[str, Any]) -> Row:
     """Return the row of a restart."""
     first = min(datetime.fromisoformat(message["first_deferred_at"]) for message in truth["held"])
     (row,) = (row for row in found[host] if row["first_deferred_at"] == first)

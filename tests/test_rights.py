@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.layout import for_logs, for_pages
 from flows.settings import load_settings
+from flows.tables import for_logs, for_pages
 from tests.conftest import SAMPLE, run_job
 from transforms.contracts.contracts import Checker
 from transforms.lake.opening import open_ledger

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.answer import open_catalog
+from flows.catalog import open_catalog
 from flows.sandbox import Sandbox, open_sandbox
 from transforms.problems import MaillagError
 
@@ -110,7 +110,7 @@ def test_tables_can_be_asked_in_any_way(sql: str, sandbox: Sandbox) -> None:
 )
 def test_nothing_but_one_select_is_run(sql: str, sandbox: Sandbox, sample_lake: Path) -> None:
     before = contents(sample_lake)
-    with pytest.raises(MaillagError, match=r"query: (is not one SELECT|Parser Error)"):
+    with pytest.raises(MaillagError, match=r"query: (is not a single SELECT|Parser Error)"):
         sandbox.select(sql.format(lake=sample_lake, mart=one_file(sample_lake, "marts")))
     assert contents(sample_lake) == before
 
@@ -259,7 +259,7 @@ def test_what_does_not_fit_goes_to_a_folder_that_ends_with_the_query(
 def maillag(*arguments: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("MAILLAG_")}
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": kept} | options
-    return subprocess.run([MAILLAG, *arguments], text=True, timeout=60, check=False, **streams)  # type: ignore[call-overload, no-any-return]
+    return subprocess.run([MAILLAG, *arguments], text=True, timeout=240, check=False, **streams)  # type: ignore[call-overload, no-any-return]
 
 
 @pytest.mark.slow
@@ -269,7 +269,7 @@ def test_a_query_cannot_overwrite_the_ledger(sample_lake: Path) -> None:
     done = maillag("query", sql, "--lake", sample_lake)
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr.startswith("maillag: query: is not one SELECT")
+    assert done.stderr.startswith("maillag: query: is not a single SELECT")
     assert (sample_lake / "ledger.sqlite").read_bytes() == before
 
 
@@ -278,7 +278,7 @@ def test_a_table_shows_the_first_rows_and_says_so(sample_lake: Path) -> None:
     done = maillag("query", ENDLESS, "--lake", sample_lake)
     assert done.returncode == 0
     assert len(done.stdout.splitlines()) == 1 + 1000
-    assert done.stderr == "These are the first 1,000 rows. All of them: --csv or --json\n"
+    assert done.stderr == "Only the first 1,000 rows are shown. For all: --csv or --json\n"
     done = maillag("query", "select * from range(1000)", "--lake", sample_lake)
     assert len(done.stdout.splitlines()) == 1 + 1000
     assert done.stderr == ""
@@ -291,8 +291,8 @@ def test_endless_rows_end_with_their_time_and_are_an_error(form: str, sample_lak
     assert done.returncode == 2
     assert len(done.stdout) > 1000
     assert done.stderr == (
-        "maillag: query: took longer than 1 s. Ask for less, or give it more time with --timeout SECONDS "
-        "(0 is no end).\n"
+        "maillag: query: took longer than 1 s. Ask for less, or allow more with --timeout SECONDS "
+        "(0 is no limit).\n"
     )
 
 

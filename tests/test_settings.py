@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from flows.settings import load_settings
 from tests.oddities import read
+from transforms.log_rules import LogRules
 from transforms.parse.events import split_lines
 from transforms.parse.headers import SYSLOG_HEADERS, read_headers
-from transforms.parse.trend import LogRules, system_event_headers, why_unsound
+from transforms.parse.trend import system_event_headers, why_unsound
 from transforms.problems import MaillagError
 
 LINE = "(?P<year>.*?)(?P<month>.)(?P<day>.)(?P<time>.*?)(?P<text>.*)"

@@ -34,3 +34,11 @@ def test_asking_the_catalog_imports_only_what_it_needs(command: tuple[str, ...],
     done = subprocess.run(asked, capture_output=True, text=True, check=True)
     assert "duckdb" in done.stderr.split()
     assert HEAVY.isdisjoint(done.stderr.split())
+
+
+def test_the_settings_import_none_of_what_uses_them() -> None:
+    load = "import flows.settings, sys; flows.settings.load_settings(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", load], capture_output=True, text=True, check=True)
+    imported = {name.partition(".")[0] for name in done.stdout.split()}
+    assert "pydantic_settings" in imported
+    assert imported.isdisjoint(HEAVY | {"duckdb", "pyarrow", "numpy"})

@@ -10,8 +10,9 @@ import yaml
 from tests.conftest import create_event_tables
 from transforms.fleet.fleet import read_fleet
 from transforms.lake.catalog import create_tables
-from transforms.marts.build import Thresholds, config_tables
+from transforms.marts.build import config_tables
 from transforms.marts.models import load_models, needed_models, run_models
+from transforms.thresholds import Thresholds
 
 FOLDER = Path(__file__).parent / "archives" / "verdicts"
 EXPECTED: dict[str, dict[str, Any]] = yaml.safe_load((FOLDER / "expected.yaml").read_text())

@@ -34,8 +34,8 @@ from transforms.lake.catalog import CATALOG_NAME, host_folder, publish
 from transforms.lake.files import write_parquet
 from transforms.lake.ledger import Ledger
 from transforms.marts.advice import load_advice
-from transforms.marts.build import Thresholds
 from transforms.marts.mart_files import MartWriter
+from transforms.thresholds import Thresholds
 from transforms.zone import Zone
 
 START = datetime(2025, 12, 1, tzinfo=UTC)

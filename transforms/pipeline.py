@@ -37,13 +37,7 @@ from transforms.marts.silences import silent_hosts
 from transforms.names import given_host
 from transforms.problems import MaillagError, Problem
 from transforms.publish import marts_fingerprint, publish_lake, rules_fingerprint
-from transforms.run import Job as Job
-from transforms.run import NoProgress as NoProgress
-from transforms.run import Progress, sweep
-from transforms.run import open_run as open_run
-from transforms.upkeep import acknowledge as acknowledge
-from transforms.upkeep import compact as compact
-from transforms.upkeep import expire as expire
+from transforms.run import Job, Progress, sweep
 
 
 @dataclass(frozen=True)

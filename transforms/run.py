@@ -20,10 +20,10 @@ from transforms.lake.heal import damaged_files
 from transforms.lake.ledger import Ledger
 from transforms.lake.opening import open_ledger
 from transforms.lake.records import LakeFile
-from transforms.marts.build import Thresholds
-from transforms.parse.trend import LogRules
+from transforms.log_rules import LogRules
 from transforms.problems import MaillagError
 from transforms.rights import LAKE_MODE, mend_rights, writing
+from transforms.thresholds import Thresholds
 
 
 class Progress(Protocol):

@@ -19,10 +19,11 @@ from transforms.ingest.plan import choose_zones, plan_reads
 from transforms.ingest.read import read_sources
 from transforms.lake.catalog import create_tables, create_views
 from transforms.lake.ledger import Ledger
-from transforms.marts.build import Thresholds, config_tables
+from transforms.log_rules import LogRules
+from transforms.marts.build import config_tables
 from transforms.marts.models import load_models, run_models
-from transforms.parse.trend import LogRules
 from transforms.run import Job
+from transforms.thresholds import Thresholds
 
 JUDGED = ("marts.restarts", "marts.held_messages")
 IN_LAKE = [

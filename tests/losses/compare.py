@@ -13,7 +13,7 @@ from typing import Any, Literal
 from tests.losses.kinds import MAILLOG, Kind
 from tests.losses.recordings import is_near, true_verdict
 from tests.losses.variants import Told, Variant, Whole
-from transforms.marts.build import Thresholds
+from transforms.thresholds import Thresholds
 
 Row = dict[str, Any]
 Result = Literal[

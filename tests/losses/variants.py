@@ -17,8 +17,9 @@ from tests.losses.recordings import Source
 from tests.oracle.history import History, write_archive
 from transforms.fleet.fleet import read_fleet
 from transforms.lake.catalog import create_tables
-from transforms.marts.build import Thresholds, config_tables
+from transforms.marts.build import config_tables
 from transforms.marts.models import load_models, needed_models, run_models
+from transforms.thresholds import Thresholds
 
 Row = dict[str, Any]
 

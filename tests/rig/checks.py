@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from flows import answer
+from flows.catalog import EVERYTHING, RESTARTS, Row, fetch, open_catalog
 
 # The time between a start and the first connection that the stand-in service accepts.
 UNTIL_IT_LISTENS_SECONDS = 0.5
@@ -28,18 +28,18 @@ from marts.held_messages
 class Found:
     """What maillag says of one host."""
 
-    restarts: list[answer.Row]
-    held: dict[str, dict[str, answer.Row]]
+    restarts: list[Row]
+    held: dict[str, dict[str, Row]]
     """By restart_id, then by queue id."""
 
 
 def read_found(lake: Path) -> dict[str, Found]:
     """Return what a lake says, by host; a host without restarts has an entry as well."""
     found: dict[str, Found] = defaultdict(lambda: Found([], {}))
-    with answer.open_catalog(lake) as catalog:
-        for row in answer.fetch(catalog, answer.RESTARTS, answer.EVERYTHING):
+    with open_catalog(lake) as catalog:
+        for row in fetch(catalog, RESTARTS, EVERYTHING):
             found[row["host"]].restarts.append(row)
-        for row in answer.fetch(catalog, HELD, {}):
+        for row in fetch(catalog, HELD, {}):
             found[row["host"]].held.setdefault(row["restart_id"], {})[row["queue_id"]] = row
     return found
 
@@ -102,7 +102,7 @@ def check_held(scenario: Truth, found: Found) -> None:
 CHECKS: tuple[Check, ...] = (check_restarts, check_reasons_and_confidence, check_bounds, check_held)
 
 
-def _pairs(scenario: Truth, found: Found) -> list[tuple[Truth, answer.Row]]:
+def _pairs(scenario: Truth, found: Found) -> list[tuple[Truth, Row]]:
     if _is_all_unknown(scenario, found):
         return []
     return list(zip(shown_restarts(scenario), found.restarts, strict=True))

@@ -10,7 +10,7 @@ from itertools import zip_longest
 from pathlib import Path
 from statistics import median
 
-from flows import answer
+from flows.catalog import Row
 from tests.conftest import run_job
 from tests.rig.checks import CHECKS, Found, Truth, read_found
 from transforms.contracts.contracts import Checker
@@ -128,7 +128,7 @@ def _expected(made: Truth | None) -> str:
     return f"{verdict} or unknown" if made["expected"].get("may_be_unknown") else verdict
 
 
-def _verdict(row: answer.Row | None) -> str:
+def _verdict(row: Row | None) -> str:
     return str(row["flush_verdict"]) if row else "-"
 
 
@@ -136,7 +136,7 @@ def _count(made: Truth | None) -> str:
     return str(len(made["held"])) if made else "-"
 
 
-def _held_count(row: answer.Row | None) -> str:
+def _held_count(row: Row | None) -> str:
     return str(row["held_message_count"]) if row else "-"
 
 
@@ -145,7 +145,7 @@ def _longest(made: Truth | None) -> str:
     return f"{max(delays):.1f}" if delays else "-"
 
 
-def _longest_found(row: answer.Row | None) -> str:
+def _longest_found(row: Row | None) -> str:
     delay = row and row["restart_delay_max_seconds"]
     return "-" if delay is None else f"{delay:.0f}"
 

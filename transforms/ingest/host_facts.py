@@ -17,8 +17,8 @@ from transforms.ingest.read import read_sources
 from transforms.ingest.zone_evidence import KINDS
 from transforms.lake.ledger import Ledger
 from transforms.lake.records import SourceRecord
+from transforms.log_rules import LogRules
 from transforms.parse.tables import EVENT_TABLES
-from transforms.parse.trend import LogRules
 from transforms.problems import MaillagError, Problem
 from transforms.zone import Zone
 

@@ -21,9 +21,9 @@ from transforms.ingest.zone_evidence import (
 )
 from transforms.lake.ledger import Ledger
 from transforms.lake.records import SeenFile
+from transforms.log_rules import LogRules
 from transforms.parse.clock import YearWindow, date_in
 from transforms.parse.events import Reading
-from transforms.parse.trend import LogRules
 from transforms.problems import Problem
 from transforms.zone import Zone
 

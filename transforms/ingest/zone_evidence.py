@@ -14,10 +14,10 @@ from transforms.archive.bundles import open_members
 from transforms.archive.files import SourceFile
 from transforms.archive.lines import DamagedFileError, read_pieces
 from transforms.bounds import YEARS
+from transforms.log_rules import LogRules
 from transforms.parse.events import split_lines
 from transforms.parse.headers import read_headers
 from transforms.parse.routing import headers_of_kind
-from transforms.parse.trend import LogRules
 from transforms.regular_files import open_regular
 from transforms.zone import FARTHEST_OFFSET, Zone
 

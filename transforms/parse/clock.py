@@ -9,7 +9,8 @@ from typing import Literal
 import polars as pl
 
 from transforms.bounds import YEARS
-from transforms.parse.headers import DAY_NAME, MONTH_NAME, MONTHS, NUMERIC_DATE, PRI
+from transforms.log_rules import NUMERIC_DATE
+from transforms.parse.headers import DAY_NAME, MONTH_NAME, MONTHS, PRI
 from transforms.parse.patterns import LONG_QUEUE_ID
 from transforms.parse.sendmail import SENDMAIL_QUEUE_ID, SENDMAIL_TAGS
 from transforms.zone import Zone

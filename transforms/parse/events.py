@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from transforms.log_rules import LogRules
 from transforms.parse.clock import LocalClock, YearWindow
 from transforms.parse.headers import Header, read_headers
 from transforms.parse.inventory import parse_inventory
@@ -15,7 +16,6 @@ from transforms.parse.routing import headers_of_kind, route
 from transforms.parse.snapshots import SnapshotParser
 from transforms.parse.syslog import SUMMARY_OF_REPEATS
 from transforms.parse.tables import EVENT_TABLES, NOISE, UNPARSED, UTC_TIME
-from transforms.parse.trend import LogRules
 from transforms.parse.unparsed import (
     is_year_beyond,
     split_off_long,

@@ -14,6 +14,7 @@ from typing import Any
 import polars as pl
 
 from transforms.bounds import BEYOND, MOST_PID, MOST_THREAD_ID
+from transforms.log_rules import NUMERIC_DATE, OFFSET, TIME
 from transforms.parse.patterns import BARE
 from transforms.parse.programs import with_programs
 
@@ -52,9 +53,6 @@ MONTH_NAME = rf"(?P<month_name>(?i:{'|'.join(MONTHS)}))"
 MONTH_NUMBER = r" ?(?P<month>1[0-2]|0?[1-9])[月월]"
 DAY_NAME = r"(?P<day>[0-3]?[0-9])"
 NUMERIC_DATE_ = r"[0-9]{4}-[01][0-9]-[0-3][0-9]"
-NUMERIC_DATE = r"(?P<year>[0-9]{4})[-/](?P<month>[01][0-9])[-/](?P<day>[0-3][0-9])"
-TIME = r"(?P<time>(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-6][0-9])(?:[.,](?P<fraction>[0-9]{1,9}))?"
-OFFSET = r"(?P<offset>Z|[+-][0-2][0-9]:?[0-5][0-9])"
 # FreeBSD's `syslogd -v` puts `<2.6>` or `<mail.info>` before the host, AIX `mail:info` behind it.
 HOST = (
     rf"(?:<[0-9a-z]+\.[0-9a-z]+>{GAP})?(?:(?P<logging_host>[^ \t-\r]*[^ \t-\r:]){GAP})?"

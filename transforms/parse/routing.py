@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from transforms.log_rules import LogRules
 from transforms.parse.headers import MANAGER_HEADERS, SYSLOG_HEADERS, Header
 from transforms.parse.patterns import PROGRAM_PREFIX, QUEUE_ID, Pattern
 from transforms.parse.postfix import POSTFIX_PATTERNS
@@ -20,7 +21,6 @@ from transforms.parse.syslog import SUMMARY_OF_REPEATS, SYSLOG_PATTERNS, SYSTEM_
 from transforms.parse.trend import (
     TRACKING_HEADERS,
     TRACKING_PATTERNS,
-    LogRules,
     manager_patterns,
     system_event_headers,
     system_event_patterns,

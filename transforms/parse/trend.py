@@ -4,55 +4,18 @@ One line of the manager log is public (KA-0010256); the formats of imssmgr, syse
 export are not (KB 1122512). So what is looked for in them is a setting: `LogRules` holds the defaults.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import cast
 
 import polars as pl
 
-from transforms.parse.headers import NUMERIC_DATE, OFFSET, TIME, Header
+from transforms.log_rules import NUMERIC_DATE, OFFSET, TIME, LogRules
+from transforms.parse.headers import Header
 from transforms.parse.patterns import Pattern
-
-# What may stand before the number of a system event: no other number of that form (2 and four digits), so
-# that a number within the event's own words is none.
-_BEFORE_CODE = r"^(?:[^0-9]|\b(?:[0-9]{1,4}|[013-9][0-9]{4}|[0-9]{6,})\b)*?"
-
 
 # The groups of a system event's line: those that it has, and those that it may have.
 LINE_GROUPS = frozenset({"year", "month", "day", "time", "text"})
 OPTIONAL_GROUPS = frozenset({"fraction", "offset"})
-
-
-@dataclass(frozen=True)
-class LogRules:
-    """Regular expressions, searched for in a line's text, for what Trend Micro does not disclose."""
-
-    # Trend Micro KA-0010256: the component SysMonitor and this, from the text's start on.
-    flush_commanded: str = r'^Control postfix by cmd (?:\S+ )?"?\S*script/postfix flush\b'
-    """The manager log's line that orders a flush."""
-    system_event_line: str = rf"^\W*{NUMERIC_DATE}[ T]{TIME}(?:\s*(?:GMT)?{OFFSET})?[\s\",;]*(?P<text>.*)$"
-    """A line of sysevt.imss or of the log query's export: year, month, day, time and offset are its stamp."""
-    # Event ids by third parties' notes; the sentences are those of the log query, Japanese and English.
-    scan_stopped: str = (
-        rf"{_BEFORE_CODE}\b20002\b|IMSSデーモンが停止しました|(?i:\bIMSS daemon (?:has |was |is )?stop)"
-    )
-    """The system event that the scan service stopped."""
-    scan_started: str = (
-        rf"{_BEFORE_CODE}\b20001\b|IMSSデーモンが開始しました|(?i:\bIMSS daemon (?:has |was |is )?start)"
-    )
-    """The system event that the scan service started."""
-    license: str = ""
-    """A line of the manager log or system event: the restart is for a licence. Empty is never found."""
-    component_update: str = ""
-    """Likewise: for new components, such as patterns."""
-    configuration_change: str = ""
-    """Likewise: for changed settings."""
-    manual: str = ""
-    """Likewise: by hand."""
-
-    def triggers(self) -> dict[str, str]:
-        """Return the regular expressions of restart triggers that are set, by trigger."""
-        names = ("license", "component_update", "configuration_change", "manual")
-        return {name: rule for name in names if (rule := getattr(self, name))}
 
 
 def why_unsound(rules: LogRules) -> str | None:

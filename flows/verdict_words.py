@@ -1,31 +1,32 @@
-"""An explanation to sentences: why this verdict, why no other, and what each scan of the queue proves."""
+"""An explanation to sentences: why this verdict and no other, and what each scan of the queue proves."""
 
 from datetime import datetime
 
-from flows.answer import counted, duration, local_time, product_in_words
+from flows.words import counted, duration, local_time, product_in_words
 from transforms.explain.explain import Explanation, Row
 
-# Where a host's setting comes from, as in fleet.host_history.
+# Sources of a host's settings, by their names in fleet.host_history.
 SOURCES = {
     "fleet_file": "the host's entry in the fleet file",
     "inventory": "an inventory file",
     "file_path": "a path that only IMSVA has",
-    "guess": "a guess by the version",
+    "guess": "guessed from the version",
     "fleet_defaults": "the defaults of the fleet file",
     "postfix_default": "assumed: the default of Postfix",
     "sendmail_default": "assumed: the default of sendmail",
     "product_default": "assumed: the product's default",
-    "manager_log": "the offset that the manager log writes",
-    "system_events": "the offset that the system events bear",
-    "message_tracking": "the offset that the message tracking log bears",
-    "maillog": "the offset that lines of the maillog bear",
+    "manager_log": "the offset in the manager log",
+    "system_events": "the offset in the system events",
+    "message_tracking": "the offset in the message tracking log",
+    "maillog": "the offset in lines of the maillog",
     "fleet": "assumed: the zone of all other hosts",
     "default": "assumed: the default",
 }
+NO_SENDMAIL_START = "the log has no start of sendmail, which would show when its queue runs were due"
 
 
-class Why:
-    """The words for one restart, in its host's time."""
+class VerdictWords:
+    """Sentences about one restart; times are those of the host."""
 
     def __init__(self, explanation: Explanation) -> None:
         self.explanation = explanation
@@ -33,7 +34,7 @@ class Why:
         self.zone = explanation.host["time_zone"]
 
     def verdict(self) -> str:
-        """Return the verdict with what it rests on, as a sentence."""
+        """Return the verdict and its grounds as a sentence."""
         verdict = self.restart["flush_verdict"]
         match verdict:
             case "not_needed":
@@ -51,7 +52,7 @@ class Why:
         return f"The verdict is {verdict}: {because}."
 
     def others(self) -> dict[str, str]:
-        """Return for each other verdict why the log does not give it."""
+        """Return, for each other verdict, why it is not the one."""
         reasons = {
             "not_needed": self._not_not_needed,
             "effective": self._not_effective,
@@ -63,7 +64,7 @@ class Why:
         return {verdict: reason() for verdict, reason in reasons.items()}
 
     def missing_reason(self) -> str | None:
-        """Return what the reason for a missing flush rests on; None if none is missing."""
+        """Return the grounds of missing_reason; None if no flush is missing."""
         match self.restart["missing_reason"], self.restart["flush_order"]:
             case "not_noticed", _:
                 return (
@@ -80,9 +81,9 @@ class Why:
                     "KA-0010256 does not describe this"
                 )
             case "unknown", "ordered":
-                return f"{self._order()} and seen, and the log does not tell why it left mail waiting"
+                return f"{self._order()} and seen, and the log does not show why it left mail waiting"
             case "unknown", _:
-                return f"{self._order()}, so that the manager may have ordered one or not"
+                return f"{self._order()}, so the manager may or may not have ordered a flush"
         return None
 
     def scan(self, scan: Row) -> str:
@@ -92,30 +93,32 @@ class Why:
         if scan["is_queue_run"]:
             return f"a queue run, in the rhythm of the others; its youngest mail had waited {waited}"
         if scan["is_at_qmgr_start"]:
-            return "it proves nothing, for Postfix had just been started or reloaded"
+            return "it proves nothing, because Postfix had just been started or reloaded"
         if scan["is_by_sendmail"]:
             if scan["is_flush"]:
-                return "a flush, for none of sendmail's queue runs was due"
+                return "a flush, because none of sendmail's queue runs was due"
             if scan["is_flush"] is None:
-                return "not known, for no start of sendmail tells when its queue runs were due"
+                return f"not known, because {NO_SENDMAIL_START}"
             return (
-                f"no flush, for it {left_behind}" if scan["left_behind_count"] else "a queue run of sendmail"
+                f"no flush, because it {left_behind}"
+                if scan["left_behind_count"]
+                else "a queue run of sendmail"
             )
-        early = f"it took mail that had waited {waited}, while a queue run takes none before {limit}"
+        early = f"it took mail that had waited {waited} (a queue run takes mail only after {limit})"
         if scan["is_flush"]:
-            return f"a flush, for {early}, and left no deferred mail behind"
+            return f"a flush, because {early} and left no deferred mail behind"
         if scan["is_flush"] is None and scan["doubt"] == "coverage_gap":
             may_be_left = counted(scan["maybe_left_count"], "deferred message")
             return f"not known: {early}, but the log may lack lines about {may_be_left} that it took or left"
         if scan["is_flush"] is None:
-            is_told = scan["is_backoff_known"]
-            limit_is = "the log contradicts that setting" if is_told else "that limit is only assumed"
+            is_known = scan["is_backoff_known"]
+            limit_is = "the log contradicts that setting" if is_known else "that limit is only assumed"
             return f"not known: {early}, but {limit_is}"
         if scan["early_count"]:
             return f"no flush: {early}, but it {left_behind}"
         return (
-            f"no proof of a flush, for its youngest mail had waited {waited}, and after {limit} it may have "
-            "been a queue run"
+            f"no proof of a flush, because its youngest mail had waited {waited}, and after {limit} this may "
+            "have been a queue run"
         )
 
     def _ineffective(self) -> str:
@@ -134,7 +137,7 @@ class Why:
             case "coverage_gap":
                 return self._gap()
             case "settings_unknown" if self.explanation.host["mta"] == "sendmail":
-                return "no start of sendmail tells when its queue runs were due"
+                return NO_SENDMAIL_START
             case "settings_unknown":
                 return (
                     f"{self._backoff()}, which does not settle whether these re-activations were queue "
@@ -142,18 +145,18 @@ class Why:
                 )
             case "too_few_messages":
                 return (
-                    "what was re-activated was old enough for a queue run, with no deferred mail left "
-                    "behind, or became active before the service is known to be up: a flush and a queue run "
-                    "look the same"
+                    "the re-activated mail was old enough for a queue run, and no deferred mail was left "
+                    "behind, or it became active before the service is known to be up: a flush and a "
+                    "queue run look the same"
                 )
             case "qmgr_restart":
-                return "Postfix was started or reloaded, and tries its queue then, which proves no flush"
+                return "Postfix was started or reloaded: it then tries its queue, which proves no flush"
             case "clock_set_back":
-                return "the host's clock was set back, and its stamps do not tell what came before what"
+                return "the host's clock was set back, so the order of events is not known"
             case "several_hosts":
                 return "the folder holds lines of several hosts, whose queues cannot be told apart"
             case "still_down":
-                return "no attempt got a reply after the last failure, so that the service was still down"
+                return "the service was still down, as no attempt got a reply after the last failure"
             case "no_maillog":
                 return "no maillog covers the outage"
             case reason:
@@ -165,17 +168,17 @@ class Why:
             return "the maillog has a gap in which mail may have waited, or been flushed"
         if lost := self.explanation.waiting["lost_count"]:
             return (
-                f"the maillog tells nothing more of {counted(lost, 'message')} that waited and should have "
+                f"the maillog says nothing more about {counted(lost, 'message')} that waited and should have "
                 "been tried again: lines are missing"
             )
         if not window["is_start_covered"]:
-            return "the maillog begins too late: mail may have waited of which it does not tell"
+            return "the maillog begins too late to show all mail that may have waited"
         until = self._at(window["covered_until"])
         return f"the maillog is silent after {until}, where it would show what became of the mail"
 
     def _not_not_needed(self) -> str:
         if self.restart["verdict_reason"] in {"still_down", "no_maillog"}:
-            return "it takes a maillog that shows the end of the outage"
+            return "this would need a maillog that shows the end of the outage"
         if self.explanation.waiting["waiting_count"]:
             return self._waited()
         return "mail waited when the flush or the order came, before the estimated end of the outage"
@@ -185,7 +188,9 @@ class Why:
             case "not_needed":
                 return "there was nothing to release"
             case "unknown":
-                return "it takes a flush that is seen to take all mail that waited, and none failing again"
+                return (
+                    "this would need a flush that is seen to take all waiting mail, none of which fails again"
+                )
         if self.restart["flush_observed_at"]:
             return self._ineffective()
         return f"no flush was seen in the window of this restart ({self._window()})"
@@ -195,7 +200,7 @@ class Why:
             case "not_needed":
                 return "there was nothing that a flush or an order could have failed to release"
             case "unknown":
-                return "it takes a flush or an order, and mail that is seen to have waited on or failed again"
+                return "this would need a flush or an order, and mail that is seen to wait on or fail again"
             case "missing":
                 return f"no flush was seen that missed anything, and {self._order()}"
         return "the flush missed no mail that waited, and none failed again after it"
@@ -207,7 +212,7 @@ class Why:
             return f"a flush was seen at {self._at(self.restart['flush_observed_at'])}"
         if self.restart["flush_order"] == "ordered":
             return self._order()
-        return "it takes mail that is seen to have waited for queue runs, and no order or flush"
+        return "this would need mail that is seen to wait for queue runs, and neither an order nor a flush"
 
     def _not_unknown(self) -> str:
         covered = (
@@ -232,17 +237,17 @@ class Why:
     def _no_defect(self) -> str:
         verdict = self.restart["build_verdict"].replace("_", " ")
         if self.restart["build_verdict"] == "known_defective":
-            # Of IMSVA, whose manager may fail to order a flush.
-            return f"what is defective in {self._build()} is that none is ordered"
+            # IMSVA: its manager may fail to order a flush.
+            return f"the defect of {self._build()} is that no flush is ordered"
         return f"the wrapper script is not known to be defective (flush of {self._build()}: {verdict})"
 
     def _backoff(self) -> str:
         host, window = self.explanation.host, self.explanation.window
-        is_told = host["minimal_backoff_seconds_source"] in {"fleet_file", "inventory", "fleet_defaults"}
-        if not is_told and window["backoff_up_to_seconds"]:
+        is_given = host["minimal_backoff_seconds_source"] in {"fleet_file", "inventory", "fleet_defaults"}
+        if not is_given and window["backoff_up_to_seconds"]:
             return (
                 f"minimal_backoff_time is above {window['backoff_above_seconds']:g} s and at most "
-                f"{window['backoff_up_to_seconds']:g} s, by what queue runs left and took"
+                f"{window['backoff_up_to_seconds']:g} s, judging by what queue runs left and took"
             )
         source = SOURCES.get(host["minimal_backoff_seconds_source"], "not known")
         return f"minimal_backoff_time is {host['minimal_backoff_seconds']} s ({source})"
@@ -262,7 +267,7 @@ class Why:
         return "no manager log covers the window"
 
     def _up(self) -> str:
-        if is_told_by_command_alone(self.restart):
+        if is_known_by_command_alone(self.restart):
             return "by " + self._at(self.restart["up_at"])
         about = "about " if self.restart["is_up_at_estimated"] else ""
         return about + self._at(self.restart["up_at"])
@@ -273,13 +278,13 @@ class Why:
         return f"{self._at(window['window_from'])} to {until}"
 
     def _at(self, instant: datetime | None) -> str:
-        """Return the host's time, without the day that the service went down."""
+        """Return a time of the host, without the date if that is the day of the outage."""
         if instant is None:
             return "no time"
         day = local_time(self.restart["down_at"], self.zone)[: len("2026-11-24 ")]
         return local_time(instant, self.zone).removeprefix(day)
 
 
-def is_told_by_command_alone(restart: Row) -> bool:
-    """Tell whether all that is known of a restart is that the manager ordered a flush after it."""
+def is_known_by_command_alone(restart: Row) -> bool:
+    """Tell whether a restart is known only by the manager's order to flush after it."""
     return bool(restart["evidence"] == ["manager_log"])

@@ -1,18 +1,21 @@
-"""An explanation to what a person reads, line by line, or to the same as JSON."""
+"""An explanation of a restart to the text that `maillag explain` prints, or to the same as JSON."""
 
 from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
+import duckdb
 from rich.console import Console
 from rich.text import Text
 
-from flows.answer import counted, duration, local_time, verdict_in_words
-from flows.layout import plain
-from flows.why import SOURCES, Why, is_told_by_command_alone
+from flows.answer import verdict_in_words
+from flows.catalog import answer_query, fetch
+from flows.tables import plain
+from flows.verdict_words import SOURCES, VerdictWords, is_known_by_command_alone
+from flows.words import counted, duration, local_time
 from transforms.explain.explain import Evidence, Explanation, Line, Row
 
-# Messages and scans that are shown unless all are asked for.
+# Messages, and scans, shown without --all.
 SHOWN = 5
 ROLES = {
     "last_answer": "last answer before",
@@ -32,7 +35,7 @@ SETTINGS = (
     "minimal_backoff_seconds",
     "maximal_backoff_seconds",
 )
-# Those that a verdict rests on; the JSON has all.
+# The thresholds that most verdicts depend on; the JSON has all.
 THRESHOLDS = (
     "flush_window_seconds",
     "backoff_margin_seconds",
@@ -42,40 +45,43 @@ THRESHOLDS = (
     "gap_after_seconds",
 )
 
-RESTART = "select * from marts.restarts where restart_id = $restart_id"
-# Of a restart whose evidence has expired.
-FROZEN_DAYS = """
-select frozen_days.*
-from ops.frozen_days as frozen_days
-inner join marts.restarts as restarts
-    on frozen_days.host = restarts.host and restarts.down_at < frozen_days.frozen_before
-where restarts.restart_id = $restart_id
-"""
+
+def fetch_restart(catalog: duckdb.DuckDBPyConnection, restart_id: str) -> Row:
+    """Return the published row of a restart."""
+    query = "select * from marts.restarts where restart_id = $restart_id"
+    (restart,) = fetch(catalog, query, {"restart_id": restart_id})
+    return restart
+
+
+def fetch_frozen_days(catalog: duckdb.DuckDBPyConnection, restart_id: str) -> Row | None:
+    """Return which days of its host have expired, if the evidence of a restart is among them."""
+    rows = fetch(catalog, answer_query("frozen_days"), {"restart_id": restart_id})
+    return rows[0] if rows else None
 
 
 def frozen_in_words(days: Row) -> str:
-    """Say why a restart cannot be explained any more."""
+    """Return why a restart cannot be explained any more, as a sentence."""
     return (
         f"The events of {days['host']} before {days['expired_before']} were expired on "
-        f"{days['expired_at']:%Y-%m-%d}; the numbers of what happened before {days['frozen_before']} are "
+        f"{days['expired_at']:%Y-%m-%d}; the numbers about what happened before {days['frozen_before']} are "
         "frozen."
     )
 
 
 def as_document(explanation: Explanation) -> dict[str, Any]:
-    """Return the explanation as JSON is to hold it: every line with path, line_number and role."""
-    why = Why(explanation) if is_derived(explanation) else None
+    """Return the explanation as a JSON document, in which each line has path, line_number and role."""
+    words = VerdictWords(explanation) if is_derived(explanation) else None
     return {
         "restart": explanation.restart,
         "differences": {
             name: {"published": published, "derived": derived}
             for name, (published, derived) in explanation.differences.items()
         },
-        "verdict": why
+        "verdict": words
         and {
-            "sentence": why.verdict(),
-            "not": why.others(),
-            "missing_reason": why.missing_reason(),
+            "sentence": words.verdict(),
+            "not": words.others(),
+            "missing_reason": words.missing_reason(),
         },
         "service": [asdict(line) for line in explanation.service],
         "held": {
@@ -84,7 +90,7 @@ def as_document(explanation: Explanation) -> dict[str, Any]:
         },
         "orders": [asdict(line) for line in explanation.orders],
         "scans": [
-            _with_lines(scan) | {"sentence": why.scan(scan.facts)} for scan in explanation.scans if why
+            _with_lines(scan) | {"sentence": words.scan(scan.facts)} for scan in explanation.scans if words
         ],
         "coverage": {
             "spans": explanation.spans,
@@ -97,56 +103,70 @@ def as_document(explanation: Explanation) -> dict[str, Any]:
 
 
 def difference_in_words(explanation: Explanation) -> str:
-    """Return what is wrong with a verdict that the lake's events do not give."""
+    """Return in what way the verdict that the lake's events give differs from the published one."""
     restart_id = explanation.restart["restart_id"]
     if not is_derived(explanation):
         return (
-            f"{restart_id}: the lake's events give no such restart any more. If its days were removed on "
-            "purpose the published row is all that is left; if not, report this as a defect."
+            f"{restart_id}: the lake's events no longer show this restart. If you removed the events of its "
+            "days, only the published row is left; if not, report this as a defect."
         )
     changed = ", ".join(
         f"{name} is {derived}, published is {published}"
         for name, (published, derived) in explanation.differences.items()
     )
     return (
-        f"{restart_id}: the lake's events give something else than what is published ({changed}). If days "
-        "were removed on purpose the published row is right; if not, report this as a defect."
+        f"{restart_id}: the lake's events give other values than those published ({changed}). If you removed "
+        "events of its days, the published row is right; if not, report this as a defect."
     )
 
 
 def show_explanation(console: Console, explanation: Explanation, *, is_all: bool) -> None:
-    """Print an explanation, its lines grouped under headings and in the order of time."""
-    restart, host = explanation.restart, explanation.host
-    if not is_derived(explanation):
-        _print(console, f"{restart['restart_id']}: {verdict_in_words(restart)}", style="bold")
-        return
-    zone = host["time_zone"]
-    why = Why(explanation)
+    """Print an explanation, with its lines grouped under headings and in order of time."""
+    restart = explanation.restart
     _print(console, f"{restart['restart_id']}: {verdict_in_words(restart)}", style="bold")
+    if not is_derived(explanation):
+        return
+    words, zone = VerdictWords(explanation), explanation.host["time_zone"]
     _print(console, f"Times are those of the host ({zone}).")
+    _show_service(console, explanation, zone)
+    _show_held(console, explanation, zone, is_all=is_all)
+    _show_flushes(console, explanation, zone, words, is_all=is_all)
+    _show_coverage(console, explanation, zone)
+    _show_settings(console, explanation)
+    _show_reasons(console, restart, words)
 
+
+def _show_service(console: Console, explanation: Explanation, zone: str) -> None:
     _heading(console, "What the service did")
-    _print(console, _outage_in_words(restart, zone))
+    _print(console, _outage_in_words(explanation.restart, zone))
     _show_lines(console, explanation.service, zone)
 
+
+def _show_held(console: Console, explanation: Explanation, zone: str, *, is_all: bool) -> None:
     _heading(console, "What was held")
-    _print(console, _held_in_words(restart, explanation.waiting))
+    _print(console, _held_in_words(explanation.restart, explanation.waiting))
     shown = explanation.messages if is_all else explanation.messages[:SHOWN]
     for message in shown:
         _print(console, _message_in_words(message.facts))
         _show_lines(console, message.lines, zone)
-    _show_rest(console, restart["held_message_count"] - len(shown), "more message")
+    _show_rest(console, explanation.restart["held_message_count"] - len(shown), "more message")
 
+
+def _show_flushes(
+    console: Console, explanation: Explanation, zone: str, words: VerdictWords, *, is_all: bool
+) -> None:
     _heading(console, "Orders and flushes")
     if not explanation.orders:
-        _print(console, "No order to flush.")
+        _print(console, "No order to flush was found.")
     _show_lines(console, explanation.orders, zone)
-    scans = explanation.scans if is_all else _telling(explanation.scans)
+    scans = explanation.scans if is_all else _first_scans(explanation.scans)
     for scan in scans:
-        _print(console, f"{_scan_in_words(scan.facts, zone)}: {why.scan(scan.facts)}.")
+        _print(console, f"{_scan_in_words(scan.facts, zone)}: {words.scan(scan.facts)}.")
         _show_lines(console, scan.lines, zone)
     _show_rest(console, len(explanation.scans) - len(scans), "more queue scan")
 
+
+def _show_coverage(console: Console, explanation: Explanation, zone: str) -> None:
     _heading(console, "Coverage")
     for span in explanation.spans:
         _print(
@@ -158,30 +178,34 @@ def show_explanation(console: Console, explanation: Explanation, *, is_all: bool
         _print(console, f"{source['path']}: {counted(source['line_count'], 'line')}, {source['status']}")
     _show_lines(console, explanation.losses, zone)
 
+
+def _show_settings(console: Console, explanation: Explanation) -> None:
     _heading(console, "Settings")
-    for setting in host_settings(host):
+    for setting in host_settings(explanation.host):
         origin = SOURCES.get(setting["source"], setting["source"])
         _print(console, f"{setting['name']} = {setting['value']} ({origin})")
     for name in THRESHOLDS:
         _print(console, f"{name} = {explanation.thresholds[name]} (config.thresholds of this lake)")
 
+
+def _show_reasons(console: Console, restart: Row, words: VerdictWords) -> None:
     _heading(console, "Why")
-    _print(console, why.verdict())
-    for verdict, reason in why.others().items():
+    _print(console, words.verdict())
+    for verdict, reason in words.others().items():
         _print(console, f"Why not {verdict}: {reason}.")
-    if missing_reason := why.missing_reason():
+    if missing_reason := words.missing_reason():
         _print(
             console, f"Why it is {restart['flush_verdict']} ({restart['missing_reason']}): {missing_reason}."
         )
 
 
 def is_derived(explanation: Explanation) -> bool:
-    """Tell whether the lake's events still give the restart, so that there is evidence."""
+    """Tell whether the lake's events still show the restart: without them there is no evidence."""
     return "restart_id" not in explanation.differences
 
 
 def host_settings(host: Row) -> list[Row]:
-    """Return the settings that the rules read, each with where it came from; unknown ones are left out."""
+    """Return the settings that the rules read, each with its source; unknown ones are left out."""
     return [
         {"name": name, "value": host[name], "source": host[f"{name}_source"]}
         for name in SETTINGS
@@ -193,19 +217,19 @@ def _with_lines(evidence: Evidence) -> dict[str, Any]:
     return evidence.facts | {"lines": [asdict(line) for line in evidence.lines]}
 
 
-def _telling(scans: list[Evidence]) -> list[Evidence]:
+def _first_scans(scans: list[Evidence]) -> list[Evidence]:
     """Return the first few scans, flushes before others."""
     first = sorted(scans, key=lambda scan: (not scan.facts["is_flush"], scan.facts["began_at"]))[:SHOWN]
     return [scan for scan in scans if scan in first]
 
 
 def _outage_in_words(restart: Row, zone: str) -> str:
-    if is_told_by_command_alone(restart):
+    if is_known_by_command_alone(restart):
         return (
-            f"The manager's command at {local_time(restart['up_at'], zone)} tells that the service was up by "
+            f"The manager's command at {local_time(restart['up_at'], zone)} shows that the service was up by "
             "then. When it went down is not known, and no attempt failed."
         )
-    until = f"up at {local_time(restart['up_at'], zone)}" if restart["up_at"] else "not seen to be up again"
+    until = f"up at {local_time(restart['up_at'], zone)}" if restart["up_at"] else "not seen up again"
     about = " (estimated)" if restart["is_up_at_estimated"] else ""
     lasted = f", {duration(restart['outage_seconds'])}" if restart["outage_seconds"] is not None else ""
     failed = "" if "maillog" in restart["evidence"] else " No attempt failed."
@@ -273,5 +297,5 @@ def _heading(console: Console, text: str) -> None:
 
 
 def _print(console: Console, text: str, *, style: str = "", is_whole: bool = False) -> None:
-    # Where the width is known a sentence is folded between words; a line of a log stays one line.
+    # Sentences are folded where the width is known; a log line stays one line.
     console.print(Text(plain(text), style=style), soft_wrap=is_whole or None)

@@ -1,4 +1,4 @@
-"""Rows of text to a table, or to records where no table fits the terminal: whatever is printed is whole."""
+"""Rows of text to a table, or to records where a table is too wide for the terminal: nothing is cut."""
 
 import html
 import re
@@ -11,23 +11,23 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-# An address of mail, in a path of files too; quotes may hold anything.
+# An address of mail, also within a path; quotes may hold anything.
 ADDRESS = re.compile(r"""(?:"[^"]*"|[^\s"<>(),;:=/]+)@[^\s"<>(),;=/]+""")
-# An underscore within a word is one.
+# An underscore within a word is only text.
 MARKDOWN = re.compile(r"[\\`*\[\]|~]|(?<!\w)_|_(?!\w)|^[-+#=]")
-# A longer word of text that may be folded, such as an address, does not make its column wider.
+# Longer words of prose, such as addresses, are folded rather than widen their column.
 WORD_COLUMNS = 16
 GAP = "  "
-# A call to print costs more than a line does.
+# Printing many lines with one call is faster.
 LINES_AT_ONCE = 1000
 
 Line = tuple[str, str]
-"""Text, and the style that it is printed in."""
+"""A text and its style."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table. Its cells are ids, dates or numbers and kept whole, or prose and may be folded."""
+    """A column of a table, of ids, dates or numbers, which are never folded, or of prose, which may be."""
 
     name: str
     is_prose: bool = False
@@ -35,7 +35,7 @@ class Column:
 
 
 def plain(value: object) -> str:
-    r"""Return text for a terminal: what a sender put into a log must not steer it (`\xNN` instead)."""
+    r"""Return text for a terminal, with `\xNN` for control characters, which might steer it."""
     text = "" if value is None else str(value)
     if text.isprintable():
         return text
@@ -43,23 +43,23 @@ def plain(value: object) -> str:
 
 
 def plain_lines(value: object) -> str:
-    """Return text of several lines for a terminal."""
+    """Return text of several lines for a terminal, each as by `plain`."""
     return "\n".join(plain(line) for line in str(value).split("\n"))
 
 
 def for_logs(value: object) -> str:
-    """Return text for logs and messages, which others keep: as `plain`, and without addresses of mail."""
+    """Return text for logs and messages that others keep: as by `plain`, without addresses of mail."""
     return ADDRESS.sub("(address)", plain(value))
 
 
 def for_pages(value: object) -> str:
-    """Return text for a page that takes HTML and Markdown: as `for_logs`, and nothing but text there."""
+    """Return text for a page that renders HTML and Markdown: as by `for_logs`, with both escaped."""
     text = html.escape(for_logs(value), quote=False)
     return MARKDOWN.sub(r"\\\g<0>", text).replace("://", "&#58;//")
 
 
 def output_console() -> Console:
-    """Return a console on standard output; where no terminal tells its width, nothing is folded."""
+    """Return a console on standard output; without a terminal of known width it folds nothing."""
     columns = shutil.get_terminal_size((0, 0)).columns
     return Console(width=columns or None, soft_wrap=not columns, highlight=False)
 
@@ -72,7 +72,7 @@ def show_table(
     title: str = "",
     red: Collection[int] = (),
 ) -> None:
-    """Print rows, those whose index is in `red` in red; one below the other if they are too wide."""
+    """Print rows as a table, or as records if they are too wide; `red` has the indexes of rows in red."""
     cells = [[plain(cell) for cell in row] for row in rows]
     headings = [plain(column.name) for column in columns]
     of_columns = list(zip(*[headings, *cells], strict=True))
@@ -98,7 +98,7 @@ def show_table(
 
 
 def _least_width(column: Column, texts: Sequence[str]) -> int:
-    """Return how wide a column is at least, by its heading, which may be folded between words, and cells."""
+    """Return the least width of a column: its heading, and prose, may be folded between words."""
     heading, *cells = texts
     words = [cell_len(word) for word in heading.split()]
     if column.is_prose:
@@ -109,7 +109,7 @@ def _least_width(column: Column, texts: Sequence[str]) -> int:
 
 
 def _widened(least: Sequence[int], wanted: Sequence[int], spare: int) -> list[int]:
-    """Share what is left of the line among the columns that want it, the narrowest first."""
+    """Return the widths after sharing the spare room of the line, the narrowest column first."""
     widths = list(least)
     for _ in range(spare):
         narrow = [index for index, width in enumerate(widths) if width < wanted[index]]
@@ -132,7 +132,7 @@ def _fold(
 
 
 def _folded(console: Console, text: str, width: int) -> list[str]:
-    # Most texts fit: rich takes fifty times as long to find that out.
+    # Most texts fit, and rich would take fifty times as long to notice.
     if cell_len(text) <= width:
         return [text.rstrip()]
     return [line.plain.rstrip() for line in Text(text).wrap(console, width, overflow="fold")]

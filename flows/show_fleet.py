@@ -1,12 +1,13 @@
-"""The published catalog to the fleet: what each host is, how it behaves, what to do, and what changes did."""
+"""Rows of hosts to what a person reads: what each is, how it behaves, what to do, and what changes did."""
 
 from collections.abc import Sequence
 
 from rich.console import Console
 from rich.text import Text
 
-from flows.answer import Row, duration, local_time, product_in_words
-from flows.layout import Column, plain, show_table
+from flows.catalog import Row
+from flows.tables import Column, plain, show_table
+from flows.words import duration, local_time, product_in_words
 
 DIAGNOSIS = """
 select *
@@ -24,7 +25,7 @@ TEXT_COLUMNS = {"en": "advice_text", "ja": "advice_text_ja"}
 
 
 def show_diagnosis(console: Console, rows: Sequence[Row], zones: dict[str, str], language: str) -> None:
-    """Print one line per host, then what to do on each that needs something, `language` being en or ja."""
+    """Print one line per host, then the advice for each host that needs some; `language` is en or ja."""
     if not rows:
         console.print(Text("No host was found."))
         return
@@ -62,7 +63,7 @@ def show_diagnosis(console: Console, rows: Sequence[Row], zones: dict[str, str],
             console.print()
             console.print(Text(plain(row["host"]), style="bold"))
             for line in row[TEXT_COLUMNS[language]].split("\n"):
-                # Commands, which are indented, must come out in one piece.
+                # Commands are indented, and must not be folded.
                 console.print(Text(plain(line)), soft_wrap=line.startswith(" ") or None)
 
 
