@@ -16,7 +16,6 @@ from flows.answer import show_restarts, show_rows
 from flows.catalog import (
     RESTARTS,
     SHOWN_RESTARTS,
-    answer_query,
     check_hosts,
     fetch,
     fetch_readable,
@@ -44,6 +43,7 @@ from flows.sandbox import open_sandbox
 from flows.show_fleet import CHANGES, DIAGNOSIS, show_changes, show_diagnosis
 from flows.show_trace import show_hops
 from flows.tables import output_console, plain
+from transforms.queries import read_query
 
 # Rows of a query that a table shows, and the bounds of a query unless others are given.
 ROWS_SHOWN = 1000
@@ -81,7 +81,10 @@ def status(
         wrong = verify_lake(chosen_lake(lake), read_settings().ledger_url, is_deep=deep)
     fetch_rows = fetch_readable if wrong else fetch
     with open_catalog(chosen_lake(lake)) as catalog:
-        report = {name: fetch_rows(catalog, answer_query(query)) for name, query in STATUS_QUERIES.items()}
+        report = {
+            name: fetch_rows(catalog, read_query(f"answers.{query}"))
+            for name, query in STATUS_QUERIES.items()
+        }
     if verify:
         report["verified"] = [vars(problem) for problem in wrong] or [{"where": "lake", "what": "all agree"}]
     if as_json:
@@ -137,7 +140,7 @@ def trace(
     with open_catalog(chosen_lake(lake)) as catalog:
         check_hosts(catalog, host or ())
         parameters = {"wanted": wanted, "hosts": list(host or ())}
-        columns, rows = fetch_table(catalog, answer_query("hops"), parameters)
+        columns, rows = fetch_table(catalog, read_query("answers.hops"), parameters)
         zones = fetch_zones(catalog)
 
     def show(console: Console) -> None:

@@ -10,16 +10,10 @@ import duckdb
 from flows.words import first_few
 from transforms.lake.catalog import CATALOG_NAME, confine
 from transforms.problems import HAS_MAIL_LINES, MaillagError
-
-QUERY_FOLDER = Path(__file__).parents[1] / "sql" / "answers"
+from transforms.queries import read_query
 
 Row = dict[str, Any]
 Values = tuple[Any, ...]
-
-
-def answer_query(name: str) -> str:
-    """Return the SELECT of `sql/answers/<name>.sql`."""
-    return (QUERY_FOLDER / f"{name}.sql").read_text(encoding="utf-8")
 
 
 def newest_last(query: str) -> str:
@@ -32,7 +26,7 @@ def newest_last(query: str) -> str:
 
 # Parameters of the queries below: restarts of these hosts and days, and how many of the latest.
 EVERYTHING: dict[str, Any] = {"hosts": [], "since": None, "until": None, "newest": None}
-_CHOSEN = answer_query("restarts")
+_CHOSEN = read_query("answers.restarts")
 RESTARTS = newest_last(_CHOSEN)
 UNKNOWN_RESTARTS = f"select * from ({RESTARTS}) where flush_verdict = 'unknown'"
 MISSING_FLUSHES = newest_last(
@@ -102,7 +96,7 @@ def fetch_zones(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
 def fetch_sighted(connection: duckdb.DuckDBPyConnection, hosts: Sequence[str]) -> dict[str, bool]:
     """Return for each of these hosts (all, if none is given) whether its logs could show a restart."""
     parameters = {"hosts": list(hosts), "rule": HAS_MAIL_LINES}
-    rows = fetch(connection, answer_query("sighted_hosts"), parameters)
+    rows = fetch(connection, read_query("answers.sighted_hosts"), parameters)
     return {row["host"]: row["is_sighted"] for row in rows}
 
 

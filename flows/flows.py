@@ -13,16 +13,7 @@ from prefect.runtime import flow_run
 
 from flows import missing_flushes
 from flows.answer import problem_lines
-from flows.catalog import (
-    EVERYTHING,
-    MISSING_FLUSHES,
-    RESTARTS,
-    Row,
-    answer_query,
-    count_rows,
-    fetch,
-    open_catalog,
-)
+from flows.catalog import EVERYTHING, MISSING_FLUSHES, RESTARTS, Row, count_rows, fetch, open_catalog
 from flows.machine import cell_text
 from flows.settings import load_settings
 from flows.tables import for_logs, for_pages
@@ -32,6 +23,7 @@ from transforms.contracts.contracts import Checker
 from transforms.lake import backfill as lake_backfill
 from transforms.lake.ledger import Ledger
 from transforms.problems import MaillagError
+from transforms.queries import read_query
 from transforms.run import Job, NoProgress, open_run
 
 # As many as a page shows well and the server's database takes easily; the catalog has the rest.
@@ -127,8 +119,8 @@ def report_night(night: Night, new: list[Row]) -> None:
         missing_count = count_rows(catalog, MISSING_FLUSHES, EVERYTHING)
         restart_count = count_rows(catalog, RESTARTS, EVERYTHING)
         # Their example rows are for those who may read the lake.
-        findings = fetch(catalog, f"select * exclude (example_rows) from ({answer_query('findings')})")
-        (counts,) = fetch(catalog, answer_query("counts"))
+        findings = fetch(catalog, f"select * exclude (example_rows) from ({read_query('answers.findings')})")
+        (counts,) = fetch(catalog, read_query("answers.counts"))
     counts |= {
         "restart_count": restart_count,
         "missing_flush_count": missing_count,

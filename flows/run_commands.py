@@ -20,7 +20,6 @@ from flows.catalog import (
     SHOWN_RESTARTS,
     UNKNOWN_RESTARTS,
     Row,
-    answer_query,
     count_rows,
     fetch,
     fetch_sighted,
@@ -32,6 +31,7 @@ from flows.options import Archive, AsJson, Hosts, Lake, Since, Until, exit_code,
 from flows.tables import output_console, plain
 from flows.words import counted, first_few
 from transforms.problems import Problem
+from transforms.queries import read_query
 
 if TYPE_CHECKING:
     from flows.runs import ArchiveRun
@@ -185,15 +185,15 @@ def _show_answer(
 
 def _counts(catalog: duckdb.DuckDBPyConnection, done: "ArchiveRun") -> Row:
     """Return what the lake holds, and what this run read and ignored."""
-    (counts,) = fetch(catalog, answer_query("counts"))
+    (counts,) = fetch(catalog, read_query("answers.counts"))
     new_sources, ignored = done.ingested.new_sources, done.ingested.ignored
     return counts | {
-        "unparsed_reasons": fetch(catalog, answer_query("unparsed_reasons")),
+        "unparsed_reasons": fetch(catalog, read_query("answers.unparsed_reasons")),
         "new_file_count": len(new_sources),
         "new_line_count": sum(record.line_count for record in new_sources),
         "ignored_file_count": len(ignored),
         "ignored_files": ignored,
-        "hosts_without_logs": [row["host"] for row in fetch(catalog, answer_query("silent_hosts"))],
+        "hosts_without_logs": [row["host"] for row in fetch(catalog, read_query("answers.silent_hosts"))],
     }
 
 

@@ -9,11 +9,12 @@ from rich.console import Console
 from rich.text import Text
 
 from flows.answer import verdict_in_words
-from flows.catalog import answer_query, fetch
+from flows.catalog import fetch
 from flows.tables import plain
 from flows.verdict_words import SOURCES, VerdictWords, is_known_by_command_alone
 from flows.words import counted, duration, local_time
 from transforms.explain.explain import Evidence, Explanation, Line, Row
+from transforms.queries import read_query
 
 # Messages, and scans, shown without --all.
 SHOWN = 5
@@ -55,7 +56,7 @@ def fetch_restart(catalog: duckdb.DuckDBPyConnection, restart_id: str) -> Row:
 
 def fetch_frozen_days(catalog: duckdb.DuckDBPyConnection, restart_id: str) -> Row | None:
     """Return which days of its host have expired, if the evidence of a restart is among them."""
-    rows = fetch(catalog, answer_query("frozen_days"), {"restart_id": restart_id})
+    rows = fetch(catalog, read_query("answers.frozen_days"), {"restart_id": restart_id})
     return rows[0] if rows else None
 
 

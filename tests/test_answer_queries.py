@@ -14,12 +14,13 @@ import duckdb
 import pytest
 import yaml
 
-from flows.catalog import QUERY_FOLDER, Row, answer_query, fetch
+from flows.catalog import Row, fetch
 from transforms.contracts.contracts import load_contracts
 from transforms.marts.models import tables_in
+from transforms.queries import SQL_FOLDER, read_query
 
 FOLDER = Path(__file__).parent / "answers"
-QUERIES = sorted(path.stem for path in QUERY_FOLDER.glob("*.sql"))
+QUERIES = sorted(path.stem for path in SQL_FOLDER.glob("answers/*.sql"))
 CONTRACTS = load_contracts()
 
 
@@ -43,13 +44,13 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.query}: {case.name}")
 def test_a_query_returns_these_rows_of_the_given_ones(case: Case) -> None:
-    tables = tables_in(answer_query(case.query), where=case.query)
+    tables = tables_in(read_query(f"answers.{case.query}"), where=case.query)
     assert case.given.keys() <= tables
     with duckdb.connect() as connection:
         connection.execute("set timezone = 'UTC'")
         for table in tables:
             create_table(connection, table, case.given.get(table, []))
-        rows = fetch(connection, answer_query(case.query), case.parameters)
+        rows = fetch(connection, read_query(f"answers.{case.query}"), case.parameters)
     names = list(dict.fromkeys(name for row in case.expect for name in row))
     assert [{name: plain_value(row[name]) for name in names} for row in rows] == [
         {name: row.get(name) for name in names} for row in case.expect
@@ -59,7 +60,7 @@ def test_a_query_returns_these_rows_of_the_given_ones(case: Case) -> None:
 @pytest.mark.parametrize("query", QUERIES)
 def test_a_query_has_a_case_and_says_its_grain(query: str) -> None:
     assert any(case.query == query for case in CASES), f"add one in tests/answers/{query}.yaml"
-    assert answer_query(query).startswith("-- One row")
+    assert read_query(f"answers.{query}").startswith("-- One row")
 
 
 def create_table(connection: duckdb.DuckDBPyConnection, table: str, rows: list[Row]) -> None:

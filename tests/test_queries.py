@@ -17,10 +17,11 @@ import pytest
 from tests.test_sql import CASES, QUERIES, Case, assert_rows, connect, schemas, typed_rows
 from transforms.lake.catalog import create_tables
 from transforms.marts.build import config_tables
-from transforms.marts.database import create_macros, read_query
+from transforms.marts.database import create_macros
 from transforms.marts.models import tables_in
 from transforms.marts.settled import HOSTS_SCHEMA
 from transforms.parse.tables import UTC_TIME
+from transforms.queries import read_query
 from transforms.thresholds import Thresholds
 
 

@@ -27,12 +27,12 @@ from transforms.fleet.history import HISTORY_SCHEMA, latest_hosts
 from transforms.lake.catalog import create_tables
 from transforms.lake.ledger import Ledger
 from transforms.marts.build import config_tables
-from transforms.marts.database import SQL_FOLDER
 from transforms.marts.mart_files import handed_on
 from transforms.marts.models import MODEL_SCHEMAS, Model, load_models, run_models
 from transforms.parse.line_counts import LINE_COUNTS
 from transforms.parse.tables import EVENT_TABLES
 from transforms.problems import Problem
+from transforms.queries import SQL_FOLDER
 from transforms.thresholds import Thresholds
 
 FOLDER = Path(__file__).parent / "sql"

@@ -26,12 +26,13 @@ from transforms.lake.catalog import (
     period_of_file,
     published_files,
 )
-from transforms.marts.database import create_table, read_query
+from transforms.marts.database import create_table
 from transforms.marts.models import load_models, needed_models, run_models
 from transforms.marts.repeats import show_lines_once
 from transforms.names import given_host
 from transforms.parse.tables import EVENT_TABLES
 from transforms.problems import MaillagError
+from transforms.queries import read_query
 
 # Days before and after a restart and its mail that may still matter to it.
 TIME_AROUND = timedelta(days=1)

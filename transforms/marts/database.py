@@ -10,8 +10,8 @@ from typing import Any
 import duckdb
 
 from transforms.problems import MaillagError
+from transforms.queries import SQL_FOLDER, read_query
 
-SQL_FOLDER = Path(__file__).parents[2] / "sql"
 # As DuckDB tells them.
 _UNITS = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 
@@ -39,12 +39,6 @@ def open_database(spill: Path, **settings: Any) -> Iterator[duckdb.DuckDBPyConne
 def create_macros(connection: duckdb.DuckDBPyConnection) -> None:
     """Create, or create again, the functions that the models call (sql/macros.sql)."""
     connection.execute((SQL_FOLDER / "macros.sql").read_text(encoding="utf-8"))
-
-
-def read_query(table: str) -> str:
-    """Return the SELECT of `<schema>.<name>`, which is in sql/<schema>/<name>.sql."""
-    schema, name = table.split(".")
-    return (SQL_FOLDER / schema / f"{name}.sql").read_text(encoding="utf-8")
 
 
 def create_table(connection: duckdb.DuckDBPyConnection, table: str, **parameters: object) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 import duckdb
 
 from transforms.marts import queue_entries
-from transforms.marts.database import SQL_FOLDER, create_macros, execute
+from transforms.marts.database import create_macros, execute
 from transforms.problems import MaillagError
+from transforms.queries import SQL_FOLDER
 
 # The folders of the models. What is in the others is asked by name (database.read_query).
 MODEL_SCHEMAS = ("staging", "marts")

@@ -12,9 +12,9 @@ import polars as pl
 
 from transforms.lake.catalog import literally
 from transforms.lake.files import write_parquet
-from transforms.marts.database import read_query
 from transforms.marts.mart_files import show_marts
 from transforms.marts.settled import LINE_SPAN, MAIL_EVENTS, Settled, may_hold
+from transforms.queries import read_query
 
 if TYPE_CHECKING:
     from transforms.contracts.contracts import Contract

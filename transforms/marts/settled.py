@@ -19,8 +19,9 @@ import polars as pl
 
 from transforms.contracts.contracts import instant_in, kept_tables
 from transforms.lake.catalog import create_tables, create_views, period_of_file
-from transforms.marts.database import create_table, read_query
+from transforms.marts.database import create_table
 from transforms.parse.tables import UTC_TIME
+from transforms.queries import read_query
 
 if TYPE_CHECKING:
     from transforms.contracts.contracts import Contract

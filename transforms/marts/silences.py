@@ -10,8 +10,8 @@ from transforms.contracts.contracts import Contract
 from transforms.fleet.fleet import Fleet
 from transforms.lake.catalog import create_views, host_of_file, literally
 from transforms.lake.records import SourceRecord
-from transforms.marts.database import read_query
 from transforms.problems import HAS_MAIL_LINES, Problem
+from transforms.queries import read_query
 
 ONE_QUEUE = "the lines of a host's folder are those of one host"
 SETTING_FITS = "the log agrees with the retry settings that are told"
