@@ -336,8 +336,8 @@ class Ledger:
         """Return a whole table of the ledger as a frame, for ops.* in the catalog."""
         table = METADATA.tables[name]
         with self.engine.connect() as connection:
-            rows = [dict(row) for row in connection.execute(sa.select(table)).mappings()]
-        return pl.DataFrame(rows, schema=self.schema(name))
+            rows = [tuple(row) for row in connection.execute(sa.select(table))]
+        return pl.DataFrame(rows, schema=self.schema(name), orient="row")
 
     @staticmethod
     def schema(name: str) -> pl.Schema:
