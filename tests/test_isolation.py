@@ -122,6 +122,15 @@ def fail_for_bad_host(models: Iterable[Model], name: str) -> list[Model]:
     ]
 
 
+def test_a_run_of_one_host_keeps_the_findings_about_the_others(job: Job) -> None:
+    (job.archive / BAD / "maillog-20261105").write_text("no line of a log\n")
+    (found,) = (row for row in run_job(job, NoChecks()).findings if row.stage == "archive")
+    assert found.place == f"{BAD}/maillog-20261105"
+    assert found in run_job(replace(job, hosts=("mx1",)), NoChecks()).findings
+    (job.archive / BAD / "maillog-20261105").unlink()
+    assert found not in run_job(replace(job, hosts=(BAD,)), NoChecks()).findings
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["staging.log_gaps", "staging.attempts", "marts.fleet_daily"])
 def test_a_query_fails_for_one_host(name: str, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -128,8 +128,8 @@ def _refuse_changes(
     if changed:
         rows = ", ".join(f"{count} rows of {table}" for table, count in changed.items())
         raise MaillagError(
-            f"{before}: later days depend on earlier ones ({rows} would change), so nothing was expired. Give "
-            "an earlier day, or write the hosts' retry settings into the fleet file."
+            f"{before}: later days depend on earlier ones ({rows} would change), so nothing was expired. "
+            "Give an earlier day, or write the hosts' retry settings into the fleet file."
         )
 
 
