@@ -106,12 +106,7 @@ def expire(job: Job, ledger: Ledger, run_id: str, *, before: date, today: date) 
     if failing := built.failed.keys() - failed:
         raise MaillagError(f"{built.failed[min(failing)]} Nothing was expired.")
     made = built.files_after(files)
-    if changed := changed_rows(job.lake, [contracts[table] for table in marts()], files, made):
-        told = ", ".join(f"{count} rows of {table}" for table, count in changed.items())
-        raise MaillagError(
-            f"{before}: what came later rests on days before it ({told} would change), so that nothing was "
-            "expired. Give an earlier day, or the hosts' retry settings in the fleet file."
-        )
+    _refuse_changed(changed_rows(job.lake, [contracts[table] for table in marts()], files, made), before)
     ledger.freeze(
         frozen,
         replaced=[*gone, *built.replaced],
@@ -120,6 +115,16 @@ def expire(job: Job, ledger: Ledger, run_id: str, *, before: date, today: date) 
     after = marts_fingerprint(job, ledger.lake_files(), models, contracts)
     ledger.name_marts(run_id, after)
     return Expired(frozen, publish_lake(job, ledger, run_id, contracts))
+
+
+def _refuse_changed(changed: Mapping[str, int], before: date) -> None:
+    """Raise MaillagError if rows of the marts would change: how many, by table."""
+    if changed:
+        shown = ", ".join(f"{count} rows of {table}" for table, count in changed.items())
+        raise MaillagError(
+            f"{before}: what came later rests on days before it ({shown} would change), so that nothing was "
+            "expired. Give an earlier day, or the hosts' retry settings in the fleet file."
+        )
 
 
 def _later(frozen: Mapping[str, FrozenDays], before: date) -> list[FrozenDays]:
