@@ -3,6 +3,8 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
+# The modules of tests with a test that is marked `house`: to import all others takes longer than to run these.
+HOUSE = $(shell grep -l 'mark\.house' tests/test_*.py)
 INSTALLED := .venv/.installed
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
@@ -23,6 +25,7 @@ check: $(INSTALLED)
 	@$(BIN)/ruff format -q --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports >/dev/null || $(BIN)/lint-imports
+	@found=$$($(BIN)/pytest -q -m house --tb=short -rN $(HOUSE) 2>&1) || { echo "$$found"; exit 1; }
 	@$(BIN)/sqlfluff lint -q sql
 	@$(BIN)/python -m transforms.contracts.dictionary --check
 	@echo "check: all clean"

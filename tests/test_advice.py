@@ -48,18 +48,25 @@ EVERYTHING = {
 }
 
 
+@pytest.mark.house
 def test_every_code_is_explained_where_a_table_has_it() -> None:
     meaning = CONTRACTS["marts.host_diagnosis"].columns["advice"].description
-    assert re.findall("`([a-z0-9_]+)`", meaning) == CODES
+    assert re.findall("`([a-z0-9_]+)`", meaning) == CODES, (
+        "expectations/marts.host_diagnosis.yaml: the meaning of advice has to name all codes of "
+        "transforms/marts/advice.yaml, in their order"
+    )
     assert allowed_values("marts.missing_flushes", "advice") <= set(CODES)
 
 
+@pytest.mark.house
 @pytest.mark.parametrize("code", CODES)
 def test_every_code_is_given_in_some_case(code: str) -> None:
     given = {
         row.get("advice") for case in CASES if case.table == "staging.host_advice" for row in case.expect
     }
-    assert code in given | {"apply_patch_1", "check_wrapper"}
+    assert code in given | {"apply_patch_1", "check_wrapper"}, (
+        f"no case gives the advice {code}: add one in tests/sql/staging.host_advice/"
+    )
 
 
 def test_every_sentence_and_command_is_said_to_some_host() -> None:

@@ -57,10 +57,15 @@ def test_a_query_returns_these_rows_of_the_given_ones(case: Case) -> None:
     ]
 
 
+@pytest.mark.house
 @pytest.mark.parametrize("query", QUERIES)
 def test_a_query_has_a_case_and_says_its_grain(query: str) -> None:
-    assert any(case.query == query for case in CASES), f"add one in tests/answers/{query}.yaml"
-    assert read_query(f"answers.{query}").startswith("-- One row")
+    assert any(case.query == query for case in CASES), (
+        f"sql/answers/{query}.sql has no case: add one in tests/answers/{query}.yaml"
+    )
+    assert read_query(f"answers.{query}").startswith("-- One row"), (
+        f"sql/answers/{query}.sql: the first line has to say what a row is: '-- One row ...'"
+    )
 
 
 def create_table(connection: duckdb.DuckDBPyConnection, table: str, rows: list[Row]) -> None:
