@@ -9,7 +9,7 @@ INSTALLED := .venv/.installed
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
-.PHONY: run test test-fast check format bench soak docs lock rig
+.PHONY: run test test-fast check format bench soak mutate docs lock rig
 
 run: $(INSTALLED)
 	@$(BIN)/maillag run data/sample --lake data/lake
@@ -44,6 +44,12 @@ bench: $(INSTALLED)
 # Sixty nights of twenty hosts, with kills and readers; half an hour.
 soak: $(INSTALLED)
 	@$(BIN)/python -m tests.soak
+
+# Changes rules one at a time and says which changes no test notices; COUNT=0 tries them all, in hours.
+COUNT ?= 400
+SEED ?= 1
+mutate: $(INSTALLED)
+	@$(BIN)/python -m tests.mutate --count $(COUNT) --seed $(SEED)
 
 docs: $(INSTALLED)
 	@$(BIN)/python -m transforms.contracts.dictionary

@@ -14,6 +14,7 @@ from pathlib import Path
 import duckdb
 import polars as pl
 import pytest
+from hypothesis import HealthCheck, settings
 
 from flows.catalog import EVERYTHING, RESTARTS, Row, fetch, open_catalog
 from transforms import pipeline
@@ -36,6 +37,9 @@ pytest.register_assert_rewrite("tests.rig.checks")
 # What readline, which a test process imports, adds: in a pipe nothing tells how wide it is.
 os.environ.pop("COLUMNS", None)
 os.environ.pop("LINES", None)
+# No test depends on how busy the machine is.
+settings.register_profile("maillag", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("maillag")
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
 RECORDING = Path(__file__).parent / "archives" / "rig"
 TROUBLES = Path(__file__).parent / "archives" / "rig-troubles"

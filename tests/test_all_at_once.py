@@ -111,6 +111,7 @@ def test_a_sound_host_has_the_same_rows_beside_every_bad_neighbour(tmp_path: Pat
     assert run_job(alone, checker).findings == []
     done = run_job(beside, checker)
     assert rows_of_sound_host(beside.lake) == rows_of_sound_host(alone.lake)
+    assert done.sources
     for source in done.sources.values():
         counts = (source.event_line_count, source.noise_line_count, source.unparsed_line_count)
         assert sum(counts) == source.line_count, source.path

@@ -334,7 +334,9 @@ def test_without_any_hint_the_file_s_own_time_tells_the_year(tmp_path: Path) -> 
 @pytest.fixture(scope="module")
 def sample_marts(sample_lake: Path) -> dict[str, list[tuple[Any, ...]]]:
     """All rows of the sample's marts."""
-    return marts(sample_lake)
+    found = marts(sample_lake)
+    assert {"restarts", "held_messages"} <= {table for table, of_table in found.items() if of_table}
+    return found
 
 
 def recompressed(archive: Path) -> None:

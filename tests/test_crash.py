@@ -169,6 +169,7 @@ def test_what_was_replaced_stays_for_readers_for_a_while(
     job = Job(archive, tmp_path / "lake")
     run_job(job, checker)
     old = {path for path in job.lake.rglob("*.parquet") if "marts" in path.parts}
+    assert old
     add_second_day(archive)
     run_job(job, checker)
     assert all(path.exists() for path in old)

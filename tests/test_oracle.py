@@ -59,6 +59,7 @@ def test_oracle_and_models_agree(draw: Generator, tmp_path: Path, checker: Check
 
 def test_oracle_and_models_agree_on_the_recording(tmp_path: Path, checker: Checker) -> None:
     histories = recorded()
+    assert histories
     run = run_histories(histories, tmp_path, checker)
     told = [str(c) for c in compare(histories, run.job.lake) if c.differences]
     assert told == []
@@ -71,6 +72,7 @@ def test_a_log_that_tells_less_turns_no_verdict_round(tmp_path: Path, checker: C
     ]
     chance = random.Random(FIRST_SEED)
     variants = [cut for history in whole for cut in cuts_of(history, chance)]
+    assert variants
     run = run_histories([*whole, *(variant.history for variant in variants)], tmp_path, checker)
     rows = fetch_rows(run.job.lake, "marts.restarts")
     told = [

@@ -97,6 +97,7 @@ def lines_by_day(archive: Path) -> dict[Day, list[str]]:
         for line in content.decode("latin-1").splitlines():
             month, number = line.split()[:2]
             found[path.parent.name, f"{month} {number}"].append(line)
+    assert found
     return found
 
 

@@ -273,25 +273,25 @@ def is_whole(line: Line) -> bool:
     return not re.search(TRAILING, line.text)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(attempts(EXTERNAL), min_size=10, max_size=20))
 def test_attempts_come_back_with_addresses_in_external_form(lines: list[Line]) -> None:
     assert_read(lines)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(attempts(TEXT).filter(is_clear), min_size=10, max_size=20))
 def test_attempts_come_back_with_addresses_in_internal_form(lines: list[Line]) -> None:
     assert_read(lines)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists((clients() | other_lines()).filter(is_whole), min_size=10, max_size=20))
 def test_other_lines_come_back(lines: list[Line]) -> None:
     assert_read(lines)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.lists(attempts(EXTERNAL), min_size=10, max_size=20), st.data())
 def test_an_attempt_cut_within_its_reason_proves_nothing(lines: list[Line], data: st.DataObject) -> None:
     cut = []

@@ -27,20 +27,9 @@ from transforms.thresholds import Thresholds
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.table in QUERIES], ids=str)
 def test_query_gives_these_rows_of_the_given_ones(case: Case) -> None:
-    sql = read_query(case.table)
     with connect_for_query() as connection:
-        given = case.given or {}
-        inputs = query_inputs(case.table)
-        assert given.keys() <= inputs.keys(), f"{case.table} does not read {given.keys() - inputs.keys()}"
-        frames = {
-            name: pl.DataFrame(typed_rows(given.get(name, []), schema, where=name), schema=schema)
-            for name, schema in inputs.items()
-        }
-        create_tables(connection, frames)
-        create_tables(connection, config_tables(replace(Thresholds(), **(case.thresholds or {}))))
-        values = {name: parameter(value) for name, value in (case.parameters or {}).items()}
-        rows = connection.sql(sql, params=values).pl()
-        assert_rows(rows, case, is_in_order="\norder by " in sql)
+        create_query_inputs(connection, case)
+        assert_query_rows(connection, case, read_query(case.table))
 
 
 @pytest.mark.parametrize(
@@ -73,6 +62,24 @@ def connect_for_query() -> duckdb.DuckDBPyConnection:
     connection.execute("use published")
     create_macros(connection)
     return connection
+
+
+def create_query_inputs(connection: duckdb.DuckDBPyConnection, case: Case) -> None:
+    """Create all tables that a case's query reads, empty where the case gives no rows, and the settings."""
+    given, inputs = case.given or {}, query_inputs(case.table)
+    assert given.keys() <= inputs.keys(), f"{case.table} does not read {given.keys() - inputs}"
+    frames = {
+        name: pl.DataFrame(typed_rows(given.get(name, []), schema, where=name), schema=schema)
+        for name, schema in inputs.items()
+    }
+    create_tables(connection, frames)
+    create_tables(connection, config_tables(replace(Thresholds(), **(case.thresholds or {}))))
+
+
+def assert_query_rows(connection: duckdb.DuckDBPyConnection, case: Case, sql: str) -> None:
+    """Compare the rows that a query gives of a case's tables and parameters."""
+    values = {name: parameter(value) for name, value in (case.parameters or {}).items()}
+    assert_rows(connection.sql(sql, params=values).pl(), case, is_in_order="\norder by " in sql)
 
 
 def query_inputs(query: str) -> dict[str, pl.Schema]:

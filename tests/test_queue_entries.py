@@ -170,7 +170,7 @@ def tables(lines: list[Line]) -> dict[str, pl.DataFrame]:
 
 @pytest.mark.parametrize("lines_at_once", [queue_entries.LINES_AT_ONCE, 5])
 @given(logs())
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_entries_are_those_of_a_fold(lines_at_once: int, lines: list[Line]) -> None:
     with connect() as connection, pytest.MonkeyPatch.context() as patch:
         patch.setattr(queue_entries, "LINES_AT_ONCE", lines_at_once)

@@ -57,6 +57,7 @@ def test_the_true_stop_and_start_lie_within_the_bounds(
 def test_a_flush_is_observed_when_it_was_made(restarts: dict[str, list[Row]]) -> None:
     flushed = [expected for expected in EXPECTED if expected["flush"] == "effective"]
     observed = [row["flush_observed_at"] for row in restarts["imsva11"]]
+    assert flushed
     for expected, found in zip(flushed, observed, strict=True):
         assert found.timestamp() == pytest.approx(expected["flush_at"], abs=1)
 

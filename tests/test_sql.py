@@ -128,8 +128,7 @@ def parameters(form: str) -> list[Any]:
 def test_model_makes_these_rows_of_the_given_ones(case: Case) -> None:
     with connect() as connection:
         models = models_of(case)
-        create_tables(connection, given_frames(case, models))
-        create_tables(connection, config_tables(replace(Thresholds(), **(case.thresholds or {}))))
+        create_given_tables(connection, case, models)
         run_models(connection, models)
         assert_rows(connection.sql(f"select * from {case.table}").pl(), case)
 
@@ -138,11 +137,7 @@ def test_model_makes_these_rows_of_the_given_ones(case: Case) -> None:
 def test_models_make_these_rows_of_the_story(case: Case, told: Told) -> None:
     problems = [problem for problem in told.problems if problem.where.startswith(f"{case}/")]
     assert not problems, "the story cannot be read: " + " ".join(map(str, problems))
-    rows = told.connection.sql(
-        f"select * from {case.table} where starts_with(host, $prefix)",
-        params={"prefix": f"{case}/"},
-    )
-    assert_rows(rows.pl().with_columns(pl.col(pl.String).str.strip_prefix(f"{case}/")), case)
+    assert_story_rows(told.connection, case)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -194,6 +189,12 @@ def models_of(case: Case) -> list[Model]:
     return [model for model in ALL_MODELS if needed.intersection(model.tables)]
 
 
+def create_given_tables(connection: duckdb.DuckDBPyConnection, case: Case, models: Iterable[Model]) -> None:
+    """Create all input tables of the case's models, and the settings."""
+    create_tables(connection, given_frames(case, models))
+    create_tables(connection, config_tables(replace(Thresholds(), **(case.thresholds or {}))))
+
+
 def given_frames(case: Case, models: Iterable[Model]) -> dict[str, pl.DataFrame]:
     """Return all input tables of the case's models, empty where it gives no rows."""
     made = {table for model in models for table in model.tables}
@@ -236,6 +237,15 @@ def instant(value: Any) -> datetime | None:
         case datetime():
             return value.replace(tzinfo=UTC)
     return None
+
+
+def assert_story_rows(connection: duckdb.DuckDBPyConnection, case: Case) -> None:
+    """Compare the rows of a case's table, in a database with every table of its story."""
+    rows = connection.sql(
+        f"select * from {case.table} where starts_with(host, $prefix)",
+        params={"prefix": f"{case}/"},
+    )
+    assert_rows(rows.pl().with_columns(pl.col(pl.String).str.strip_prefix(f"{case}/")), case)
 
 
 def assert_rows(actual: pl.DataFrame, case: Case, *, is_in_order: bool = False) -> None:

@@ -34,7 +34,9 @@ def test_a_system_log_tells_of_lost_lines_and_of_nothing_else(tmp_path: Path) ->
     events = rows_of(tmp_path, reads, "service_events").filter(source_id=record.source_id)
     assert events["event_kind"].to_list() == ["lines_lost"] * 2
     assert events["lost_line_count"].to_list() == [None, 512]
-    for table in {file.table_name for file in reads.files} - {"events.service_events", "ops.line_counts"}:
+    others = {file.table_name for file in reads.files} - {"events.service_events", "ops.line_counts"}
+    assert others
+    for table in others:
         frame = rows_of(tmp_path, reads, table.removeprefix("events."))
         assert record.source_id not in frame["source_id"].to_list()
     assert not reads.problems
