@@ -180,10 +180,10 @@ def render(rows: Sequence[Row], *, measured_on: date) -> str:
             "|---|---:|---:|---:|---:|",
             *map(_line, rows),
             "",
-            f"Not counting {FIXED_SECONDS} s, the night after {MONTH} took {share:.1%} of the time of the first "
-            f"run; the aim is {MOST_SHARE:.0%}: {verdict}. The first run with the same mail on one host took "
-            f"{of_one_host:.2f} times as long. The night after a year took {of_year:.2f} times as long as the "
-            "night after a month.",
+            f"Not counting {FIXED_SECONDS} s, the night after {MONTH} took {share:.1%} of the time of the "
+            f"first run; the aim is {MOST_SHARE:.0%}: {verdict}. The first run with the same mail on one "
+            f"host took {of_one_host:.2f} times as long. The night after a year took {of_year:.2f} times as "
+            "long as the night after a month.",
         ]
     )
 
