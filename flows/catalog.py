@@ -58,7 +58,7 @@ def open_catalog(lake: Path, config: Mapping[str, Any] | None = None) -> duckdb.
     catalog = lake / CATALOG_NAME
     if not catalog.is_file():
         raise MaillagError(
-            f"{catalog}: does not exist. Make it with: maillag run ARCHIVE --lake {quote(str(lake))}"
+            f"{catalog}: does not exist. Create it with: maillag run ARCHIVE --lake {quote(str(lake))}"
         )
     connection = duckdb.connect(str(catalog), read_only=True, config=dict(config or {}))
     confine(connection, lake)

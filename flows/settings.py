@@ -39,7 +39,7 @@ class ThresholdSettings(Thresholds):
 
 @validated(config=ConfigDict(extra="forbid"), frozen=True)
 class LogRuleSettings(LogRules):
-    """The regular expressions for undisclosed log formats, with their types checked."""
+    """The regular expressions for undocumented log formats, with their types checked."""
 
 
 @validated(config=ConfigDict(extra="forbid"), frozen=True)
@@ -67,9 +67,9 @@ class Settings(BaseSettings):
     default_time_zone: str = "UTC"
     """The zone assumed for a host if neither the fleet file, its logs nor the other hosts give one."""
     log_rules: LogRuleSettings = LogRuleSettings()
-    """What to look for in logs whose format Trend Micro does not disclose; see docs/logs.md."""
+    """What to look for in log formats that Trend Micro does not document; see docs/logs.md."""
     imss_ini_keys: dict[str, str] = {}
-    """Settings of hosts by the "[section] key" of imss.ini that holds them; Trend Micro discloses none."""
+    """Which "[section] key" of imss.ini holds which setting of a host; Trend Micro documents none."""
     thresholds: ThresholdSettings = ThresholdSettings()
     """The numbers in the rules; see transforms/thresholds.py."""
     limits: LimitSettings = LimitSettings()
@@ -154,7 +154,7 @@ def load_settings() -> Settings:
     known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields} | {FILE_VARIABLE}
     for variable in os.environ:
         if variable.startswith(PREFIX) and variable.split("__")[0].upper() not in known:
-            raise MaillagError(f"{variable}: is no setting.{_suggestion(variable, known)}")
+            raise MaillagError(f"{variable}: is not a setting.{_suggestion(variable, known)}")
     try:
         return Settings()
     except (SettingsError, RecursionError) as error:
@@ -176,7 +176,7 @@ def _explain(error: ValidationError) -> str:
             *(f"thresholds.{name}" for name in Thresholds.__dataclass_fields__),
             *(f"limits.{name}" for name in Limits.__dataclass_fields__),
         }
-        return f"{key} is no setting.{_suggestion(key, known)}"
+        return f"{key} is not a setting.{_suggestion(key, known)}"
     # The URL of a database may hold a password.
     setting = key if key.split(".")[0] == "ledger_url" else f"{key} = {first['input']!r}"
     return f"{setting} is wrong: {first['msg']}."

@@ -95,7 +95,7 @@ def render(small: Measure, large: Measure, *, measured_on: date) -> str:
     targets = (
         (f"the marts of {large.attempt_count / 1e6:.0f} M attempts", "s", large.wall_seconds, 20),
         ("peak memory", "MiB", large.peak_mib, 1024),
-        ("exponent of the wall time, from the one to the other", "", exponent, 1.05),
+        ("exponent of the growth in wall time", "", exponent, 1.05),
     )
     return "\n".join(
         [
@@ -117,7 +117,7 @@ def render(small: Measure, large: Measure, *, measured_on: date) -> str:
                 for aim, unit, value, most in targets
             ),
             "",
-            "The models that took longest, each with what was written before it: "
+            "The slowest models, each including the files written before it: "
             + ", ".join(f"{name} {large.model_seconds[name]:.1f} s" for name in slowest)
             + ".",
         ]

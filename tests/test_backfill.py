@@ -68,7 +68,9 @@ def test_a_file_is_read_again_although_a_copy_of_it_was_seen(job: Job, checker: 
 
 def test_a_host_of_which_nothing_was_read_is_refused(job: Job, checker: Checker) -> None:
     read(job, checker)
-    with pytest.raises(MaillagError, match=r"^gw3: nothing of it was read yet. Hosts that were: gw1, gw2\.$"):
+    with pytest.raises(
+        MaillagError, match=r"^gw3: no file of this host was read so far. Known hosts: gw1, gw2\.$"
+    ):
         forget(job, hosts=["gw3"])
 
 

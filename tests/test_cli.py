@@ -322,7 +322,7 @@ def test_what_a_sender_wrote_does_not_steer_the_terminal(
 def test_without_a_lake_it_says_how_to_make_one(maillag: Maillag) -> None:
     done = maillag("restarts")
     assert done.returncode == 2
-    assert "Make it with: maillag run ARCHIVE" in done.stderr
+    assert "Create it with: maillag run ARCHIVE" in done.stderr
 
 
 def test_a_lake_that_cannot_be_written_to_is_wrong_use(maillag: Maillag, tmp_path: Path) -> None:
@@ -336,11 +336,11 @@ def test_a_lake_that_cannot_be_written_to_is_wrong_use(maillag: Maillag, tmp_pat
 def test_an_unknown_setting_is_refused_with_a_suggestion(maillag: Maillag, tmp_path: Path) -> None:
     done = maillag("restarts", MAILLAG_LAEK="x")
     assert done.returncode == 2
-    assert "MAILLAG_LAEK: is no setting. Did you mean MAILLAG_LAKE?" in done.stderr
+    assert "MAILLAG_LAEK: is not a setting. Did you mean MAILLAG_LAKE?" in done.stderr
     (tmp_path / "maillag.toml").write_text("[thresholds]\ngap_after_secs = 60\n")
     done = maillag("restarts")
     assert done.returncode == 2
-    assert "gap_after_secs is no setting. Did you mean thresholds.gap_after_seconds?" in done.stderr
+    assert "gap_after_secs is not a setting. Did you mean thresholds.gap_after_seconds?" in done.stderr
 
 
 def test_init_writes_settings_that_the_next_run_follows(maillag: Maillag, tmp_path: Path) -> None:
@@ -381,7 +381,7 @@ def test_a_run_with_a_bad_file_ends_with_1_and_says_so(maillag: Maillag, tmp_pat
     (host / "maillog").write_text("this is no log\n")
     done = maillag("run", "archive", "--lake", "lake")
     assert done.returncode == 1
-    assert "critical: gw1/maillog: is no maillog" in done.stderr
+    assert "critical: gw1/maillog: is not a maillog file" in done.stderr
     assert "No restart" not in done.stdout
     assert "Nothing can be said of gw1: no line of their mail was read." in done.stdout
 
@@ -394,7 +394,7 @@ def test_a_run_says_once_what_is_wrong_with_many_hosts(maillag: Maillag, tmp_pat
     done = maillag("run", "archive", "--lake", "lake", "--json")
     assert done.returncode == 0
     (line,) = done.stderr.splitlines()
-    assert line.startswith("warning: gw1, gw2, gw3 and 2 more hosts: no file of it tells its time zone")
+    assert line.startswith("warning: gw1, gw2, gw3 and 2 more hosts: the time zone is unknown: neither")
     places = [finding["place"] for finding in json.loads(done.stdout)["findings"]]
     assert places == ["gw1", "gw2", "gw3", "gw4", "gw5"]
 
@@ -411,7 +411,7 @@ def test_no_restart_is_said_only_of_hosts_that_could_have_shown_one(maillag: Mai
     (tmp_path / "archive" / "fleet.toml").write_text(fleet)
     done = maillag("run", "archive", "--lake", "lake")
     assert done.returncode == 0
-    assert done.stderr.startswith("warning: blind: has no line of its mail program that tells of mail")
+    assert done.stderr.startswith("warning: blind: none of the ")
     assert "No restart of the scan service was found on quiet." in done.stdout
     assert "Nothing can be said of blind: no line of their mail was read." in done.stdout
     assert "No flush is known to be missing." in done.stdout

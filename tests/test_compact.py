@@ -106,7 +106,7 @@ def test_the_command_says_how_many_files_it_put_together(
 
 
 def test_without_a_lake_there_is_nothing_to_compact(tmp_path: Path) -> None:
-    with pytest.raises(MaillagError, match=r"does not exist\. Make it with"):
+    with pytest.raises(MaillagError, match=r"does not exist\. Create it with"):
         app(["compact", "--lake", str(tmp_path / "typo")], standalone_mode=False)
     assert list(tmp_path.iterdir()) == []
 

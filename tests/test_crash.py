@@ -206,7 +206,7 @@ def test_an_archive_that_is_not_mounted_is_told(archive: Path, tmp_path: Path, c
     published = read_all(run_job(job, checker).job.lake)
     archive.rename(tmp_path / "elsewhere")
     archive.mkdir()
-    with pytest.raises(MaillagError, match="See if it is mounted"):
+    with pytest.raises(MaillagError, match="Check that it is mounted"):
         run_job(job, checker)
     assert read_all(job.lake) == published
     archive.rmdir()

@@ -32,7 +32,7 @@ def test_a_query_that_needs_more_than_the_machine_has_says_so(
     monkeypatch.setattr(database, "machine_bytes", lambda: 2**24)
     with (
         open_database(tmp_path / "spill", memory_limit=LIMIT) as connection,
-        pytest.raises(MaillagError, match=r"more than 16\.0 MiB of memory, and this machine has no"),
+        pytest.raises(MaillagError, match=r"more than 16\.0 MiB of memory, and this machine does not have"),
     ):
         execute(connection, LARGE)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from transforms.fleet.fleet import Fleet, host_of_line, read_fleet, told_zone, with_found_hosts
+from transforms.fleet.fleet import Fleet, fleet_file_zone, host_of_line, read_fleet, with_found_hosts
 from transforms.fleet.history import HISTORY_SCHEMA, host_history, latest_hosts
 from transforms.fleet.host_settings import SETTING_NAMES
 from transforms.problems import MaillagError
@@ -381,7 +381,7 @@ def test_fleet_file_gives_a_zone_to_a_host_or_to_all(
     text: str, expected: Zone | None, tmp_path: Path
 ) -> None:
     (host,) = fleet_of(tmp_path, text).hosts
-    assert told_zone(host) == expected
+    assert fleet_file_zone(host) == expected
 
 
 def test_zone_of_a_host_is_a_setting_with_a_source(tmp_path: Path) -> None:
@@ -398,7 +398,7 @@ def fleet_of(archive: Path, text: str) -> Fleet:
 
 def zones(fleet: Fleet) -> dict[str, Zone]:
     """Return the zones of a fleet's hosts where no log tells any."""
-    return {host.name: told_zone(host) or Zone("UTC", "default") for host in fleet.hosts}
+    return {host.name: fleet_file_zone(host) or Zone("UTC", "default") for host in fleet.hosts}
 
 
 def history(fleet: Fleet) -> list[dict[str, Any]]:

@@ -165,7 +165,9 @@ def test_compact_takes_no_changed_bytes_over(job: Job, checker: Checker) -> None
     before = rows_of(job.lake)
     paths = damage_all(job, "events.delivery_attempts", flip_unseen)
     with (
-        pytest.raises(MaillagError, match=r"has other bytes.*made anew by: maillag run ARCHIVE"),
+        pytest.raises(
+            MaillagError, match=r"has different bytes.*rebuild what is damaged: maillag run ARCHIVE"
+        ),
         closing(job.open_ledger()) as ledger,
         open_run(job, ledger) as run_id,
     ):
@@ -179,7 +181,7 @@ def test_a_run_that_meets_changed_bytes_says_so_and_the_next_one_heals(job: Job,
     damage_all(job, "events.delivery_attempts", zero_magic)
     with (job.archive / "gw1" / "maillog-20261124").open("a") as log:
         log.write("Nov 24 23:59:59 gw1 postfix/smtpd[11]: connect from mx.example.com[192.0.2.7]\n")
-    with pytest.raises(MaillagError, match="made anew by: maillag run ARCHIVE"):
+    with pytest.raises(MaillagError, match="rebuild what is damaged: maillag run ARCHIVE"):
         run_job(job, checker)
     run = run_job(job, checker)
     assert critical(run) == []
@@ -250,7 +252,7 @@ def test_rows_of_expired_days_are_lost_for_good_and_the_finding_says_so(job: Job
     damage_all(job, "marts.restarts", remove)
     run = run_job(job, checker)
     (told,) = critical(run)
-    assert told.startswith("gw1: what the marts said of its old days up to 2026-12-01 is lost")
+    assert told.startswith("gw1: the mart rows of old days up to 2026-12-01 are lost")
     with open_catalog(job.lake) as catalog:
         assert catalog.execute("select host from marts.restarts").fetchall() == [("gw2",)]
 
@@ -273,7 +275,7 @@ def test_a_missing_ledger_is_an_error_and_nothing_is_created(job: Job, checker: 
 
 
 def test_a_reading_command_creates_nothing(tmp_path: Path) -> None:
-    with pytest.raises(MaillagError, match=r"does not exist\. Make it with: maillag run ARCHIVE"):
+    with pytest.raises(MaillagError, match=r"does not exist\. Create it with: maillag run ARCHIVE"):
         verify_lake(tmp_path / "none")
     assert list(tmp_path.iterdir()) == []
 
@@ -297,7 +299,7 @@ def as_version_0(job: Job) -> None:
 def test_a_ledger_without_a_version_is_brought_up_to_date(job: Job, checker: Checker) -> None:
     before = rows_of(job.lake)
     as_version_0(job)
-    with pytest.raises(MaillagError, match=r"is of an older version. Bring it up to date with: maillag run"):
+    with pytest.raises(MaillagError, match=r"has an older version. Bring it up to date with: maillag run"):
         verify_lake(job.lake)
     run = run_job(job, checker)
     assert run.ingested.new_sources == []
@@ -322,7 +324,7 @@ def test_a_damaged_file_of_a_ledger_without_a_version_is_made_anew(job: Job, che
     [
         (
             f"update ledger_version set version = {VERSION + 1}",
-            "Run the maillag that made it, or a newer one",
+            "Use the maillag that created it, or a newer one",
         ),
         ("alter table source_files drop column host", "it has no column source_files.host"),
         ("alter table runs add column weather text not null default 'fine'", None),

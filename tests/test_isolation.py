@@ -139,7 +139,7 @@ def test_a_query_fails_for_one_host(name: str, job: Job, monkeypatch: pytest.Mon
     with monkeypatch.context() as patch:
         patch.setattr(pipeline, "load_models", lambda: models)
         what = the_cause(job, run_job(job, NoChecks()), before)
-        assert what == f"its marts could not be made ({name}): Invalid Input Error: at <<address>>"
+        assert what == f"its marts could not be built ({name}): Invalid Input Error: at <<address>>"
         again = run_job(job, NoChecks())
         assert again.analyzed.is_rebuilt
         assert [finding.what for finding in again.findings] == [what]

@@ -70,7 +70,7 @@ def test_zeros_without_end_are_one_line_and_are_not_unpacked_beyond_the_limits(
     assert problem.where == f"bad/{peaks.NAME}{suffix}:{SOUND_LINES + 1}"
     assert (
         problem.what
-        == f"unpacks to more than 10 times its size; the {SOUND_LINES + 1} lines before that were taken"
+        == f"unpacks to more than 10 times its size; the {SOUND_LINES + 1} lines before that were read"
     )
     assert "raise limits.unpacked_ratio in maillag.toml" in problem.remedy
 

@@ -72,7 +72,7 @@ def test_witnesses_that_lie_half_hours_apart_again_and_again_speak_against_the_z
     assert [(problem.where, problem.rule, problem.severity) for problem in found] == (
         [("gw", WITNESSES_AGREE, "warning")] if expected else []
     )
-    assert all(f"its zone, GMT+00:00, looks wrong by {expected}" in problem.what for problem in found)
+    assert all(f"the time zone, GMT+00:00, looks wrong by {expected}" in problem.what for problem in found)
 
 
 def test_a_chance_meeting_of_many_outages_says_nothing(tmp_path: Path) -> None:

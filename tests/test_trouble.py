@@ -108,7 +108,7 @@ def test_the_mount_of_the_archive_goes_away(tmp_path: Path, checker: Checker, cl
         told = run_while(job, checker, lambda: subprocess.run(["umount", "--lazy", mount], check=True))
     assert len(told) == len(HOSTS) * len(DAYS) - 1
     assert all("cannot be read (No such file or directory)" in finding for finding in told)
-    with pytest.raises(MaillagError, match="See if it is mounted"):
+    with pytest.raises(MaillagError, match="Check that it is mounted"):
         run_job(job, checker)
     shutil.copytree(tmp_path / "kept", mount, dirs_exist_ok=True)
     assert critical(run_job(job, checker)) == []
@@ -151,9 +151,13 @@ def test_postgresql_goes_away(
 ) -> None:
     url = f"postgresql://{database.place}"
     job = Job(archive, tmp_path / "lake", ledger_url=url)
-    with pytest.raises(MaillagError, match=r"its ledger cannot be written to .*See that its database runs"):
+    with pytest.raises(
+        MaillagError, match=r"its ledger cannot be written to .*Check that the database is running"
+    ):
         run_while(job, checker, database.stop)
-    with pytest.raises(MaillagError, match=r"its ledger cannot be opened .*See that its database runs"):
+    with pytest.raises(
+        MaillagError, match=r"its ledger cannot be opened .*Check that the database is running"
+    ):
         job.open_ledger()
     database.start()
     assert critical(run_job(job, checker)) == []
@@ -167,7 +171,7 @@ def test_postgresql_goes_away(
         assert critical(run_job(job, checker)) == []
         assert verify_lake(job.lake, url, is_deep=True) == []
         server.execute(f"update ledger_version set version = {VERSION + 1}")
-        with pytest.raises(MaillagError, match="Run the maillag that made it, or a newer one"):
+        with pytest.raises(MaillagError, match="Use the maillag that created it, or a newer one"):
             job.open_ledger()
         server.execute("drop table ledger_version, source_files")
         with pytest.raises(

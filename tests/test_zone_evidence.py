@@ -114,8 +114,7 @@ def test_the_fleet_file_wins_over_the_files_and_a_contradiction_is_told(tmp_path
     assert found.zones == {"gw": Zone("Europe/Paris", "fleet_file")}
     (problem,) = found.problems
     assert problem.what == (
-        "the fleet file says Europe/Paris, but its files tell GMT+09:00 "
-        "(gw/imssmgr.20261124.0001, 2026-11-24)"
+        "the fleet file says Europe/Paris, but log files say GMT+09:00 (gw/imssmgr.20261124.0001, 2026-11-24)"
     )
 
 

@@ -121,7 +121,7 @@ def render(lake: Path, figures: Mapping[str, Figure], *, measured_on: date) -> s
         [
             f"Measured by `python -m tests.year_bench` on {measured_on}: {HOST_COUNT} hosts, {DAYS} days, "
             f"{size_bytes(lake) / 1e9:.1f} GB, on {os.cpu_count()} cores.",
-            f"Medians, and the least and the most, of {ROUNDS} processes, start included.",
+            f"Medians (minimum to maximum) of {ROUNDS} processes, including start-up.",
             "",
             "| table | rows | files |",
             "|---|---:|---:|",

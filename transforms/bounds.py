@@ -1,31 +1,30 @@
-"""The bounds of every number that a log line holds, of lines, and of what a file may unpack to.
+"""The bounds of all numbers in log lines, of the length of lines, and of the unpacked size of files.
 
-A client can have its own text written into a line, so that a number may be anything. A line with a number
-beyond these bounds is unparsed (`out_of_range`), in both lanes, whatever else it says.
+Clients can write text into a line, so a number may be anything. In both lanes, a line with a number beyond
+these bounds is unparsed (`out_of_range`), whatever else it says.
 """
 
 from dataclasses import dataclass
 
-# A clock set right after a start at the wrong date makes longer delays; no queue keeps mail that long.
+# Only a wrong date that is corrected after a start makes longer delays; no queue keeps mail that long.
 MOST_DELAY_SECONDS = 366 * 86_400
-# Postfix and sendmail hold sizes in 64 bits; no queue has room for a message of more
-# than a terabyte.
+# Postfix and sendmail hold sizes in 64 bits; no queue has room for a message of more than a terabyte.
 MOST_SIZE_BYTES = 2**40
 MOST_RECIPIENTS = 10_000_000
 MOST_CONNECTION_USES = 1_000_000
-# A port is 16 bits; 0 is none that anybody listens on.
+# A port has 16 bits; nobody listens on port 0.
 LAST_PORT = 65_535
-# Linux counts to 2^22, AIX and Solaris further: nine digits are more than any.
+# Linux counts to 2^22, AIX and Solaris further, but none beyond nine digits.
 MOST_PID = 999_999_999
-# Threads are numbered by an address in memory.
+# A thread id is an address in memory.
 MOST_THREAD_ID = 2**63 - 1
 MOST_LOST_LINES = 10**12
-# What `postsuper -r ALL` says that it moved.
+# In the summary of `postsuper -r ALL`.
 MOST_MESSAGES = 10**9
 # sendmail adds the size, and a step for each recipient and each try (queue.c).
 MOST_PRIORITY = 10**15
 
-# The least and the most of each column of events, and of each group of a pattern that is no column.
+# Minimum and maximum of each column of events, and of each group of a pattern that is not a column.
 BOUNDS: dict[str, tuple[int, int]] = {
     **dict.fromkeys(
         (
@@ -47,14 +46,13 @@ BOUNDS: dict[str, tuple[int, int]] = {
     "message_count": (0, MOST_MESSAGES),
     "priority": (-MOST_PRIORITY, MOST_PRIORITY),
 }
-# No log is older than UNIX, and all times in these years have room around them.
+# No log is older than UNIX, and datetime arithmetic around these years cannot overflow.
 FIRST_YEAR, LAST_YEAR = 1970, 2199
 YEARS = range(FIRST_YEAR, LAST_YEAR + 1)
-# What a number of a header becomes that no column can hold: below all bounds.
+# Stands for a number in a header that no column can hold: below all bounds.
 BEYOND = -1
 
-# Postfix cuts what it logs at 2000 bytes (util/msg_syslog.c), wherever that is: such a line may end in
-# anything.
+# Postfix cuts its lines at 2000 bytes (util/msg_syslog.c), so such a line may end in anything.
 CUT_TEXT_BYTES = 2000
 # syslogd cuts a record at 1024 bytes, priority and header included.
 CUT_LINE_BYTES = 1000
@@ -66,14 +64,14 @@ LINE_BYTES = 1024 * 1024
 
 @dataclass(frozen=True)
 class Limits:
-    """How much a compressed file, or a tar or zip file, may hold: more is an attack or a mistake."""
+    """How much a compressed, tar or zip file may hold: more is an attack or a mistake."""
 
     unpacked_ratio: int = 500
-    """A compressed file, or a member of a tar or zip file, may unpack to so many times its size and a MiB."""
+    """A compressed file or a member of a bundle may unpack to this many times its size plus a MiB."""
     unpacked_bytes: int = 64 * 1024**3
-    """A compressed file, a member, and a tar file as a whole may unpack to so many bytes."""
+    """A compressed file, a member, and a whole tar file may each unpack to this many bytes."""
     member_count: int = 200_000
-    """A tar or zip file may hold so many files."""
+    """A tar or zip file may hold this many files."""
 
 
 DEFAULT_LIMITS = Limits()

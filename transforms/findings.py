@@ -1,4 +1,4 @@
-"""What is wrong with files, marts and hosts, as rows of the ledger: problems met, and contracts violated."""
+"""Turns problems with files, marts and hosts, and violated contracts, into rows of the ledger."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,21 +21,21 @@ from transforms.marts.silences import contradicted_settings, mixed_hosts, witnes
 from transforms.problems import Problem
 from transforms.run import Job
 
-LOOK = "Its rows: maillag status --json"
-# What to do about a broken rule, by stage and by whether it is critical.
+LOOK = "To see the rows: maillag status --json"
+# What to do about a violated rule, by stage and by whether it is critical.
 REMEDIES = {
-    ("source", True): f"The file is kept out until its lines are mended and read again. {LOOK}",
-    ("source", False): f"The file was taken all the same. {LOOK}",
+    ("source", True): f"The file is kept out until its lines are corrected and read again. {LOOK}",
+    ("source", False): f"The file was read nevertheless. {LOOK}",
     (
         "marts",
         True,
-    ): f"The host keeps the marts that it had, all others have new ones. Report this as a defect. {LOOK}",
-    ("marts", False): f"The marts were published all the same. {LOOK}",
+    ): f"The host keeps its old marts, all others have new ones. Report this as a defect. {LOOK}",
+    ("marts", False): f"The marts were published nevertheless. {LOOK}",
 }
 
 
 def check_events(lake: Path, reads: Reads, run_id: str, checker: Checker) -> list[Finding]:
-    """Check only what is new, some hosts at a time, before anybody sees it."""
+    """Check only what is new, some hosts at a time, before readers see it."""
     contracts = load_contracts()
     by_host = files_by_host(paths_by_table(reads.files))
     schema = Ledger.schema("source_files")
@@ -64,7 +64,7 @@ def check_marts(
     run_id: str,
     checker: Checker,
 ) -> list[Finding]:
-    """Check a batch's marts before anybody sees them: of message_trace, which is large, only what is new."""
+    """Check a batch's marts before readers see them; of message_trace, which is large, only new files."""
     new = paths_by_table(made.files)
     shown = made.files_after(batch.files) | {"marts.message_trace": new.get("marts.message_trace", [])}
     of_marts, thresholds = [contracts[table] for table in marts()], "config.thresholds"
@@ -80,9 +80,9 @@ def doubts(
     contracts: Mapping[str, Contract],
     zones: Mapping[str, str],
 ) -> list[Problem]:
-    """Return what the new marts show to be wrong with what their hosts log, or with what is told of them.
+    """Return problems with hosts' logs or settings that the new marts reveal.
 
-    `zones` are the names of the hosts' zones.
+    `zones` has the name of each host's time zone.
     """
     by_host = files_by_host(built.files_after(before))
     doubts: list[Problem] = []
@@ -97,7 +97,7 @@ def doubts(
 
 
 def _some_at_a_time(hosts: Iterable[str]) -> Iterator[list[str]]:
-    """Yield hosts in name order, some at a time: each file that DuckDB opens takes memory."""
+    """Yield hosts in name order, some at a time, because each file that DuckDB opens takes memory."""
     names = sorted(hosts)
     for start in range(0, len(names), BATCH_HOSTS):
         yield names[start : start + BATCH_HOSTS]
@@ -111,7 +111,7 @@ def _check_database(
     files: Mapping[str, Iterable[str]],
     frames: Mapping[str, pl.DataFrame],
 ) -> Iterator[Path]:
-    """Yield a database beside the catalog that shows files and frames, and is there no longer than needed."""
+    """Yield a temporary database beside the catalog that shows files and frames."""
     database = lake / f"check.{name}.duckdb"
     try:
         with create_database(database) as connection:
@@ -123,7 +123,7 @@ def _check_database(
 
 
 def rows_of_problems(problems: Iterable[Problem], stage: str, run_id: str) -> list[QuarantineRow]:
-    """Return one row per place and rule: what is wrong there in several ways is said together."""
+    """Return one row per place and rule; several problems there are combined."""
     together: dict[tuple[str, str], list[Problem]] = {}
     for problem in problems:
         if not problem.is_note:

@@ -1,9 +1,9 @@
-"""Names of hosts, files and members, which may be any bytes, to the one text that stands for them everywhere.
+"""Turns names of hosts, files and members, which may be any bytes, into one text for each.
 
-The ledger, the lake, findings and tables keep this text, and what is shown of it can be pasted back. It is
-the name itself, but for `%XX` in place of each byte of what cannot be printed or is not UTF-8, and of a `%`
-that two hexadecimal digits follow: so no two names share a text. The name of a host becomes a part of
-commands. There, `%XX` also stands for what a shell, an option or a spreadsheet would take for more than text.
+The ledger, the lake, findings and tables keep this text, and it can be pasted back as shown. It is the name
+itself, with `%XX` in place of each byte that is unprintable or not UTF-8, and of a `%` before two hexadecimal
+digits, so that no two names share a text. A host's name becomes part of commands: in it, `%XX` also
+replaces what a shell, an option or a spreadsheet would take for more than text.
 """
 
 import codecs
@@ -19,13 +19,13 @@ AS_SHOWN = "maillag.as_shown"
 
 
 def shown_name(raw: bytes) -> str:
-    """Return the text for the name of a file or member, or a whole path of it."""
+    """Return the text for the name or path of a file or member."""
     text = ESCAPE_LIKE.sub("%25", raw.decode(errors="surrogateescape"))
     return text if text.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in text)
 
 
 def shown_path(raw: bytes) -> str:
-    """Return the text for the path of a file, in which no `!` seems to begin the name of a member."""
+    """Return the text for the path of a file, with every `!` escaped, which would begin a member's name."""
     return shown_name(raw).replace(MEMBER_MARK, _escaped(MEMBER_MARK))
 
 
@@ -35,7 +35,7 @@ def host_name(raw: bytes) -> str:
 
 
 def given_host(text: str) -> str:
-    """Return the text for a host as somebody writes it: as shown, or as its folder is called."""
+    """Return the text for a host as a user writes it: as shown, or as the folder is named."""
     return host_name(unquote_to_bytes(text.encode(errors="surrogateescape")))
 
 

@@ -1,4 +1,4 @@
-"""A run in the two steps that a scheduler may call apart: an archive to events, and events to marts."""
+"""The two steps of a run, which a scheduler may call separately: archive to events, and events to marts."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -52,7 +52,7 @@ class Ingested:
 
 @dataclass(frozen=True)
 class Analyzed:
-    """Whether the marts were built anew, where the catalog is, and the hosts whose settled days were kept.
+    """Whether marts were rebuilt, where the catalog is, and the hosts whose settled days were kept.
 
     `notes` are about damaged files of the lake.
     """
@@ -64,7 +64,7 @@ class Analyzed:
 
 
 def ingest(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: Progress) -> Ingested:
-    """Read what is new in the archive, check it, and take it into the lake.
+    """Read what is new in the archive, check it, and add it to the lake.
 
     A source file whose events break a critical rule is kept out. Raises MaillagError for wrong use.
     """
@@ -137,7 +137,8 @@ def _discover(job: Job, ledger: Ledger, fleet: Fleet) -> Discovery:
     discovery = discover(job.archive, fleet, only=wanted, limits=job.limits)
     if not discovery.sources and not job.hosts and ledger.seen_files():
         raise MaillagError(
-            f"{job.archive}: holds no log file, although some were read there before. See if it is mounted."
+            f"{job.archive}: holds no log file, although some were read there before. Check that it is "
+            "mounted."
         )
     return discovery
 
@@ -190,7 +191,7 @@ def _take_over(
 
 
 def _findings_of_other_hosts(job: Job, ledger: Ledger, fleet: Fleet) -> list[QuarantineRow]:
-    """Return the findings about hosts that this run does not look at, as they are."""
+    """Return the findings about hosts that this run does not look at, unchanged."""
     if not job.hosts:
         return []
     others = {host.name for host in fleet.hosts} - _wanted_hosts(job)
@@ -200,16 +201,16 @@ def _findings_of_other_hosts(job: Job, ledger: Ledger, fleet: Fleet) -> list[Qua
 
 
 def analyze(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: Progress) -> Analyzed:
-    """Make the marts from the lake's events if anything that they rest on has changed; check, publish them.
+    """Rebuild the marts if anything that they depend on has changed; check and publish them.
 
-    A host whose marts cannot be made, or break a critical rule, keeps those that it had.
+    A host whose marts cannot be built, or break a critical rule, keeps its old marts.
     """
     if healed := heal(job.lake, ledger):
         ledger.replace_findings(("lake",), rows_of_problems(lost_rows(ledger), "lake", run_id))
     files = ledger.lake_files()
     if "fleet.host_history" not in files:
         raise MaillagError(
-            f"{job.lake}: does not know its hosts. Read the archive first: "
+            f"{job.lake}: has no table of hosts. Read the archive first: "
             f"maillag run ARCHIVE --lake {quote(str(job.lake))}"
         )
     contracts, models = load_contracts(), load_models()
@@ -235,7 +236,7 @@ def _build_marts(
     checker: Checker,
     progress: Progress,
 ) -> Built:
-    """Make the marts of the hosts with news, and put them and their findings in the place of the old ones."""
+    """Rebuild the marts of the hosts with news, and replace the old marts and findings."""
     now = Basis(
         rules=rules_fingerprint(job, models, contracts),
         source_files=ledger.table("source_files"),
@@ -283,8 +284,8 @@ def _build_marts(
 def _replace_marts(
     job: Job, ledger: Ledger, run_id: str, built: Built, now: Basis, files: Mapping[str, list[str]]
 ) -> None:
-    """List the new marts in the ledger in the place of the old ones, with what they were made of."""
-    # The next run makes the hosts that failed as a whole.
+    """Replace the old marts by the new ones in the ledger, with the basis that they were built from."""
+    # The next run rebuilds the hosts that failed as a whole.
     is_made = ~pl.col("host").is_in(built.failed_hosts)
     basis = Basis(
         rules=now.rules,
@@ -307,7 +308,7 @@ def _replace_marts(
 def _without_expired(
     job: Job, ledger: Ledger, files: Collection[LakeFile], run_id: str
 ) -> tuple[list[LakeFile], list[Problem]]:
-    """Return new files without the days that were expired on their host, and notes of what was left out."""
+    """Return new files without the expired days of their host, and notes of what was left out."""
     frozen = ledger.frozen_days()
     kept, left_out = [], Counter[str]()
     for file in files:
@@ -324,8 +325,8 @@ def _without_expired(
     notes = [
         Problem(
             host,
-            f"{count} events of days before {frozen[host].expired_before}, which were expired, were left out",
-            "Nothing to do: what the marts say of these days is frozen.",
+            f"{count} events before {frozen[host].expired_before} were left out: these days have expired",
+            "Nothing needs to be done: the mart rows of these days are frozen.",
             is_note=True,
         )
         for host, count in left_out.items()

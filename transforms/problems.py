@@ -1,23 +1,23 @@
-"""What went wrong, where, and what to do about it: the one family of errors, and problems kept as data."""
+"""The one family of errors, and problems kept as data: what went wrong, where, and what to do about it."""
 
 import re
 from dataclasses import dataclass
 
-# What should be true of a host. The command line asks for it by this name.
+# A rule that the command line looks up by this name.
 HAS_MAIL_LINES = "the log has lines of the host's mail program"
 
 
 class MaillagError(Exception):
-    """Wrong use or a state that no run can work around; its text says what, where and what to do."""
+    """Wrong use, or a state that no run can work around; the text says what, where and what to do."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something wrong with one input, met while the rest of the run went on.
+    """Something wrong with one input; the rest of the run went on.
 
-    `where` is a path relative to the archive (with `:line` where a line is meant), a host or a table.
-    `is_note` marks what the user may want to improve, but what cost no data; `is_warning` what answers rest
-    on though nobody told it. `rule` is what should be true of the input.
+    `where` is a path relative to the archive (with `:line` for a single line), a host or a table.
+    `is_note` marks what the user may want to improve but cost no data; `is_warning` marks what makes answers
+    less certain, such as an assumption. `rule` is what should be true of the input.
     """
 
     where: str
@@ -37,6 +37,6 @@ class Problem:
 
 
 def cause(error: Exception) -> str:
-    """Return the first line of an error that is a defect of maillag's, without addresses of mail."""
+    """Return the first line of an error that is a defect of maillag, without mail addresses."""
     first_line = next(iter(str(error).splitlines()), "") or type(error).__name__
     return re.sub(r"[^\s,;<>'\"]+@[^\s,;<>'\"]+", "<address>", first_line).rstrip(".")

@@ -1,4 +1,4 @@
-"""What readers see of the lake: its tables in the catalog, and a name for all that the marts are made of."""
+"""Publishes the lake's tables in the catalog, and fingerprints everything that the marts are built from."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ PUBLISHED_OF_LEDGER = ("source_files", "runs", "quarantine")
 
 def publish_lake(job: Job, ledger: Ledger, run_id: str, contracts: Mapping[str, Contract]) -> Path:
     """Put a new catalog in place; return its path."""
-    # The last thing that can fail is the publication itself: let it show this run as done.
+    # Only the publication itself can still fail, and it should show this run as done.
     close_run(ledger, run_id, "done")
     frozen = pl.DataFrame(
         [asdict(days) for days in frozen_days(ledger).values()], schema=Ledger.schema("frozen_days")
@@ -44,7 +44,7 @@ def publish_lake(job: Job, ledger: Ledger, run_id: str, contracts: Mapping[str, 
 def marts_fingerprint(
     job: Job, files: Mapping[str, list[str]], models: Iterable[Model], contracts: Mapping[str, Contract]
 ) -> str:
-    """Name everything that the marts rest on: events, fleet, rules, SQL and promises."""
+    """Return a fingerprint of all that the marts depend on: events, fleet, rules, SQL and contracts."""
     return _digest(
         {
             "files": {
@@ -62,7 +62,7 @@ def marts_fingerprint(
 
 
 def rules_fingerprint(job: Job, models: Iterable[Model], contracts: Mapping[str, Contract]) -> str:
-    """Name all by which events become marts."""
+    """Return a fingerprint of all rules by which events become marts."""
     return _digest(
         {
             "parser": PARSER_VERSION,
@@ -77,5 +77,5 @@ def rules_fingerprint(job: Job, models: Iterable[Model], contracts: Mapping[str,
 
 
 def _digest(inputs: Mapping[str, Any]) -> str:
-    # The models come in an order that may differ from process to process.
+    # The order of the models may differ from process to process.
     return hashlib.blake2b(json.dumps(inputs, sort_keys=True).encode(), digest_size=16).hexdigest()

@@ -1,4 +1,4 @@
-"""The name of a table to the SELECT that gives it, from sql/."""
+"""Reads the SELECT of a table from sql/."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A path to an open file: never to a FIFO, a device or a socket."""
+"""Opens regular files, and never a FIFO, a device or a socket."""
 
 import errno
 import os
@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Open a regular file. Raises OSError, also for anything else: opening a FIFO would wait for a writer."""
+    """Open a regular file. Raises OSError for anything else: opening a FIFO would wait for a writer."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)

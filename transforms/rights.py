@@ -1,4 +1,4 @@
-"""Who may read the lake: the rights of all that is written to it, whoever writes and whatever the umask."""
+"""Sets who may read the lake: the permissions of everything written to it, whatever the umask."""
 
 import os
 import stat
@@ -11,9 +11,9 @@ LAKE_MODE = 0o640
 
 @contextmanager
 def writing(mode: int) -> Iterator[None]:
-    """Give the files that this process and its children make the rights `mode`, folders what goes with it.
+    """Give files created by this process and its children the permissions `mode`, and folders matching ones.
 
-    SQLite, DuckDB, Arrow and polars take no rights, but all obey the umask.
+    SQLite, DuckDB, Arrow and polars cannot be given permissions, but all obey the umask.
     """
     before = os.umask(0o777 & ~_folder_mode(mode))
     try:
@@ -23,13 +23,13 @@ def writing(mode: int) -> Iterator[None]:
 
 
 def mend_rights(lake: Path, mode: int) -> None:
-    """Set the rights of all that a lake holds, if its folder or anything just below it has other ones.
+    """Set the permissions of everything in a lake, if its folder or an entry just below has different ones.
 
-    What belongs to another user stays as it is.
+    Files that belong to another user stay as they are.
     """
     if not any(_has_other_rights(path, mode) for path in (lake, *lake.iterdir())):
         return
-    # The lake itself comes last: who is stopped on the way begins again.
+    # The lake itself comes last, so that an interrupted correction starts again.
     for folder, _, names in os.walk(lake, topdown=False):
         for path in (*(Path(folder, name) for name in names), Path(folder)):
             if _has_other_rights(path, mode):

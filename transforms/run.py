@@ -1,4 +1,4 @@
-"""One run: what it is given, the lock that it holds, and how it ends in the ledger, well or badly."""
+"""One run: its input, its lock, and how its end is recorded in the ledger."""
 
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
@@ -48,7 +48,7 @@ class NoProgress:
 
 @dataclass(frozen=True)
 class Job:
-    """What to read, where the lake is, and the rules; empty `hosts` means all."""
+    """What to read, where the lake is, and the rules. Empty `hosts` means all hosts."""
 
     archive: Path
     lake: Path
@@ -74,11 +74,11 @@ class Job:
 
 @contextmanager
 def open_run(job: Job, ledger: Ledger) -> Iterator[str]:
-    """Hold the lake, open a run in the ledger and yield its id; its end, good or bad, is recorded.
+    """Lock the lake, start a run in the ledger and yield its id; record how the run ends.
 
-    Files that killed or failed runs left behind are removed; so are replaced files, after the grace period
-    for readers of an older catalog.
-    Raises MaillagError if another run holds the lake, or if it cannot be written to.
+    Removes files that killed or failed runs left behind, and replaced files after the grace period for
+    readers of an older catalog. Raises MaillagError if another run holds the lake, or if the lake cannot be
+    written to.
     """
     with writing(job.lake_mode), hold_lake(job.lake):
         mend_rights(job.lake, job.lake_mode)
@@ -90,7 +90,7 @@ def open_run(job: Job, ledger: Ledger) -> Iterator[str]:
         try:
             yield run_id
         except BaseException as error:
-            # Where even this cannot be written, the next run does it.
+            # If even this cannot be written, the next run does it.
             with suppress(OSError, SQLAlchemyError):
                 close_run(ledger, run_id, "failed")
                 sweep(job.lake, ledger, run_id)
@@ -102,12 +102,12 @@ def open_run(job: Job, ledger: Ledger) -> Iterator[str]:
 
 
 def _explained(job: Job, ledger: Ledger, error: BaseException) -> MaillagError | None:
-    """Return an error that ended a run in words for the user; None if it is a defect of maillag."""
+    """Return the error that ended a run in words for the user; None if it is a defect of maillag."""
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     if isinstance(error, SQLAlchemyError):
         return MaillagError(
-            f"{job.lake}: its ledger cannot be written to ({reason}). See that its database runs and has "
-            "room, and run again: what was published stays, and nothing is lost."
+            f"{job.lake}: its ledger cannot be written to ({reason}). Check that the database is running and "
+            "has room, and run again: what was published stays, and nothing is lost."
         )
     if not isinstance(error, (OSError, duckdb.Error, pa.ArrowException, pl.exceptions.PolarsError)):
         return None
@@ -120,7 +120,7 @@ def _explained(job: Job, ledger: Ledger, error: BaseException) -> MaillagError |
         return _damaged(job.lake, damaged)
     if isinstance(error, (OSError, duckdb.IOException)):
         return MaillagError(
-            f"{job.lake}: cannot be written to ({reason}). Make room or mend that, and run again: "
+            f"{job.lake}: cannot be written to ({reason}). Make room or correct the cause, and run again: "
             "what was published stays, and nothing is lost."
         )
     return None
@@ -130,13 +130,13 @@ def _damaged(lake: Path, damaged: Mapping[LakeFile, str]) -> MaillagError:
     (file, trouble), *others = damaged.items()
     more = f", and {len(others)} other files are damaged or missing" if others else ""
     return MaillagError(
-        f"{lake / file.path}: {trouble}{more}. What is damaged is made anew by: "
+        f"{lake / file.path}: {trouble}{more}. To rebuild what is damaged: "
         f"maillag run ARCHIVE --lake {quote(str(lake))}"
     )
 
 
 def refuse_damaged(job: Job, ledger: Ledger, files: Iterable[LakeFile]) -> None:
-    """Raise MaillagError if one of these files is not what was written: its rows must not go on."""
+    """Raise MaillagError if one of these files is damaged: its rows must not be used."""
     if damaged := damaged_files(job.lake, files, is_deep=True):
         ledger.suspect(damaged)
         raise _damaged(job.lake, damaged)

@@ -1,4 +1,4 @@
-"""The lake kept small: many files to few, and old days out of it; and findings that are accepted."""
+"""Upkeep of the lake: merges small files, removes old days, and acknowledges findings."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from transforms.run import Job, refuse_damaged
 
 @dataclass(frozen=True)
 class Compacted:
-    """How many of the lake's files of events were put together into how many, and where the catalog is."""
+    """How many files were merged into how many, and where the catalog is."""
 
     old_file_count: int
     new_file_count: int
@@ -39,9 +39,9 @@ class Expired:
 
 
 def compact(job: Job, ledger: Ledger, run_id: str, *, today: date) -> Compacted:
-    """Put the many files of events together into few, with the same rows, and publish these.
+    """Merge the many files of events into few with the same rows, and publish these.
 
-    The old files stay where they are for those who read the catalog before.
+    The old files stay for readers of the previous catalog.
     """
     contracts, models = load_contracts(), load_models()
     before = marts_fingerprint(job, ledger.lake_files(), models, contracts)
@@ -58,22 +58,22 @@ def compact(job: Job, ledger: Ledger, run_id: str, *, today: date) -> Compacted:
 
 
 def expire(job: Job, ledger: Ledger, run_id: str, *, before: date, today: date) -> Expired:
-    """Take the events of days before a UTC day out of the lake, and freeze what the marts say of them.
+    """Remove the events of days before a UTC day from the lake, and freeze the mart rows of these days.
 
-    Raises MaillagError, and changes nothing, if any row of the marts would not be as it is, or if that day
-    is too young.
+    Raises MaillagError, and changes nothing, if any row of the marts would change, or if the day is too
+    recent.
     """
     if before > today - YOUNGEST:
         raise MaillagError(
-            f"{before}: is too young, for what happened before it may not be over. Give a day up to "
-            f"{today - YOUNGEST}."
+            f"{before}: is too recent, because restarts and mail before it may not be finished. Give "
+            f"{today - YOUNGEST} or an earlier day."
         )
     refuse_damaged(job, ledger, ledger.files())
     contracts, models = load_contracts(), load_models()
     files = ledger.lake_files()
     if marts_fingerprint(job, files, models, contracts) != ledger.last_marts_fingerprint():
         raise MaillagError(f"{job.lake}: is not up to date. Run this first: maillag run ARCHIVE")
-    # The days of these stay until their marts are made.
+    # The events of these hosts stay until the marts are built.
     failed = hosts_without_marts(job.lake, files)
     left = {
         file: events_since(job.lake, file, before, run_id)
@@ -138,6 +138,6 @@ def _later(frozen: Mapping[str, FrozenDays], before: date) -> list[FrozenDays]:
 
 
 def acknowledge(job: Job, ledger: Ledger, run_id: str, findings: Iterable[QuarantineRow]) -> None:
-    """Make findings warnings for as long as they stay what they are, and publish that."""
+    """Turn findings into warnings for as long as they do not change, and publish that."""
     ledger.acknowledge(findings)
     publish_lake(job, ledger, run_id, load_contracts())

@@ -12,7 +12,7 @@ FARTHEST_OFFSET = timedelta(hours=14)
 class Zone:
     """The zone of a host's local stamps: an IANA name, or an offset as in `GMT+09:00`.
 
-    `source` is fleet_file; the kind of the host's log that bears an offset (manager_log, system_events,
+    `source` is fleet_file; the kind of the host's log with an offset (manager_log, system_events,
     message_tracking, maillog); fleet (the one zone of all other hosts) or default. The last two are assumed.
     """
 
@@ -21,7 +21,7 @@ class Zone:
 
     @property
     def is_assumed(self) -> bool:
-        """Whether nothing of the host itself tells it."""
+        """Whether neither the host's files nor the fleet file state the zone."""
         return self.source in ("fleet", "default")
 
     @property

@@ -1,4 +1,4 @@
--- One row per host, with its product and zone and what was read of it.
+-- One row per host, with its product and zone and how much was read.
 select
     hosts.host,
     hosts.product,

@@ -1,6 +1,6 @@
 -- One row per restart of the chosen hosts (all, if the list `$hosts` is empty) and days.
--- `$since` and `$until` are days in the time of the host, or null. The same days widened by whole days in UTC
--- need no time zone: by them DuckDB skips what lies far away unread.
+-- `$since` and `$until` are days in the time of the host, or null. A wider span of whole UTC days needs no
+-- time zone and lets DuckDB skip distant rows without reading them.
 -- All columns of the mart, whatever they are.
 select restarts.*  -- noqa: AM04
 from marts.restarts as restarts

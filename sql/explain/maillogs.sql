@@ -1,5 +1,5 @@
--- One row per maillog, with its place among the maillogs of the host: attempts and message events name their
--- file by it.
+-- One row per maillog, with its place among the maillogs of the host, by which attempts and message events
+-- refer to it.
 select
     source_order.source_id,
     source_order.source_number

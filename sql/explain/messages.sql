@@ -1,6 +1,7 @@
--- One row per message that the restart held, with whether a flush took it; `$message_limit` rows at most, or
--- all if that is NULL.
--- First comes what never left, then what a flush took in vain or missed, then what waited longest.
+-- One row per message that the restart held, with whether a flush took it; `$message_limit` rows at most,
+-- or all if that is NULL.
+-- First the messages that never left, then those that a flush took in vain or missed, then the longest
+-- waits.
 with flushed as (
     select
         held_waits.instance,

@@ -1,4 +1,4 @@
--- One row: the line of the re-activation that ended round `$round_number` of a message; none where the log
+-- One row: the line of the re-activation that ended round `$round_number` of a message; none if the log
 -- lacks it, as sendmail's does.
 select
     'reactivation' as role,

@@ -1,4 +1,4 @@
--- One row: from when to when the log tells of the restart `$restart_id` and of the mail that it held, by the
+-- One row: the span of log lines about the restart `$restart_id` and the mail that it held, by the
 -- published marts.
 select
     least(

@@ -1,4 +1,4 @@
--- One row per source file that may tell of the restart.
+-- One row per source file that may have lines about the restart.
 select
     sources.path,
     sources.log_kind,

@@ -1,4 +1,4 @@
--- One row per kind of log and span for which it is there, as far as the span touches the restart.
+-- One row per kind of log and span that it covers, if the span touches the restart.
 select
     spans.log_kind,
     spans.covered_from,

@@ -1,6 +1,7 @@
--- One row: the window of the restart, how far the maillog covers it, within which bounds its queue runs place
--- minimal_backoff_time, and a poll of the manager.
--- polled_at is a poll that tells when the others are; NULL unless no poll can have been in the outage.
+-- One row: the window of the restart, how far the maillog covers it, within which bounds its queue runs
+-- place minimal_backoff_time, and a poll of the manager.
+-- polled_at is a poll from which the times of the others follow; NULL unless no poll can have been in the
+-- outage.
 with estimates as (
     select
         host,

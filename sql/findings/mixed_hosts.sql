@@ -1,4 +1,4 @@
--- One row per host under which lines of several mail queues were read, with the names that its lines give.
+-- One row per host whose lines are from several mail queues, with the host names in the lines.
 select
     coverage.host,
     array_agg(distinct line_counts.logging_host order by line_counts.logging_host) as names

@@ -1,8 +1,8 @@
--- One row per host whose maillog tells outages whole half hours away from those that its other logs tell,
--- with by how much.
--- Each outage has one witness only. Two of them are a pair if they are whole half hours (`$step_seconds`)
--- apart, give or take `$margin_seconds`, and 15 hours at most. Some are by chance: at least `$fewest_apart`
--- pairs must be the same distance apart, and half of all pairs that there can be.
+-- One row per host whose maillog shows outages whole half hours away from those in its other logs, with the
+-- distance.
+-- These outages have one witness only. Two outages are a pair if they are whole half hours
+-- (`$step_seconds`) apart, give or take `$margin_seconds`, and 15 hours at most. Some pairs arise by
+-- chance: at least `$fewest_apart` pairs, and half of all possible pairs, must be the same distance apart.
 with alone as (
     select
         host,

@@ -1,7 +1,7 @@
--- One row per host, log kind and gap: time of which the log does not tell although it tells of before and
--- after.
--- Beside what the files and the syslog daemons tell (staging.log_gaps), a maillog has a gap where lines about
--- a message are visibly missing (staging.lost_lines), and where the clock was set back (staging.clock_steps).
+-- One row per host, log kind and gap: a time without log lines between times with lines.
+-- Besides the gaps known from files and syslog daemons (staging.log_gaps), a maillog has a gap if lines
+-- about a message are visibly missing (staging.lost_lines), and if the clock was set back
+-- (staging.clock_steps).
 select
     host,
     log_kind,

@@ -1,7 +1,7 @@
--- One row per host and instant at which its settings changed, with its restarts before and after that.
--- Before reaches back to the change before it, after goes on until the next one, so that both sides had
--- unchanged settings. Delays are those of the held messages of these restarts, NULL where none was released;
--- missing shares are of the restarts after which mail waited and whose verdict is known, NULL without any.
+-- One row per change of a host's settings, with the restarts before and after it.
+-- Each side extends to the neighbouring change, so that the settings are constant within it. Delays are
+-- those of the held messages of these restarts, NULL if none was released; missing shares are of the
+-- restarts after which mail waited and whose verdict is known, NULL without any.
 with changes as (
     select
         host,

@@ -1,6 +1,6 @@
 -- One row per host and local day of the host, for every day on which any host of the fleet logged.
 -- A restart belongs to the day of its down_at, a row of marts.message_trace to the day on which it left the
--- queue (a pending one to the day it arrived), or the next one if nobody logged on that.
+-- queue (a pending one to the day it arrived), or to the next day if no host logged on that day.
 with local_counts as (
     select
         line_counts.host,

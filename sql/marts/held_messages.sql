@@ -1,5 +1,5 @@
 -- One row per message and restart that held it, with how long it waited.
--- Held is a message with a failed attempt that a restart caused. A recipient's hold ends at the next
+-- A message is held if a restart made an attempt fail. A recipient's hold ends at the next
 -- attempt that the service answered, or that failed in a later restart (which then holds it); the
 -- message's hold ends with its last held recipient's. released_at is that end: a message that expired, was
 -- deleted or requeued, or is pending has none. Attempts after the end of the hold do not count.

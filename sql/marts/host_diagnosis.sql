@@ -1,8 +1,8 @@
--- One row per host, with what is known of its build, how it behaved, and what to do.
--- behaviour and the current_ counts speak of the restarts since the last change of product, build, wrapper or
--- MTA; all other counts and delays of all restarts. Evidence is a restart after which mail waited, with a
--- known verdict, that was not flushed by somebody else. Where the defect is intermittent a flush is as
--- expected, and so is none with sendmail, which the product does not flush.
+-- One row per host, with what is known about its build, how it behaved, and what to do.
+-- behaviour and the current_ counts cover the restarts since the last change of product, build, wrapper or
+-- MTA; all other counts and delays cover all restarts. A restart is evidence if mail waited after it, its
+-- verdict is known, and the queue was not flushed by somebody else. If the defect is intermittent, a flush
+-- is as expected; with sendmail, which the product does not flush, a missing one is.
 with advice as (
     select
         host,

@@ -1,10 +1,10 @@
 -- One row per message and hop: every queue entry of a host, with the trace that it is part of.
--- A trace is the way of one mail through the queues of a host: from the hop that no other became (hop 1)
--- over what that one became, and so on; mail that the scan service splits has several rows of one
--- hop_number. It counts once: count the rows with hop_number = 1. Of mail that was offered to the scan
--- service, however often, one row is counted (is_counted): the one that left its queue first.
--- ended_at_scan needs a log that shows what comes back from the scan service and goes on long enough, and a
--- message id by which the mail would have been found; else mail that is not seen again is only `scanned`.
+-- A trace is the path of one mail through the queues of a host, from its first hop (hop 1) on; mail that
+-- the scan service splits has several rows with one hop_number. To count mail, count the rows with
+-- hop_number = 1. Of mail that was offered to the scan service, however often, one row is counted
+-- (is_counted): the one that left its queue first. ended_at_scan needs a log that shows mail coming back
+-- from the scan service and goes on long enough, and a message id by which the mail would have been found;
+-- otherwise mail that is not seen again is only `scanned`.
 with children as (
     select
         links.parent_number,

@@ -1,8 +1,8 @@
 -- One row per restart after which waiting mail was not flushed, with what a flush would have saved.
--- Avoidable is the delay beyond the later of expected_flush_at and the message's first deferral. advice is
--- the first step for the build at that time, else shorter retries, where they are not short already. No
--- wrapper script helps a restart that the manager did not notice, nor one whose order had no effect though
--- the script is sound.
+-- The avoidable delay begins at the later of expected_flush_at and the message's first deferral. advice is
+-- the first step for the build at that time, else shorter retries, unless they are already short. Changing
+-- the wrapper script does not help if the manager did not notice the restart, nor if the order had no
+-- effect though the script is sound.
 with avoidable as (
     select
         restarts.restart_id,

@@ -1,5 +1,5 @@
--- One row per gap in the logs of `$host` that only the marts before have, or only the log as it is now.
--- Gaps that lines show are left out: they are made of the lines themselves.
+-- One row per gap in the logs of `$host` that only the old marts have, or only the present log.
+-- Gaps derived from lines are left out: they are rebuilt from the lines.
 with gaps_before as (
     select
         host,

@@ -1,8 +1,8 @@
--- One row per restart of the marts before that later lines may change, with from when on its rows rest on
--- the log.
--- What happened before `$over_by` is over, with these exceptions: mail that the restart held and that has new
--- lines, or that a new queue snapshot may list; a restart that is not over or whose verdict waits for the
--- log's next lines; and missing flushes, as later polls of the manager may give their reason.
+-- One row per restart of the old marts that later lines may change, with the time from which on its rows
+-- depend on the log.
+-- What happened before `$over_by` is over, with these exceptions: mail that the restart held and that has
+-- new lines, or that a new queue snapshot may list; a restart that is not over or whose verdict waits for
+-- the log's next lines; and missing flushes, as later polls of the manager may give their reason.
 with unfinished as (
     select restart_id
     from before.held_messages

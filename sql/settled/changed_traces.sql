@@ -1,6 +1,6 @@
 -- One row per trace with mail of settled days of which a part may have changed.
--- `$over_by` is the earliest over_by of all hosts: few rows pass the first conditions, which can be asked
--- while the files are read.
+-- `$over_by` is the earliest over_by of all hosts: few rows pass the first conditions, which DuckDB can
+-- check while it reads the files.
 select distinct entries.trace_id
 from before.message_trace as entries
 inner join settled.hosts as hosts

@@ -1,5 +1,5 @@
--- One row: since when mail must have left to count on a day of marts.fleet_daily that is made; NULL if all
--- days are.
+-- One row: mail that left since then counts on a rebuilt day of marts.fleet_daily; NULL if all days are
+-- rebuilt.
 select
     if(
         bool_and(hosts.days_kept_before is not null),

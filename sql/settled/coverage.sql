@@ -1,6 +1,6 @@
--- One row per row of marts.coverage: gaps of settled days as they were, all others as they were made.
--- Gaps that lines show are known only of the days that were read. Those that files and syslog daemons tell
--- are known of all days, unless their events expired.
+-- One row per row of marts.coverage: gaps of settled days from the old marts, all others from the rebuild.
+-- Gaps derived from lines are known only for the days that were read. Gaps known from files and syslog
+-- daemons are known for all days, unless their events have expired.
 select * exclude (placed_at) -- noqa: AM04, RF02
 from settled.made as made
 anti join settled.hosts as hosts

@@ -1,5 +1,5 @@
 -- One row per host and table of events that are needed from the last line before read_from on: a start may
--- tell of a stop long before it.
+-- belong to a stop long before it.
 with tables as (
     select
         'system_events' as table_name,

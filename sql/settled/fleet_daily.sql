@@ -1,5 +1,6 @@
--- One row per row of marts.fleet_daily: settled days as they were, all others as they were made.
--- A settled day that the host did not have before is taken as it was made: logs of another host begin on it.
+-- One row per row of marts.fleet_daily: settled days from the old marts, all others from the rebuild.
+-- A settled day that the host did not have before comes from the rebuild, too: logs of another host begin
+-- on it.
 with settled_days as (
     select
         known.host,

@@ -1,5 +1,5 @@
--- One row per host and syslog_name, with what its lines showed so far: those that were read now, and all
--- those before.
+-- One row per host and syslog_name, with what its lines showed so far: the lines that were read now, and
+-- all earlier ones.
 with instances as (
     select
         host,

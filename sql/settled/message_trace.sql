@@ -1,5 +1,6 @@
--- One row per row of marts.message_trace: mail of settled days as it was, all other mail as it was made.
--- Mail of settled days that was reopened is made again with the rest of its trace.
+-- One row per row of marts.message_trace: mail of settled days from the old marts, all other mail from the
+-- rebuild.
+-- Reopened mail of settled days is rebuilt with the rest of its trace.
 select * exclude (placed_at) -- noqa: AM04, RF02
 from settled.made as made
 where

@@ -1,5 +1,4 @@
--- One row per host whose rows cannot be made for sure from the events that were read: it is made as a whole
--- instead.
+-- One row per host whose rows the events that were read do not prove: it is rebuilt as a whole instead.
 
 -- Whether the service was up before a restart.
 with unbounded_restarts as (

@@ -1,5 +1,5 @@
 -- One row per trace of which a part was in a queue at `$read_from`, or has lines since then.
--- Few rows pass the first conditions, which can be asked while the files are read.
+-- Few rows pass the first conditions, which DuckDB can check while it reads the files.
 select distinct entries.trace_id
 from before.message_trace as entries
 where

@@ -1,4 +1,4 @@
--- One row per host and queue id of which there are lines since `$read_from`.
+-- One row per host and queue id with lines since `$read_from`.
 select distinct
     host,
     queue_id

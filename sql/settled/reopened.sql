@@ -1,5 +1,5 @@
--- One row per queue entry of settled days that is made again all the same, as its trace may have changed.
--- What arrived on frozen days stays as it is.
+-- One row per queue entry of settled days that is rebuilt nevertheless, because its trace may have changed.
+-- Entries that arrived on frozen days stay as they are.
 select
     entries.host,
     entries.instance,

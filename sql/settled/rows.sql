@@ -1,7 +1,6 @@
--- One row per row of a table that is placed in time: those of settled days as they were, all later ones as
--- they were made.
--- settled.made and settled.kept are views of the same columns and of placed_at: the rows that were made, and
--- those of before among which some stay.
+-- One row per row of a table with times: rows of settled days from the old marts, all later rows from the
+-- rebuild. settled.made and settled.kept are views with the same columns and placed_at: the rebuilt rows,
+-- and the old rows, some of which stay.
 select * exclude (placed_at) -- noqa: AM04, RF02
 from settled.made as made
 anti join settled.hosts as hosts

@@ -1,20 +1,19 @@
--- One row per delivery attempt of any message, with its hop, its cause if it failed at the scan service, and
--- what its reply tells.
--- The scan hop is told by the relay's port, else by the port in the reason. A reason without a port takes
--- the hop of the latest attempt with the same reason on that instance; where there is none, loopback
--- counts and is_hop_inferred is set, also of what was sent where no line of the host tells a port. sendmail
--- (it has a mailer) logs no port at all: loopback counts, but for local submissions, which wait for port 25.
--- What it defers without an address in relay= it has not tried: the host failed earlier in the same queue
--- run.
+-- One row per delivery attempt of any message, with its hop, its cause if it failed at the scan service,
+-- and what its reply says.
+-- The scan hop is recognised by the relay's port, else by the port in the reason. A reason without a port
+-- takes the hop of the latest attempt with the same reason on that instance. Without one, loopback counts
+-- and is_hop_inferred is set; so for sent mail on a host whose lines have no ports. sendmail (it has a
+-- mailer) logs no port at all: loopback counts, except for local submissions, which wait for port 25. Mail
+-- that it defers without an address in relay= was not tried: the host failed earlier in the same queue run.
 -- Loopback is an address, never a name: anybody may name a host 127.example.com. A name without an address
--- counts if the same host's log has it at a loopback address.
--- The words of a cause are those of the mail program, from the first to the last one: a server's reply, which
--- stands behind `said: ` or a reply code, may hold them as well. A port that is none makes no inferred hop.
--- Nearly all attempts are sent to a port that relay= names: nothing else needs to be asked about them.
--- is_taken: the next hop took the message, or may have taken it, as its session broke when the message was
--- sent and the reply did not come. queued_as is the queue id that the reply of a local hop names: Postfix
--- says `queued as QID`, sendmail `QID Message accepted for delivery`, and a scan service hands on the reply
--- of the MTA behind it. Another host's queue ids are of no use here.
+-- counts if the same host's log shows it at a loopback address.
+-- A cause consists of the mail program's words only, from the first to the last: a server's reply, after
+-- `said: ` or a reply code, may contain the same words. An impossible port does not lead to an inferred
+-- hop. Nearly all attempts are sent to a port that relay= names, and need no further look-up.
+-- is_taken: the next hop took the message, or may have taken it, because the session broke after the
+-- message was sent and before the reply. queued_as is the queue id in the reply of a local hop: Postfix
+-- says `queued as QID`, sendmail `QID Message accepted for delivery`, and a scan service passes on the
+-- reply of the MTA behind it. Queue ids of other hosts are not used.
 with attempts as not materialized (
     select
         qmgr_instances.queue_number,

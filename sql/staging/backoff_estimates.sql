@@ -1,8 +1,8 @@
--- One row per host and instance whose queue runs tell what minimal_backoff_time is, within two bounds.
--- A queue run takes mail that has waited for minimal_backoff_time, and leaves what has not: the longest wait
--- that was left is below it, the shortest that was taken is not (staging.run_bounds). Where single messages
--- are retried by hand the bounds contradict each other: there is no estimate then, nor from fewer than
--- estimate_scan_count scans.
+-- One row per host and instance whose queue runs reveal minimal_backoff_time, between two bounds.
+-- A queue run takes mail that has waited for minimal_backoff_time, and leaves other mail: the setting is
+-- longer than the longest wait left behind, and at most the shortest wait taken (staging.run_bounds). If
+-- messages are retried by hand, the bounds contradict each other: then there is no estimate, nor from fewer
+-- than estimate_scan_count scans.
 with estimates as (
     select
         host,

@@ -1,7 +1,8 @@
--- One row per product and range of builds, with what is known of its flush (Trend Micro KA-0010256).
--- Builds from build_from up to but not including build_before. Where wrapper_md5 is given, another md5 of
--- the wrapper script means that it was mended. is_intermittent: whether the flush is only missing after some
--- restarts, by when the manager looks. advice is what the document says to do, step by step.
+-- One row per product and range of builds, with what is known about its flush (Trend Micro KA-0010256).
+-- Builds from build_from up to but not including build_before. If wrapper_md5 is given, another md5 of the
+-- wrapper script means that it was corrected. is_intermittent: whether the flush is missing only after some
+-- restarts, depending on the time of the manager's check. advice is what the document says to do, step by
+-- step.
 select
     rules.product,
     rules.version,

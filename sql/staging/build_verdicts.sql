@@ -1,10 +1,10 @@
 -- One row per host and span of unchanged settings, with what is known of its build's flush and what the
 -- document says to do about it (an empty list where there is nothing to do).
--- A host whose version is not given is taken for a 9.1, the only one that the rules speak of. The product
--- flushes no other queue than Postfix's: with sendmail all that helps is to run the queue more often.
--- A product that is only guessed tells nothing of its build. is_md5_defective: whether the wrapper script, of
--- whatever build, is known for the defective one; IMSVA's problem is another.
--- is_retry_short: whether the retry settings are known and as short already as advice would make them.
+-- An unknown version is taken for 9.1, the only version in the rules. The product flushes only Postfix's
+-- queue: with sendmail, the only help is to run the queue more often. A guessed product says nothing about
+-- the build. is_md5_defective: whether the wrapper script, of whatever build, is the defective one; IMSVA
+-- has a different problem.
+-- is_retry_short: whether the retry settings are known and already as short as advised.
 with hosts as (
     select
         host_history.*,

@@ -1,8 +1,8 @@
--- One row per span of time that a maillog tells twice, because the host's clock was set back.
--- Lines of a file come in the order in which they were written. Where the stamps of its delivery attempts
--- fall back by more than clock_step_seconds the clock was set back: of stamps that occur before that point as
--- well as after it, nobody can tell which came first. Daylight saving is no such case, as stamps are instants
--- here, nor are lines that were written twice, as they are here once.
+-- One row per span of time that occurs twice in a maillog, because the host's clock was set back.
+-- The lines of a file are in the order in which they were written. If the stamps of its delivery attempts
+-- go back by more than clock_step_seconds, the clock was set back: the order of stamps that occur before
+-- that point as well as after it is unknown. Daylight saving does not matter, because stamps are instants
+-- here; nor do lines that were written twice, because each occurs once here.
 with attempts as (
     select
         host,

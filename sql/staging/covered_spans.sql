@@ -1,6 +1,6 @@
 -- One row per host, log kind and span of time that the maillog or the manager log covers without a gap.
--- A span is closed: it ends with the last line before a gap, or before the log's end, and the next one begins
--- with the gap's end. A verdict that needs what lies in a gap stays unknown.
+-- A span is closed: it ends with the last line before a gap, or before the log's end, and the next one
+-- begins with the gap's end. A verdict that depends on a gap stays unknown.
 with logs as (
     select
         host,

@@ -1,18 +1,18 @@
 -- One row per wait of a message in the deferred queue, from the end of a round of deliveries to its
 -- re-activation, with the scan of the queue that ended it.
--- A round that left nothing deferred is followed by no wait: what becomes active after it was active
--- already (a restarted qmgr logs such mail again). A scan is a burst of re-activations of one instance. A
--- message that a restarting qmgr found still being delivered (is_skipped) comes back after 60 s, whatever
--- the settings say, and is part of no scan.
--- waited_until: re-activation, or the end of the waiting by hold or removal; NULL if not seen. `postsuper -r
--- ALL` (-d, -h) names no message: its total ends all that was open then, if it covers that many, and leaves
--- it in doubt otherwise (seen_until).
+-- A round that left nothing deferred is not followed by a wait: mail that becomes active after it was
+-- already active (a restarted qmgr logs such mail again). A scan is a burst of re-activations of one
+-- instance. A message that a restarting qmgr found still being delivered (is_skipped) comes back after 60
+-- s, whatever the settings say, and is part of no scan.
+-- waited_until: re-activation, or the end of the waiting by hold or removal; NULL if not seen. `postsuper
+-- -r ALL` (-d, -h) names no message: if its total is at least the number of open waits, it ends them all;
+-- otherwise they are in doubt (seen_until).
 -- seen_until: from here on a gap of the log may hide what became of the message; NULL if there is none.
 -- due_by: Postfix tries a deferred message again in the first queue run after
 -- max(min(age, maximal_backoff_time), minimal_backoff_time) since its last deferral (qmgr_active.c), so at
--- the latest queue_run_delay after that, and due_margin_seconds for a busy qmgr. What shows no sign of life
--- by then has left the queue unseen. NULL for sendmail, which has no such rule. is_due_known: by settings
--- that are told, not assumed.
+-- the latest queue_run_delay after that, plus due_margin_seconds for a busy qmgr. A message without a sign
+-- of life by then has left the queue unseen. NULL for sendmail, which has no such rule. is_due_known:
+-- whether the settings are known, not assumed.
 with hiding_gaps as (
     select
         host,

@@ -1,8 +1,8 @@
--- One row per queue entry that an earlier entry of the same host became, with that one and what tells so.
+-- One row per queue entry that an earlier entry of the same host became, with that entry and the evidence.
 -- In this order: the reply to the delivery names the entry (`queued_as`); the entry's arrival names the
--- earlier one (`orig_queue_id`: what the client told, or postsuper -r); it came over loopback with the
--- message id of mail that the scan service had just taken, to the same recipient if that can be told
--- (`message_id`). An entry never comes before the one that became it, so that no way leads in a circle.
+-- earlier one (`orig_queue_id`: given by the client, or by postsuper -r); it came over loopback with the
+-- message id of mail that the scan service had just taken, to the same recipient if that is known
+-- (`message_id`). An entry is never earlier than the entry that became it, so that there are no circles.
 with named as (
     select
         deliveries.entry_number as parent_number,

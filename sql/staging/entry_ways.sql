@@ -1,5 +1,4 @@
--- One row per queue entry with another hop before it, with the first hop of its trace and its own number on
--- the way from there.
+-- One row per queue entry with an earlier hop, with the first hop of its trace and its position from there.
 with recursive ways as (
     select distinct
         links.child_number as entry_number,

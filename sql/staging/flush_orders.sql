@@ -1,6 +1,6 @@
 -- One row per order to flush a queue: the manager's command line, or the wrapper's marker.
--- Orders are claims. Whether the queue was flushed is told by what became active (staging.queue_scans).
--- A stamp of whole seconds was cut: the order came before the next second began.
+-- Orders are claims. The mail that became active shows whether the queue was flushed (staging.queue_scans).
+-- A stamp of whole seconds is truncated: the order came before the next second began.
 with orders as (
     select
         host,

@@ -1,12 +1,12 @@
 -- One row per restart, with what became of the mail that waited at its end.
--- Waiting at an instant is a held message whose last deferral came before it and whose wait lasts beyond
--- it. A wait without an end in the log (is_open) shows neither that mail was passed over nor that it was
--- taken: no verdict rests on it. Nothing was needed only where no held mail waited at any instant at which
--- the service may have been up. Judged is the last flush of the message's instance that took mail of this
--- restart; where that instance saw none, the last one of the host's other instances, else the last order.
--- Where a later scan may have been a flush as well, nobody knows which one judges. What the maillog hides
--- leaves the verdict open (staging.restart_coverage), and so does a maillog that ends within the window while
--- mail waits, or within longest_attempt_seconds of the flush while flushed mail is being tried.
+-- A held message is waiting at an instant if its last deferral is earlier and its wait lasts longer. A wait
+-- without an end in the log (is_open) shows neither that mail was passed over nor that it was taken: no
+-- verdict rests on it. No flush was needed only if no held mail waited at any instant at which the service
+-- may have been up. The flush that is judged is the last one of the message's instance that took mail of
+-- this restart; without one, the last flush of the host's other instances, else the last order. If a later
+-- scan may have been a flush as well, it is unknown which one to judge. Gaps of the maillog leave the
+-- verdict open (staging.restart_coverage), and so does a maillog that ends within the window while mail
+-- waits, or within longest_attempt_seconds of the flush while flushed mail is being tried.
 with restarts as (
     select
         restarts.*,

@@ -1,8 +1,8 @@
 -- One row per attempt at the scan service of a message that a restart held, with the restart that made it
 -- fail.
--- A real failure belongs to the restart whose outage it is part of; a slow scanner's to none, unless an
--- outage began while it ran. A suspension belongs to the latest earlier restart with a real failure, however
--- long ago. An answered attempt belongs to none.
+-- A real failure belongs to the restart whose outage it is part of. A failure of a slow scanner belongs to
+-- no restart, unless an outage began during the attempt. A suspension belongs to the latest earlier restart
+-- with a real failure, however long ago. An answered attempt belongs to no restart.
 with outages as (
     select
         restarts.host,

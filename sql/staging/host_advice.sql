@@ -1,8 +1,8 @@
 -- One row per host and advice, in the order of config.advice, with its text in both languages.
--- What the document says of the build holds whether or not the host was seen to lack a flush; other advice
--- rests on what the restarts since the last change showed (staging.host_evidence). The texts are those of
--- transforms/advice.yaml; a line that names a figure which is NULL here is left out. A bounce_queue_lifetime
--- that cost no bounce so far comes behind all other advice.
+-- The document's advice for the build applies whether or not the host was seen to lack a flush; other
+-- advice rests on what the restarts since the last change showed (staging.host_evidence). The texts are in
+-- transforms/marts/advice.yaml; a line is left out if its figure is NULL here. Advice about a
+-- bounce_queue_lifetime that has cost no bounce so far comes last.
 with conditions as (
     select
         host,

@@ -1,7 +1,7 @@
 -- One row per host, with its present settings and what its restarts showed.
--- Columns that begin with current_ speak of the restarts since the product, its build, the wrapper or the
--- MTA last changed (current_from, NULL: never): a host that was patched is judged by what it did since. The
--- other counts are of all restarts. missing_wait_ speaks of the current restarts under the present retry
+-- Columns that begin with current_ cover the restarts since the product, its build, the wrapper or the MTA
+-- last changed (current_from, NULL: never): a patched host is judged by its behaviour since the patch. The
+-- other counts cover all restarts; missing_wait_ covers the current restarts under the present retry
 -- settings.
 with changed as (
     select

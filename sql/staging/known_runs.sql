@@ -1,5 +1,5 @@
--- One row per scan that surely was a queue run: it took no early mail and left younger mail behind.
--- Each tells the rhythm of the queue runs after it, however long ago it was.
+-- One row per scan that was certainly a queue run: it took no early mail and left younger mail behind.
+-- Each shows the rhythm of the later queue runs, however long ago it was.
 select
     host,
     instance,

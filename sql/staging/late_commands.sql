@@ -1,8 +1,8 @@
--- One row per flush command of the manager that tells of no restart.
--- Since the outage before, or as far back as a restart may be that it is for, there is no time between two
--- answers that is long enough for an outage: shortest_outage_seconds, or longest_restart_seconds where mail
--- of the restart before still waits, for which the command may be. It is an order of the restart before,
--- however late. Where the clock was set back nobody can tell what a command came after.
+-- One row per flush command of the manager that does not indicate a restart.
+-- Since the previous outage, or as far back as its restart may be, no time between two answers is long
+-- enough for an outage: shortest_outage_seconds, or longest_restart_seconds if mail of the previous restart
+-- is still waiting and the command may be for that mail. The command is then an order for the previous
+-- restart, however late. If the clock was set back, the order of command and answers is unknown.
 with answers as (
     select
         host,

@@ -1,10 +1,10 @@
 -- One row per scan of a deferred queue and message that it left there although it had been deferred before,
--- with how long the message had waited by then, and whether that is sure.
--- The scans of an instance follow each other: a wait was left by all from the first that began after its
--- deferral, by more than left_behind_seconds, to the last that ended before its end, or before a gap that may
--- hide it. Sure it is only of a wait whose end is seen, and up to the time at which the message was due: a
--- message without a later sign of life may have been taken and its lines lost, and one that was due may have
--- been tried in between. Without an end and past its time it has left the queue unseen, and tells nothing.
+-- with how long the message had waited by then, and whether that is certain.
+-- A wait was left behind by each scan of its instance that began more than left_behind_seconds after the
+-- deferral and ended before the end of the wait, or before a gap that may hide the end. That is certain
+-- only if the end of the wait was seen, and until the message was due: a message without a later sign of
+-- life may have been taken and its lines lost, and a message that was due may have been tried in between. A
+-- message without an end that is past its due time has left the queue unseen, and proves nothing.
 with scans as (
     select
         host,

@@ -1,5 +1,6 @@
--- One row per local date on which any host of the fleet logged: the one thing that hosts tell of each other.
--- It is made of all hosts, while all other models are made of a batch of them at a time.
+-- One row per local date on which any host of the fleet logged: all that one host needs to know of the
+-- others.
+-- This model runs over all hosts; all other models run over a batch of hosts at a time.
 select distinct cast(timezone(hosts.time_zone, line_counts.span) as date) as date
 from ops.line_counts as line_counts
 inner join fleet.hosts as hosts

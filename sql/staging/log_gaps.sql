@@ -1,11 +1,10 @@
--- One row per host, log kind and gap: time of which the log does not tell although it tells of before and
--- after.
+-- One row per host, log kind and gap: a time without log lines between times with lines.
 -- A gap is a missing or damaged member of a rotation (up to the file after it), a loss notice of a syslog
--- daemon (from the notice that it drops lines, else some minutes before the notice), or silence of a maillog
--- for longer than gap_after_seconds. A day's file of the manager log covers the day, also where the manager
--- wrote nothing: a gap there is a day, or a numbered part of a day, without its file.
--- Where the queues of two hosts are logged as one's, in the same hour, nobody can tell what happened to
--- either: that is a gap as well. Hosts are told apart by the first part of their names.
+-- daemon (from the notice that it drops lines, else some minutes before the notice), or silence of a
+-- maillog for longer than gap_after_seconds. A day's file of the manager log covers the day, also where the
+-- manager wrote nothing: a gap there is a day, or a numbered part of a day, without its file.
+-- If the queues of two hosts are logged under one name in the same hour, it is unknown what happened to
+-- either: that is a gap as well. Hosts are distinguished by the first part of their names.
 with members as (
     select
         host,

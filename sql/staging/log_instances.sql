@@ -1,5 +1,5 @@
--- One row per host and syslog_name that writes of messages, with whether sendmail or a qmgr writes under it,
--- and whether its deliveries tell a port: Postfix before 2.3 logs none.
+-- One row per host and syslog_name under which messages are logged, with whether sendmail or a qmgr logs
+-- under it, and whether its delivery lines have a port: Postfix before 2.3 logs none.
 with lines as (
     select
         host,

@@ -1,11 +1,11 @@
 -- One row per span in which a maillog visibly lacks lines about a message.
--- Postfix ends each activation with a delivery (status=) for every recipient, and tells of a message from its
--- arrival on. Lines are lost where a message was activated and, with no delivery in between, activated again
--- (other than by the start of a qmgr, which logs its active mail again) or removed; where it was activated
--- and the log goes on for longest_attempt_seconds without another line about it; and where the delay of its
--- deliveries tells of an arrival more than lost_arrival_seconds before its first line. What else was lost
--- then, such as a flush, is not known. A line that is there but proves nothing (events.unparsed_lines) is not
--- lost: what a sender wrote into it must not put a verdict in doubt.
+-- Postfix ends each activation with a delivery (status=) for every recipient, and logs a message from its
+-- arrival on. Lines are lost if a message was activated and, without a delivery in between, activated again
+-- (other than by the start of a qmgr, which logs its active mail again) or removed; if it was activated and
+-- the log goes on for longest_attempt_seconds without another line about it; or if the delay of its
+-- deliveries implies an arrival more than lost_arrival_seconds before its first line. Other lines, such as
+-- those of a flush, may have been lost with them. A line that exists but proves nothing
+-- (events.unparsed_lines) is not lost: a sender's text must not put a verdict in doubt.
 with unanswered_rounds as (
     select
         rounds.host,

@@ -1,11 +1,11 @@
 -- One row per queue event of every message in staging.deferred_lines, with the message's lifetime.
--- Within one second the order is that of the lines, within a line arrival, activation, all else.
--- An activation that the log lacks is computed (is_computed). Postfix tells in each delivery for how long the
--- message had been active (delays=a/b/c/d: b, c and d): what became active by more than
--- computed_activation_seconds after the last delivery of the round before was activated again. A message of
--- which one recipient is tried for the second time in a round was so as well, unless such an activation lies
--- between the two tries: its other recipients follow within the same activation. Where the parts are not told
--- it was activated at the delivery at the latest.
+-- Within one second events are in the order of lines; within a line, arrival, activation, other events.
+-- An activation that the log lacks is computed (is_computed). Each delivery of Postfix shows how long the
+-- message had been active (delays=a/b/c/d: b, c and d): a message that became active more than
+-- computed_activation_seconds after the last delivery of the previous round was activated again. So was a
+-- message of which a recipient is tried for the second time in a round, unless such an activation lies
+-- between the two tries: the other recipients follow within the same activation. If the parts are not
+-- logged, it was activated at the delivery at the latest.
 -- sendmail logs no activation: a round of deliveries is what one process tries, and begins with its first
 -- attempt.
 with sendmail_rounds as (

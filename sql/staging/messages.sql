@@ -1,7 +1,7 @@
 -- One row per message (host, instance, queue_id, lifetime) that was ever deferred, with its end.
--- What is told of it is what staging.queue_entries tells of its entry, so that marts.held_messages and
--- marts.message_trace never tell two stories of one mail. last_logged_at is its latest line, removed_at the
--- line that took it out of the queue: sendmail logs none.
+-- Its facts come from its entry in staging.queue_entries, so that marts.held_messages and
+-- marts.message_trace never contradict each other. last_logged_at is its latest line, removed_at the line
+-- that took it out of the queue: sendmail logs none.
 with last_lines as (
     select
         host,

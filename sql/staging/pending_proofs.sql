@@ -1,7 +1,7 @@
--- One row per message without an end in the log of which the host's latest queue snapshot tells whether it is
+-- One row per message without an end in the log, if the host's latest queue snapshot shows whether it is
 -- still there.
--- Listed is a queue entry with its id and its arrival. A snapshot is of one instance: where a host has
--- several, a message that it does not list may be in another's queue and has no row, nor has one whose last
+-- A queue entry is listed if the snapshot has its id and arrival. A snapshot is of one instance: if a host
+-- has several, an unlisted message may be in another queue and has no row. Nor has a message whose last
 -- line is later than the snapshot.
 with snapshots as (
     select

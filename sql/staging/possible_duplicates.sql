@@ -1,8 +1,8 @@
 -- One row per message and restart that interrupted it at the end of its data, where it may have been
 -- delivered twice.
--- The scan service may have passed it on before its reply was lost, and gets it again. Where the log shows
--- what comes back from the scan service, it must have come back twice, once about the interruption; where
--- the log does not, it stays possible.
+-- The scan service may have passed the message on before the reply was lost, and gets it again. If the log
+-- shows mail coming back from the scan service, the message must have come back twice, once near the
+-- interruption; otherwise a duplicate stays possible.
 with interrupted as (
     select distinct
         held.restart_id,

@@ -1,7 +1,7 @@
 -- One row per queue entry that came through a proxy in front of the queue, with the client that gave it.
 -- IMSVA's port 25 hands each mail to the sender filter while the client waits (smtpd_proxy_filter): the
--- client's line names no message (NOQUEUE), and a line at the end, of the same smtpd, tells as what the
--- message was queued. To the queue the proxy is the client.
+-- client's line names no message (NOQUEUE), and a later line of the same smtpd gives the message's queue
+-- id. For the queue, the proxy is the client.
 with accepted as (
     select
         host,

@@ -1,7 +1,8 @@
--- One row per activation by another process of an instance's queue manager than the one before.
--- A qmgr that was killed is started again by master, which need not say so. It ends for no other reason, and
--- serves for as long as Postfix runs (master.cf: qmgr, no max_use). Where the process before goes on, there
--- are two queue managers, such as those of two hosts, and none was started.
+-- One row per activation that another process of an instance's queue manager logged than the activation
+-- before.
+-- A killed qmgr is started again by master, which may not log that. A qmgr ends for no other reason while
+-- Postfix runs (master.cf: qmgr, no max_use). If the previous process goes on, there are two queue
+-- managers, such as those of two hosts, and none was started.
 with instances as (
     select
         host,

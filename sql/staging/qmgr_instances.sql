@@ -1,7 +1,8 @@
--- One row per host and syslog_name that writes of messages, with the qmgr that they belong to.
--- A service may log under a name of its own (master.cf: -o syslog_name=...), such as the transport to the
--- scan service or the port behind it: where no qmgr uses that name and the host has a single qmgr, its
--- messages belong to that one. sendmail's queues have their own. queue_number stands for host and instance.
+-- One row per host and syslog_name under which messages are logged, with the qmgr that they belong to.
+-- A service may log under a separate name (master.cf: -o syslog_name=...), such as the transport to the
+-- scan service or the port behind it: if no qmgr uses that name and the host has a single qmgr, the
+-- messages belong to that qmgr. sendmail's queues have separate names. queue_number stands for host and
+-- instance.
 with qmgrs as (
     select
         host,

@@ -1,6 +1,6 @@
--- One row per line that tells that an instance's queue manager was started: with Postfix, by a reload,
--- because a table of it changed, or, where no such line tells of it, because its process is another.
--- It then runs the queue, and in a new rhythm from there on: is_phase_known unless the line came later.
+-- One row per line that shows the start of an instance's queue manager: with Postfix, by a reload, because
+-- a lookup table changed, or, without such a line, because the process is another.
+-- The qmgr then runs the queue and begins a new rhythm: is_phase_known unless the line came later.
 with told_starts as (
     select
         host,

@@ -1,8 +1,8 @@
 -- One row per queue entry: a message in a mail queue of a host, under one queue id, from its arrival until
--- it left. Every message is here, deferred or not, with a number in the order of the arrivals.
--- An entry without its own end in the log (sendmail logs none) is done when every recipient was seen to get
--- it or to be refused. A client that gives up before the end of its message leaves an entry that was never
--- active.
+-- it left.
+-- Every message is here, deferred or not, with a number in the order of the arrivals.
+-- An entry without an end in the log (sendmail logs none) is finished when every recipient was served or
+-- refused. A client that gives up before the end of its message leaves an entry that was never active.
 with entries as (
     select
         *,

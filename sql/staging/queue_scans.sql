@@ -1,18 +1,17 @@
 -- One row per scan of an instance's deferred queue: a burst of re-activations, with what it proves.
 -- A scan that takes mail too young for a queue run (early) and leaves no deferred mail behind is a flush;
 -- `postqueue -i` takes one message. Right after a qmgr start a re-activation of early mail proves nothing.
--- Where minimal_backoff_time is only assumed, a scan that takes early mail and leaves other mail behind
--- refutes the assumption: whether that instance's scans are flushes is then NULL, not known, and so where the
--- log contradicts a setting that is told (staging.refuted_settings), or where it may lack lines of mail that
--- the scan took (maybe_left_count). Where it is only assumed, a scan that nobody ordered is not known either:
--- minimal_backoff_time may be shorter than any that is assumed. Nor is one whose activations were lost,
--- unless an order came just before it: other lines of qmgr may be lost with them. doubt says which.
+-- If minimal_backoff_time is only assumed, a scan that takes early mail and leaves other mail behind
+-- refutes the assumption: whether that instance's scans are flushes is then unknown (NULL). So it is if the
+-- log contradicts a known setting (staging.refuted_settings), or may lack lines of mail that the scan took
+-- (maybe_left_count). With an assumed setting, a scan that nobody ordered is unknown too:
+-- minimal_backoff_time may be shorter than assumed. So is a scan whose activations were lost, unless an
+-- order came just before it: other lines of qmgr may be lost with them. doubt gives the reason.
 -- qmgr runs the queue when it starts and then every queue_run_delay: a scan in that rhythm that takes no
--- early mail is a queue run. The rhythm is that of the last start, or of the last scan that left younger
--- mail.
--- sendmail runs its queue when it starts and then at the interval that its first line tells, and takes all
--- mail each time: a scan at any other time is a flush. A start that failed leaves the rhythm of the one
--- before in place, so that a scan in an older rhythm is not known either.
+-- early mail is a queue run. The last start, or the last scan that left younger mail, sets the rhythm.
+-- sendmail runs its queue when it starts and then at the interval in its first line, and takes all mail
+-- each time: a scan at any other time is a flush. A failed start leaves the previous rhythm in place, so
+-- that a scan in an older rhythm is unknown too.
 with queue_runs as (
     select
         scans.host,

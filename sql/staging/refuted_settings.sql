@@ -1,8 +1,8 @@
--- One row per host and instance whose scans contradict minimal_backoff_time, as told or as assumed.
--- Where it is only assumed, any scan does that took early mail and left some behind. Where it is told, an
--- operator's retry of single messages looks the same: the setting is contradicted only by a scan that would
--- be a queue run with a shorter minimal_backoff_time, and if all scans of the instance agree with that: none
--- left mail that had waited for as long.
+-- One row per host and instance whose scans contradict minimal_backoff_time, known or assumed.
+-- An assumed setting is contradicted by any scan that took early mail and left some behind. For a known
+-- setting, an operator's retry of single messages looks the same: it is contradicted only by a scan that
+-- would be a queue run with a shorter minimal_backoff_time, and only if all scans of the instance agree
+-- with the shorter time: none left mail that had waited for as long.
 with longest_left as (
     select
         host,

@@ -1,6 +1,7 @@
--- One row per scan that may contradict the minimal_backoff_time of its time: it took mail too young for that,
--- and left other mail behind.
--- Where the setting is told, an order or another scan just before explains it as well (staging.run_bounds).
+-- One row per scan that may contradict the minimal_backoff_time of its time: it took mail too young for
+-- that, and left other mail behind.
+-- If the setting is known, an order or another scan just before is an explanation, too
+-- (staging.run_bounds).
 select
     scans.host,
     scans.instance,

@@ -1,7 +1,7 @@
 -- One row per span of a host's maillog in which mail comes back from the scan service, with when it
 -- first does.
--- Elsewhere the hop behind the scan service is not logged, or nothing tells its mail from other mail: what
--- the scan service did with a message is not known there.
+-- Elsewhere the hop behind the scan service is not logged, or its mail cannot be distinguished from other
+-- mail: what the scan service did with a message is unknown there.
 select
     spans.host,
     spans.covered_from,

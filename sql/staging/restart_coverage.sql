@@ -1,8 +1,8 @@
--- One row per restart, with how far the logs tell what is needed to judge its flush.
--- Needed is the maillog from the last sign of the service before the restart up to the end of its window.
--- What came before the log's beginning, in a missing file or among lost lines hides mail that waited, or a
--- flush. Silence, or the log's end, hides nothing of what is seen to its end before it: covered_until. A
--- command alone tells of a restart that ended at most flush_window_seconds before it.
+-- One row per restart, with how far the logs cover what is needed to judge its flush.
+-- A verdict needs the maillog from the last sign of the service before the restart to the end of the
+-- window. The time before the log's beginning, a missing file or lost lines may hide mail that waited, or a
+-- flush. Silence, or the log's end, does not affect mail whose end was logged before: covered_until. A
+-- command alone indicates a restart that ended at most flush_window_seconds before it.
 with needed as (
     select
         restarts.restart_id,

@@ -1,6 +1,6 @@
 -- One row per restart that a log line explains, with what made the service restart.
--- Such lines are those of the manager log or the system events that a configured pattern knows. The last one
--- counts that came at most trigger_window_seconds before the service was down, or while it was.
+-- These are lines of the manager log or the system events that match a configured pattern. The last line
+-- counts that came at most trigger_window_seconds before the service was down, or while it was down.
 with trigger_lines as (
     select
         host,

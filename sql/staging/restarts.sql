@@ -1,8 +1,8 @@
 -- One row per restart of the scan service, merged from its witnesses, with its bounds and its window.
--- down_at and up_at are those of the system events, within what the maillog shows; without an event down_at
+-- down_at and up_at come from the system events, within what the maillog shows; without an event, down_at
 -- is the first failure, and up_at a minute later, unless the bounds say otherwise. The manager flushes when
--- it sees that the service was started (Trend Micro KA-0010256): its command tells that the service was
--- up by then. A command near no outage is a restart of its own, of which only that is known, unless the
+-- it sees that the service was started (Trend Micro KA-0010256): its command shows that the service was up
+-- by then. A command near no outage is a separate restart about which nothing else is known, unless the
 -- service answered all along.
 -- A flush belongs to a restart in [window_from, window_until).
 with stamped as (

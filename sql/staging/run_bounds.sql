@@ -1,10 +1,10 @@
--- One row per scan that surely left mail behind, with the longest wait that it left and the shortest that it
--- took.
--- Scans that leave nothing may be flushes and tell nothing of minimal_backoff_time; nor do those right after
--- a qmgr start, or sendmail's. A message so old that it had to wait for its age (qmgr_active.c) was not left
--- because of that setting. is_odd: no queue run, for it followed an order to flush within
--- flush_window_seconds, or another scan by less than shortest_queue_run_seconds: a flush comes in waves where
--- the active queue is full, and so does an operator who retries one message after another.
+-- One row per scan that certainly left mail behind, with the longest wait that it left and the shortest
+-- that it took.
+-- Scans that leave nothing may be flushes and say nothing about minimal_backoff_time; nor do scans right
+-- after a qmgr start, or sendmail's. A message so old that it had to wait for its age (qmgr_active.c) was
+-- not left because of that setting. is_odd: not a queue run, because it followed an order to flush within
+-- flush_window_seconds, or another scan within shortest_queue_run_seconds: a flush comes in waves if the
+-- active queue is full, and so do an operator's retries of one message after another.
 with scans as (
     select
         host,

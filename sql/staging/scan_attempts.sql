@@ -1,4 +1,4 @@
--- One row per delivery attempt to the scan service, with what it tells of the service.
+-- One row per delivery attempt to the scan service, with what it shows about the service.
 with attempts as (
     select
         *,

@@ -1,14 +1,14 @@
 -- One row per real failure of an attempt at the scan service, with the outage that it is part of.
--- A failure shows that the service was down when it was logged, failed_at. A time-out, which may end long
--- after the service is back, has its place among the others by its start; where an attempt begun after that
--- and before its end was answered, it shows no more than that the service was down at its start.
--- Failures are of one outage as long as no attempt begun after one of them, on a fresh connection, was
--- answered before the next. Sessions that were under way when the service stopped may still succeed: they do
--- not split it. Suspensions are no failures here: nothing was tried.
--- A stop that the system events tell makes one outage of the failures within it, and each further stop within
--- one outage begins another. The failures of a slow scanner are of none (outage_number is NULL): a lone
--- time-out or lost session, or time-outs alone, each with attempts begun and answered close by on both sides.
--- Stamps of whole seconds hide the order within a second: "after" means surely after.
+-- A failure shows that the service was down when it was logged, failed_at. A time-out may end long after
+-- the service is back and is therefore placed by its start; if an attempt begun between its start and end
+-- was answered, it shows only that the service was down at its start. Failures belong to one outage as long
+-- as no attempt begun after one of them, on a fresh connection, was answered before the next. Sessions that
+-- were under way when the service stopped may still succeed: they do not split it. Suspensions do not count
+-- as failures: nothing was tried.
+-- A stop in the system events makes one outage of the failures within it, and each further stop within one
+-- outage begins another. The failures of a slow scanner belong to no outage (outage_number is NULL): a
+-- single time-out or lost session, or time-outs alone, each with attempts begun and answered close by on
+-- both sides. Stamps of whole seconds hide the order within a second: "after" means certainly after.
 with answered as (
     select
         host,

@@ -1,6 +1,7 @@
--- One row per stop of the scan service that its system events tell, with its next start.
+-- One row per stop of the scan service in its system events, with its next start.
 -- A start without a stop before it (the service crashed, or the event is lost) has no stopped_at, a stop
--- without a start after it no started_at. The events of one file and of the log query's export are the same.
+-- without a start after it no started_at. The events of one file and of the log query's export are the
+-- same.
 with events as (
     select distinct
         host,

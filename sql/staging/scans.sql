@@ -1,5 +1,5 @@
--- One row per scan of an instance's deferred queue: a burst of re-activations, with what it took and what it
--- left behind, for sure or maybe.
+-- One row per scan of an instance's deferred queue: a burst of re-activations, with what it took and what
+-- it left behind, certainly or possibly.
 -- Right after a qmgr start (is_at_qmgr_start) mail may become active that was active before.
 with scans as (
     select

@@ -1,6 +1,6 @@
 -- One row per host, setting and instant at which it changed, with its values before and after.
--- Spans of fleet.host_history that differ only in where a setting comes from are no change. A setting that
--- became known counts as changed: nobody knows what it was before.
+-- Spans of fleet.host_history that differ only in the source of a setting are not a change. A setting that
+-- became known counts as changed, because its earlier value is unknown.
 with settings as (
     select
         host,

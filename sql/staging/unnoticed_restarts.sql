@@ -1,8 +1,8 @@
--- One row per restart that surely began and ended between two polls of the manager.
--- The manager looks at the services once a minute (KA-0010256), always in the same second: its flush
--- commands tell in which. The nearest commands before and after the restart count, if they are of one
--- process and at most a day away, and if both tell the same second where there are both. A restart whose
--- bounds hold a poll, or are not known, may have been noticed.
+-- One row per restart that certainly began and ended between two polls of the manager.
+-- The manager checks the services once a minute (KA-0010256), always in the same second: its flush commands
+-- show in which. The nearest commands before and after the restart count if they are of one process and at
+-- most a day away, and if they agree on the second. A restart whose bounds contain a poll, or are unknown,
+-- may have been noticed.
 with spans as (
     select
         restarts.restart_id,

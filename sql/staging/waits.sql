@@ -1,9 +1,9 @@
 -- One row per wait of a message in the deferred queue, with whether it was too short for a queue run.
 -- Postfix retries a message no earlier than minimal_backoff_time after its last deferral
--- (qmgr_active.c): a shorter wait is early. Where that setting is only assumed, the queue runs may tell it
--- (staging.backoff_estimates); else an early wait must be shorter still. A wait that would be early by one
--- possible value and due by another proves nothing (is_unsettled). A computed re-activation is as sure as the
--- rounded parts of a delay are: computed_activation_seconds.
+-- (qmgr_active.c): a shorter wait is early. If that setting is only assumed, the queue runs may reveal it
+-- (staging.backoff_estimates); otherwise an early wait must be shorter still. A wait that would be early by
+-- one possible value and due by another proves nothing (is_unsettled). A computed re-activation is as
+-- precise as the rounded parts of a delay: computed_activation_seconds.
 -- sendmail tries all mail in every queue run, however young: is_early is NULL there.
 with timed as (
     select

@@ -28,7 +28,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Figure:
-    """The median of several rounds, and the least and the most."""
+    """The median, minimum and maximum of several rounds."""
 
     median: float
     low: float

@@ -128,7 +128,7 @@ def _head(results: Results) -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return f"""\
 Measured by `make bench` on {day}: {results.line_count:,} lines of one host and one day.
-Medians, and the least and the most, of {" or ".join(map(str, rounds))} rounds in which all took turns.
+Medians (minimum to maximum) of {" or ".join(map(str, rounds))} rounds in which all took turns.
 
 - {_processor()}, {os.cpu_count()} cores, {memory:.0f} GiB; Linux {platform.release()}
 - Python {platform.python_version()}, {", ".join(f"{name} {version(name)}" for name in PACKAGES)}

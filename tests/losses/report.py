@@ -77,25 +77,25 @@ def render_failures(outcomes: Iterable[Outcome]) -> str:
 
 def render_document(tables: str, command: str, counted: str, day: date) -> str:
     """Return the document of a long run, with what its columns mean."""
-    return f"""# Lines that are lost, or come twice
+    return f"""# Lost and repeated lines
 
-Made by `{command}` on {day}: {counted}, each judged beside its whole log.
+Made by `{command}` on {day}: {counted}, each compared with its whole log.
 
 | column | a restart of the whole log |
 |---|---|
 | stayed | has the same verdict |
-| unknown | is not judged any more |
-| reworded | is `missing` instead of `ineffective`, or the other way: both are "not flushed" |
-| settled | is judged now and was not before; rightly, as far as the truth is known |
+| unknown | is no longer judged |
+| reworded | is `missing` instead of `ineffective`, or vice versa: both are "not flushed" |
+| settled | is judged now and was not before; correctly, as far as the truth is known |
 | in gap | is not found, and marts.coverage has a gap there |
-| outside | is not found, and no line before it or none after it is left |
-| traceless | is not found, and no line is left of an attempt that failed in it: nothing could tell |
-| supposed | does not exist: the variant has one that the whole log has not, and does not judge it |
-| turned | has another verdict (breaks the promise, as does all that follows) |
+| outside | is not found, and no line is left before or after it |
+| traceless | is not found, and no line is left of its failed attempts: nothing can show it |
+| supposed | does not exist: only the variant has this restart, and does not judge it |
+| turned | has another verdict (this and all that follow are failures) |
 | vanished | is not found, and nothing says why |
-| invented | does not exist: the variant has one that the whole log has not |
+| invented | does not exist: only the variant has this restart |
 | recounted | has other messages or delays, though no line is lost |
-| failed | is not there, for the models fail |
+| failed | is not there, because the models fail |
 
 {tables}
 """

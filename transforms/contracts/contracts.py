@@ -1,4 +1,4 @@
-"""Contracts (expectations/*.yaml) and tables to findings: what broke, in which rows of which source."""
+"""Checks tables against contracts (expectations/*.yaml): which rows of which source break which rule."""
 
 import atexit
 import json
@@ -21,7 +21,7 @@ import yaml
 from transforms.problems import MaillagError
 
 CONTRACT_FOLDER = Path(__file__).parents[2] / "expectations"
-# The C loader is eight times as fast; it reads no more than the safe one.
+# The C loader is eight times as fast, and just as safe.
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 SEVERITIES = ("critical", "warning", "info")
 # A finding names this many rows; the contract's query finds the others.
@@ -69,7 +69,7 @@ def instant_in(column: str) -> str:
 class Contract:
     """What a table promises. `expectations` is in Great Expectations' own form: type, kwargs, severity.
 
-    `kept` is None where no model makes the table.
+    `kept` is None if no model builds the table.
     """
 
     table: str
@@ -81,18 +81,18 @@ class Contract:
 
     @property
     def is_public(self) -> bool:
-        """Whether the catalog shows the table; staging tables are only handed on from night to night."""
+        """Whether the catalog shows the table; staging tables are only handed on to the next night."""
         return not self.table.startswith("staging.")
 
     @property
     def comment(self) -> str:
-        """What the catalog says of the table."""
+        """The catalog's comment on the table."""
         return " ".join(filter(None, (self.grain, self.description)))
 
 
 @dataclass(frozen=True)
 class Finding:
-    """An expectation that rows of one host and source file break; both None where the rows name none.
+    """An expectation that rows of one host and source file break; both are None if the rows name none.
 
     `rows` shows a few of them, as JSON.
     """
@@ -109,18 +109,18 @@ class Finding:
 def load_contracts(folder: Path = CONTRACT_FOLDER) -> dict[str, Contract]:
     """Return all contracts by table name.
 
-    A column's type and meaning stand once in fields.yaml, unless a table gives its own. Raises
-    MaillagError for a column without either, or an unknown severity.
+    A column's type and meaning come from fields.yaml, unless the table defines them itself. Raises
+    MaillagError for a column without a meaning, or an unknown severity.
     """
     fields = _columns(_read_yaml(folder / "fields.yaml"))
     contracts = {}
     for path in sorted(folder.glob("*.*.yaml")):
         document = _read_yaml(path)
         meta = document["meta"]
-        own = _columns(meta.get("fields", {}))
+        special = _columns(meta.get("fields", {}))
         columns = {}
         for name in meta["columns"]:
-            column = own.get(name) or fields.get(name)
+            column = special.get(name) or fields.get(name)
             if column is None:
                 raise MaillagError(
                     f"expectations/{path.name}: column {name} has no meaning. Describe it in "
@@ -146,7 +146,7 @@ def load_contracts(folder: Path = CONTRACT_FOLDER) -> dict[str, Contract]:
 
 @cache
 def kept_tables() -> Mapping[str, Kept]:
-    """Return how the tables are kept that models make and the lake has: marts, and what is handed on."""
+    """Return how the tables that models build are kept in the lake: marts, and tables that are handed on."""
     return {table: contract.kept for table, contract in load_contracts().items() if contract.kept}
 
 
@@ -165,9 +165,9 @@ def _kept(path: Path, meta: Mapping[str, Any]) -> Kept | None:
 
 
 def rule_in_words(expectation: Mapping[str, Any]) -> str:
-    """Return what an expectation says should be true: its description, else its kind in words.
+    """Return what should be true: the expectation's description, else its kind in words.
 
-    Raises MaillagError for a kind that does not read by itself and has no description.
+    Raises MaillagError for an expectation that needs a description and has none.
     """
     words = expectation.get("description")
     if not words:
@@ -190,7 +190,7 @@ def _bounds(kwargs: Mapping[str, Any]) -> str:
     return f"`{kwargs['column']}` is {' and '.join(bounds)}."
 
 
-# Expectations that need no description: their arguments say it all. NULL passes all but the first.
+# Expectations that need no description, because their arguments say it all. NULL violates only the first.
 IN_WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "expect_column_values_to_not_be_null": lambda kwargs: f"`{kwargs['column']}` is never NULL.",
     "expect_column_values_to_be_unique": lambda kwargs: f"`{kwargs['column']}` is unique.",
@@ -236,7 +236,7 @@ class Checker:
 
 
 def _end_with_parent() -> None:
-    """End this process when its parent does, also when that is killed: no pool does it by itself."""
+    """End this process when its parent ends or is killed; a pool does not do that by itself."""
 
     def watch() -> None:
         if parent := parent_process():
@@ -244,12 +244,12 @@ def _end_with_parent() -> None:
         os._exit(1)
 
     Thread(target=watch, daemon=True).start()
-    # Taking Great Expectations down takes 0.7 s, and DuckDB complains of what the thread still holds.
+    # Unloading Great Expectations takes 0.7 s, and DuckDB complains about what the thread still holds.
     atexit.register(os._exit, 0)
 
 
 def check_here(database: Path, contracts: Iterable[Contract]) -> list[Finding]:
-    """Check in this process, whatever the import costs."""
+    """Check in this process, including the slow import of Great Expectations."""
     gx = _import_great_expectations()
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False, "metric_calculations": False}
@@ -276,7 +276,7 @@ def check_here(database: Path, contracts: Iterable[Contract]) -> list[Finding]:
 
 
 def _result_format(contract: Contract) -> dict[str, Any]:
-    """Ask for the query that finds the rows which break a rule, not for the rows."""
+    """Request the query for the rows that break a rule, not the rows themselves."""
     return {
         "result_format": "COMPLETE",
         "exclude_unexpected_values": True,
@@ -295,7 +295,7 @@ def _import_great_expectations() -> Any:
 
 
 def _row_key(contract: Contract) -> list[str]:
-    """Return the columns that name a broken row: its source file, else the table's first column; its host."""
+    """Return the columns that identify a row: source file, else the table's first column, and host."""
     first = "source_id" if "source_id" in contract.columns else next(iter(contract.columns))
     return [first, *({"host"} & contract.columns.keys() - {first})]
 
@@ -337,9 +337,9 @@ def _findings(contract: Contract, result: Any, connection: duckdb.DuckDBPyConnec
 
 
 def _first_exception(info: Mapping[str, Any]) -> str:
-    """Return the first line of what an expectation raised, which is told by itself or of each metric."""
-    told = info if "exception_message" in info else next(iter(info.values()), {})
-    return next(iter(str(told.get("exception_message")).splitlines()), "")
+    """Return the first line of an expectation's exception; `info` has it directly or for each metric."""
+    raised = info if "exception_message" in info else next(iter(info.values()), {})
+    return next(iter(str(raised.get("exception_message")).splitlines()), "")
 
 
 def _columns(document: Mapping[str, Any]) -> dict[str, Column]:

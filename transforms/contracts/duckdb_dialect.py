@@ -1,7 +1,7 @@
-"""SQLAlchemy to DuckDB, read-only: as much of a dialect as Great Expectations needs.
+"""A read-only SQLAlchemy dialect for DuckDB, with as much as Great Expectations needs.
 
-duckdb-engine hands out one DuckDB connection as its own cursor; Great Expectations reads results after it
-gave the connection back, and by then the rows are gone. Here each cursor is a DuckDB cursor of its own.
+duckdb-engine uses one DuckDB connection as its only cursor; Great Expectations reads results after it has
+returned the connection, and by then the rows are gone. Here each cursor is a separate DuckDB cursor.
 """
 
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ class OtherType(sqltypes.UserDefinedType[Any]):
 
 
 class DuckDBCursor:
-    """A DB-API cursor over a DuckDB cursor of its own."""
+    """A DB-API cursor over a separate DuckDB cursor."""
 
     rowcount = -1
     lastrowid = None
@@ -83,7 +83,7 @@ class DuckDBConnection:
     def rollback(self) -> None: ...
 
     def close(self) -> None:
-        """Close the connection: the pool does so only when its engine is disposed of."""
+        """Close the connection; the pool does so only when its engine is disposed."""
         self._connection.close()
 
 

@@ -1,8 +1,8 @@
-"""Derives the verdict on a published restart once more, and gathers all that it rests on, with the log lines.
+"""Derives the verdict on a published restart again, and gathers its evidence with the log lines.
 
-The models run again, on the events of one host and of the days that matter, in a database in memory; the
-queries of sql/explain read their tables. A query for lines gives role, source_id and line_number: the rest is
-in the line's event.
+The models run again in a database in memory, over the events of one host and the days that matter; the
+queries of sql/explain read their tables. A query for lines gives role, source_id and line_number; everything
+else is in the line's event.
 """
 
 import math
@@ -36,10 +36,10 @@ from transforms.queries import read_query
 
 # Days before and after a restart and its mail that may still matter to it.
 TIME_AROUND = timedelta(days=1)
-# The number is that of a second restart, or third, within one second.
+# The number marks a second or third restart within one second.
 RESTART_ID = re.compile(r"(?s)(?P<host>.+)-(?P<instant>[0-9]{8}T[0-9]{6}Z)(?P<number>-[0-9]+)?")
 EVENTS = tuple(f"events.{name}" for name in EVENT_TABLES)
-# Restarts, or hosts, that are named where none was found.
+# How many restarts or hosts an error names if none was found.
 NAMED = 5
 
 Row = dict[str, Any]
@@ -72,11 +72,11 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Explanation:
-    """All that the verdict on one restart rests on.
+    """The evidence for the verdict on one restart.
 
-    `restart` is the published row of marts.restarts. `differences` are the columns that the lake's events do
-    not give any more, with both values: the published one, and what they give now (all None where they give
-    no such restart, and then there is no evidence either).
+    `restart` is the published row of marts.restarts. `differences` are the columns for which the events now
+    give another value, with the published and the present value (all None if the events no longer give the
+    restart; then there is no evidence either).
     """
 
     restart: Row
@@ -95,9 +95,9 @@ class Explanation:
 
 
 def find_restart(catalog: duckdb.DuckDBPyConnection, asked: str) -> str:
-    """Return the id of the restart that an id, or host and any instant inside it, names.
+    """Return the id of a restart, given its id, or its host and any instant inside it.
 
-    Raises MaillagError, which names the nearest ones, if there is none.
+    Raises MaillagError, which names the nearest restarts, if there is none.
     """
     match = RESTART_ID.fullmatch(asked)
     if match:
@@ -134,9 +134,9 @@ def find_restart(catalog: duckdb.DuckDBPyConnection, asked: str) -> str:
 def explain_restart(
     lake: Path, restart_id: str, *, archive: Path | None = None, message_limit: int | None = None
 ) -> Explanation:
-    """Derive a published restart anew and gather what it rests on; `message_limit` None means all mail.
+    """Derive a published restart again and gather its evidence; `message_limit` None means all mail.
 
-    A few days around it are enough nearly always; where they give something else, all days are asked.
+    A few days around the restart are nearly always enough; if they give another result, all days are used.
     """
     with closing(attach_published(lake)) as connection:
         restart = _published(connection, restart_id)
@@ -167,21 +167,21 @@ def _days(connection: duckdb.DuckDBPyConnection, restart_id: str) -> tuple[date,
 def _run_models(
     connection: duckdb.DuckDBPyConnection, lake: Path, host: str, days: tuple[date, date] | None
 ) -> None:
-    """Make marts.restarts and all that it rests on, for one host and these UTC days (None: all)."""
+    """Build marts.restarts and everything it depends on, for one host and these UTC days (None: all)."""
     models = needed_models(load_models(), {"marts.restarts"})
     contracts = load_contracts()
     made = {table for model in models for table in model.tables}
     read = frozenset().union(*(model.inputs for model in models)) - made
-    # Whatever line is evidence, its event tells its time.
+    # The time of every line of evidence comes from its event.
     for table in sorted(read | set(EVENTS)):
         files = published_files(connection, table)
         if table in EVENTS or any(host_of_file(file) for file in files):
-            own = [file for file in files if _is_of(file, host, days)]
+            needed = [file for file in files if _is_of(file, host, days)]
             create_views(
                 connection,
                 lake,
                 contracts=[contracts[table]],
-                files={table: own},
+                files={table: needed},
             )
         else:
             of_host = {"host": host} if "host" in contracts[table].columns else {}
@@ -215,7 +215,7 @@ def _differences(connection: duckdb.DuckDBPyConnection, published: Row) -> dict[
 
 def _is_same(one: Any, other: Any) -> bool:
     if isinstance(one, float) and isinstance(other, float):
-        # Sums of parts of seconds depend on the order in which threads add them.
+        # Sums of fractions depend on the order in which threads add them.
         return math.isclose(one, other, abs_tol=0.001)
     return bool(one == other)
 
@@ -233,7 +233,7 @@ def _gather(
     create_table(connection, "explain.maillogs")
     messages = _ask(connection, "messages", message_limit=message_limit)
     scans = _ask(connection, "scans")
-    # First all places of lines, so that each file is read once.
+    # All places of lines are collected first, so that each file is read once.
     by_message: dict[tuple[Any, ...], list[Row]] = {_message_key(message): [] for message in messages}
     for row in _ask(connection, "message_lines"):
         if (key := _message_key(row)) in by_message:
@@ -280,7 +280,7 @@ def _scan_lines(connection: duckdb.DuckDBPyConnection, scan: Row) -> list[Row]:
 
 
 class _LineBook:
-    """The events of all lines that are evidence, and their text where the archive is at hand."""
+    """The events of all lines that are evidence, and their text if the archive has them."""
 
     def __init__(
         self, connection: duckdb.DuckDBPyConnection, rows: Iterable[Row], archive: Path | None
@@ -298,7 +298,7 @@ class _LineBook:
         self.quotes: Quotes = read_quotes(archive, places) if archive else {}
 
     def lines(self, rows: Iterable[Row]) -> list[Line]:
-        """Return lines in the order of time, within a second in that of their files."""
+        """Return lines in order of time, and within a second in the order of their files."""
         return sorted(
             (self._line(row) for row in rows), key=lambda line: (line.logged_at, line.path, line.line_number)
         )
@@ -307,7 +307,7 @@ class _LineBook:
         source, number = row["source_id"], row["line_number"]
         event = self.events[source, number]
         quote = self.quotes.get((self.files[source]["path"], number))
-        # Another file may have taken the name since, by rotation: then the line is not the event's.
+        # Rotation may have given the name to another file: then the line does not belong to the event.
         is_quoted = quote is not None and str(event.get("queue_id") or event["message"]) in quote
         return Line(
             role=row["role"],
@@ -323,7 +323,7 @@ class _LineBook:
 def _events(
     connection: duckdb.DuckDBPyConnection, wanted: set[tuple[str, int]]
 ) -> dict[tuple[str, int], Row]:
-    """Return the event of each line; of one that several recipients share, any."""
+    """Return the event of each line; if several recipients share a line, any of its events."""
     sources, numbers = [source for source, _ in wanted], [number for _, number in wanted]
     events = {}
     for table in EVENTS:

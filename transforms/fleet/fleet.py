@@ -160,7 +160,7 @@ def with_found_hosts(fleet: Fleet, found: Mapping[str, str]) -> Fleet:
     )
 
 
-def told_zone(host: Host) -> Zone | None:
+def fleet_file_zone(host: Host) -> Zone | None:
     """Return the zone that the fleet file gives a host, in the host's entry or in the defaults."""
     name = host.settings.time_zone or host.defaults.time_zone
     return Zone(name, "fleet_file") if name else None

@@ -1,6 +1,6 @@
-"""Source files of one host and kind to lake files: their lines go through both lanes, then to one writer.
+"""Turns source files of one host and kind into lake files: through both lanes, to one writer.
 
-Also what can be wrong with a source file, in words.
+Also has the problems of a source file, in words for the user.
 """
 
 from collections import Counter, deque
@@ -25,15 +25,15 @@ from transforms.problems import Problem, cause
 if TYPE_CHECKING:
     from transforms.fast_lane.lane import FastLane, LeftOver, LineCount, Scanned
 
-# Lines that the general lane takes at a time: the cost per call is nearly constant.
+# Lines for one call of the general lane: the cost per call is nearly constant.
 GATHERED_LINES = 50_000
-# Fewer of the lines that the fast lane leaves over: there are few, and blocks and rows are held beside them.
+# The same for lines that the fast lane leaves over: fewer, because blocks and rows are held beside them.
 LEFT_OVER_LINES = 16_384
-# Of either no more bytes than this, and one block.
+# Neither kind may exceed this many bytes plus one block.
 GATHERED_BYTES = 8 * 1024 * 1024
-# Blocks that are scanned, or wait for it, while the next one is read.
+# Blocks that are being scanned, or wait for it, while the next block is read.
 BLOCKS_AHEAD = 2
-# What to do, by the reason why the first line of a file is unparsed.
+# What to do, by the reason why the first unparsed line of a file is unparsed.
 REMEDIES = {
     "month_name": "Export the log again with English months: `LC_ALL=C journalctl ...`, or "
     "`journalctl -o short-iso ...`.",
@@ -44,9 +44,9 @@ REMEDIES = {
 
 @dataclass(frozen=True, slots=True)
 class NewSource:
-    """A source file just read: its record, its path as seen, and what went wrong with it.
+    """A source file just read: the ledger's record, the file as seen, and what went wrong.
 
-    `is_grown`: it begins with all that was read of it before.
+    `is_grown`: the file begins with everything that was read of it before.
     """
 
     record: SourceRecord
@@ -61,12 +61,12 @@ class Source:
 
     file: SourceFile
     planned: Reading
-    """As planned, before the first lines told more."""
+    """As planned, before the first lines were looked at."""
     plan: Plan
     reading: Reading
     batch: "Batch"
     before: SourceRecord | None
-    """What was read of it by an earlier run."""
+    """What an earlier run read of this source."""
     is_grown: bool = False
     hash: xxhash.xxh3_128 = field(default_factory=xxhash.xxh3_128)
     content_bytes: int = 0
@@ -75,14 +75,15 @@ class Source:
     damage: DamagedFileError | None = None
     first_unparsed: tuple[int, str] | None = None
     last_stamp: tuple[int, bool] | None = None
-    """The latest that the fast lane read since its last left-over line, and if it bears year and offset."""
+    """The latest stamp that the fast lane read since its last left-over line, and whether it has year and
+    offset."""
     line_counts: Counter[str] = field(default_factory=Counter)
-    """Its lines by table."""
+    """Number of lines by table."""
     first_logged_at: datetime | None = None
     last_logged_at: datetime | None = None
 
     def take(self, content: memoryview) -> None:
-        """Take the next bytes of its content, and see whether it begins with all that was read before."""
+        """Take the next bytes of the content, and check whether it begins with everything read before."""
         until_known = self.before.content_bytes - self.content_bytes if self.before else 0
         if self.before and 0 < until_known <= len(content):
             self.hash.update(content[:until_known])
@@ -93,13 +94,13 @@ class Source:
         self.content_bytes += len(content)
 
     def count(self, table: str, line_count: int, first: datetime | None, last: datetime | None) -> None:
-        """Take the count of all its lines in a table, with their first and last time."""
+        """Take the number of lines that went to a table, with their first and last time."""
         self.line_counts[table] = line_count
         self.first_logged_at = min(filter(None, (self.first_logged_at, first)), default=None)
         self.last_logged_at = max(filter(None, (self.last_logged_at, last)), default=None)
 
     def as_seen(self) -> SeenFile:
-        """Return what the ledger keeps of the file."""
+        """Return the file as the ledger remembers it."""
         return seen_file(
             self.file,
             self.planned,
@@ -109,7 +110,7 @@ class Source:
         )
 
     def as_new(self) -> NewSource:
-        """Say how the file went."""
+        """Return the finished source."""
         file, reading = self.file, self.reading
         by_table = self.line_counts
         unparsed_count, noise_count = by_table[UNPARSED], by_table[NOISE]
@@ -119,7 +120,7 @@ class Source:
         covered_from, covered_until = self.first_logged_at, self.last_logged_at
         name_date = file.name.name_date
         if file.log_kind == "manager_log" and name_date:
-            # A day's manager log covers the day, also where the manager had nothing to write.
+            # A day's manager log covers the whole day, even if the manager had nothing to write.
             covered_from = reading.zone.midnight(name_date)
             covered_until = reading.zone.midnight(name_date + timedelta(days=1))
         record = SourceRecord(
@@ -156,14 +157,14 @@ class Files:
     files: list[LakeFile]
 
     def drop(self, source_id: str) -> None:
-        """Leave a source out again, of which nobody has seen anything yet."""
+        """Remove a source that no reader has seen yet."""
         before = self.files
         self.files = list(without_sources(self.lake, before, {source_id}, self.run_id))
         discard(self.lake, before, self.files)
 
 
 class Batch:
-    """Source files of one host and kind, of which the lines go into the same lake files."""
+    """Source files of one host and kind whose lines go into the same lake files."""
 
     def __init__(
         self,
@@ -178,7 +179,7 @@ class Batch:
         self.lake = lake
         self.run_id = run_id
         self.sources: dict[str, Source] = {}
-        # Sources that could not be read to their end, and are to be left out again.
+        # Sources that could not be read to their end and have to be removed again.
         self.dropped: set[str] = set()
         self._pool = pool
         self._lane = lane
@@ -192,25 +193,25 @@ class Batch:
         self._gathered_bytes = 0
 
     def begin(self, source: Source) -> None:
-        """Go on to another source."""
+        """Continue with another source."""
         self.sources[source.reading.source_id] = source
         self._parser.begin(source.reading)
 
     def scan(self, lane: "FastLane", source: Source, block: bytes, size_bytes: int) -> None:
-        """Take a block of whole lines, with the fast lane's padding behind it, through both lanes."""
+        """Take a block of whole lines, followed by the fast lane's padding, through both lanes."""
         job = self._pool.submit(lane.scan, block, size_bytes, source.reading)
         self._scans.append((source, block, size_bytes, job))
         self.take_scans(leave=BLOCKS_AHEAD)
 
     def gather(self, source: Source, lines: pl.DataFrame, size_bytes: int) -> None:
-        """Take lines for the general lane, their headers read or not."""
+        """Take lines for the general lane, whether or not their headers were read."""
         self._gathered.append(lines.with_columns(source_id=pl.lit(source.reading.source_id)))
         self._gathered_lines += len(lines)
         self._gathered_bytes += size_bytes
         self._parse_if_enough(GATHERED_LINES)
 
     def finish(self) -> Files:
-        """Write what is still held, and return the lake files of all."""
+        """Write what is still held back, and return all lake files."""
         self.take_scans()
         self._parse_gathered()
         self._writer.add(self._parser.finish())
@@ -221,14 +222,14 @@ class Batch:
         by_table = counts.group_by("source_id", "table_name").agg(
             pl.sum("line_count"), pl.min("first_logged_at"), pl.max("last_logged_at")
         )
-        for source_id, *its in by_table.iter_rows():
-            self.sources[source_id].count(*its)
+        for source_id, *counted in by_table.iter_rows():
+            self.sources[source_id].count(*counted)
         for source_id in self.dropped:
             files.drop(source_id)
         return files
 
     def take_scans(self, *, leave: int = 0) -> None:
-        """Take what was scanned, in file order, until only so many scans are under way."""
+        """Take over finished scans in file order, until at most `leave` scans are under way."""
         while self._scans and (len(self._scans) > leave or self._scans[0][-1].done()):
             source, block, size_bytes, job = self._scans.popleft()
             scanned = job.result()
@@ -282,54 +283,54 @@ class Batch:
 
 
 def unreadable(path: str, error: OSError) -> Problem:
-    """Return that a file cannot be read."""
+    """Return the problem of a file that cannot be read."""
     return Problem(
         path,
         f"cannot be read ({error.strerror or error})",
-        "Check its permissions, or copy it again, and run again.",
+        "Check the file's permissions, or copy it again, and run again.",
     )
 
 
 def defect(path: str, error: Exception) -> Problem:
-    """Return that maillag itself failed on a file."""
+    """Return the problem of a file on which maillag itself failed."""
     return Problem(
         path,
         f"maillag itself failed on it ({type(error).__name__}: {cause(error)})",
-        "It is left out, and all else is read. Report this as a defect.",
+        "The file was left out, and all others were read. Report this as a defect.",
     )
 
 
 def not_a_log(source: SourceFile, *, has_foreign_months: bool) -> Problem:
-    """Return that a file is no log of the kind that its name says."""
+    """Return the problem of a file that is not a log of the kind that its name says."""
     if has_foreign_months:
         return Problem(
             source.path,
-            "was not taken: the months of its stamps are in a language that is not read",
+            "was not read: the months in its stamps are in a language that maillag does not know",
             REMEDIES["month_name"],
         )
     return Problem(
         source.path,
-        f"is no {source.log_kind.replace('_', ' ')}: none of its first lines begins as one, so nothing "
-        "of it was taken",
-        "Put the right file in its place, or rename it if it is something else.",
+        f"is not a {source.log_kind.replace('_', ' ')} file: none of its first lines begins like one, so "
+        "nothing of it was read",
+        "Replace it with the right file, or rename it if it is something else.",
     )
 
 
 def damaged(source: SourceFile, damage: DamagedFileError, line_count: int) -> Problem:
-    """Return that a file is damaged behind so many lines."""
+    """Return the problem of a file that is damaged after `line_count` lines."""
     return Problem(
         f"{source.path}:{line_count}",
-        f"{damage}; the {line_count} lines before that were taken",
+        f"{damage}; the {line_count} lines before that were read",
         damage.remedy,
     )
 
 
 def unfinished(source: SourceFile, size_bytes: int) -> Problem:
-    """Return a note that the last line is not whole yet."""
+    """Return a note that the last line is not complete yet."""
     return Problem(
         source.path,
         f"its last line is unfinished ({size_bytes} bytes) and was left for the next run",
-        "Nothing to do if the log is still being written.",
+        "Nothing needs to be done if the log is still being written.",
         is_note=True,
     )
 
@@ -337,7 +338,7 @@ def unfinished(source: SourceFile, size_bytes: int) -> Problem:
 def _unparsed(source: SourceFile, unparsed_count: int, line_count: int, first: int, reason: str) -> Problem:
     return Problem(
         f"{source.path}:{first}",
-        f"{unparsed_count} of {line_count} lines could not be parsed, the first for {reason}",
+        f"{unparsed_count} of {line_count} lines could not be parsed, the first with the reason {reason}",
         (f"{REMEDIES[reason]} " if reason in REMEDIES else "")
         + f"Look at them with: select * from events.unparsed_lines where host = '{source.host}'.",
         is_note=True,
@@ -349,6 +350,6 @@ def copy_of(path: str, kept_path: str) -> Problem:
     return Problem(
         path,
         f"holds the same log as {kept_path} and was left out",
-        "Remove one of the two if that was not meant.",
+        "Remove one of the two if that was not intended.",
         is_note=True,
     )

@@ -1,4 +1,4 @@
-"""An archive to what it tells of each host before any log is read: for a fleet file, to begin with."""
+"""Turns an archive into what it says about each host before logs are read, for a first fleet file."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -27,10 +27,10 @@ ASSUMED_ZONE = "UTC"
 
 @dataclass(frozen=True)
 class HostFacts:
-    """What the archive tells of a host now, and the place where each setting stands.
+    """What the archive says about a host now, and the place where each setting was found.
 
-    `silent` are Postfix's defaults of what a main.cf does not name. `product_hint` is a product without
-    proof, and what speaks of it: the folder's name or the version.
+    `silent` has Postfix's defaults for parameters that a main.cf leaves out. `product_hint` is an unproved
+    product, and what suggests it: the folder's name or the version.
     """
 
     host: str
@@ -42,7 +42,7 @@ class HostFacts:
 
 @dataclass(frozen=True)
 class FoundFleet:
-    """The hosts of an archive in name order, and what could not be read of them."""
+    """The hosts of an archive in name order, and what could not be read about them."""
 
     hosts: list[HostFacts]
     problems: list[Problem]
@@ -57,19 +57,19 @@ def find_fleet(archive: Path) -> FoundFleet:
     discovery = discover(archive, fleet)
     if not fleet.hosts:
         raise MaillagError(
-            f"{archive}: holds no folder. Copy each host's logs into a folder of its own there."
+            f"{archive}: holds no folder. Make a folder for each host there and copy its logs into it."
         )
     found_zones = find_zones(fleet, discovery.sources, ASSUMED_ZONE)
     zones = found_zones.zones
     inventory, problems = _read_inventory(discovery, fleet, zones)
     imsva_paths = {source.host: source.path for source in discovery.sources if IMSVA_PATH.search(source.path)}
     history = host_history(fleet, zones, inventory, imsva_paths=imsva_paths)
-    told = {
+    by_inventory = {
         str(host): inventory_spans(rows)[-1][1]
         for (host,), rows in inventory.partition_by("host", as_dict=True).items()
     }
     hosts = [
-        _facts(host.name, told.get(host.name, InventorySettings()), zones, imsva_paths)
+        _facts(host.name, by_inventory.get(host.name, InventorySettings()), zones, imsva_paths)
         for host in fleet.hosts
     ]
     problems += [
@@ -83,9 +83,9 @@ def find_fleet(archive: Path) -> FoundFleet:
 
 
 def _facts(
-    host: str, told: InventorySettings, zones: Mapping[str, Zone], imsva_paths: Mapping[str, str]
+    host: str, inventory: InventorySettings, zones: Mapping[str, Zone], imsva_paths: Mapping[str, str]
 ) -> HostFacts:
-    settings, places = told.settings, dict(told.places)
+    settings, places = inventory.settings, dict(inventory.places)
     if settings.product is None and host in imsva_paths:
         settings = replace(settings, product="imsva")
         places["product"] = imsva_paths[host]
@@ -93,20 +93,20 @@ def _facts(
     if zone.source in KINDS:
         settings = replace(settings, time_zone=zone.name)
         places["time_zone"] = f"its {zone.source.replace('_', ' ')}"
-    # IMSVA begins as IMSS does not.
+    # "imsva" does not begin with "imss".
     in_name = next((product for product in PRODUCTS if host.lower().startswith(product)), None)
     hint = None
-    if told.guesses.product:
-        hint = told.guesses.product, places["product"]
+    if inventory.guesses.product:
+        hint = inventory.guesses.product, places["product"]
     if in_name:
         hint = in_name, "the folder's name"
-    return HostFacts(host, settings, told.silent, places, hint)
+    return HostFacts(host, settings, inventory.silent, places, hint)
 
 
 def _read_inventory(
     discovery: Discovery, fleet: Fleet, zones: Mapping[str, Zone]
 ) -> tuple[pl.DataFrame, list[Problem]]:
-    """Return the rows of events.inventory, with the path of each, and what could not be read."""
+    """Return the rows of events.inventory with their paths, and what could not be read."""
     sources = [source for source in discovery.sources if source.log_kind == "inventory"]
     ledger = Ledger("sqlite://")
     plan = plan_reads(sources, ledger, fleet=fleet, zones=zones, rules=LogRules())
@@ -119,7 +119,7 @@ def _read_inventory(
 
 
 def read_inventory(lake: Path, files: Iterable[str], records: Iterable[SourceRecord]) -> pl.DataFrame:
-    """Return the rows of files of events.inventory, with the path of the source file that each is from."""
+    """Return the rows of files of events.inventory, each with the path of its source file."""
     schema = EVENT_TABLES["inventory"]
     rows = pl.concat([schema.to_frame(), *(pl.read_parquet(lake / file, glob=False) for file in files)])
     paths = {record.source_id: record.path for record in records}

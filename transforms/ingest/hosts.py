@@ -1,4 +1,4 @@
-"""Fleet file, inventory and what was read so far to the lake's tables of hosts, and to doubts about them."""
+"""Turns fleet file, inventory and ledger into the lake's tables of hosts, and into problems with them."""
 
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
@@ -26,7 +26,7 @@ def write_fleet(
     run_id: str,
     imss_ini_keys: Mapping[str, str],
 ) -> list[Problem]:
-    """Write what the hosts are, by fleet file and inventory; return what these leave in doubt."""
+    """Write the tables of hosts from fleet file and inventory; return problems with the settings."""
     records = ledger.source_records().values()
     inventory = read_inventory(lake, ledger.lake_files().get("events.inventory", []), records)
     imsva_paths = _imsva_paths(records)
@@ -42,30 +42,30 @@ def write_fleet(
 def with_hosts_in_lines(
     fleet: Fleet, zones: Mapping[str, Zone], ledger: Ledger
 ) -> tuple[Fleet, dict[str, Zone]]:
-    """Add the hosts that only a collector's lines name, each with the zone its lines were read by."""
+    """Add the hosts that only a collector's lines name, each with the zone used for its lines."""
     known = {host.name for host in fleet.hosts}
     collectors = {host.name for host in fleet.hosts if host.is_collector}
     records = ledger.source_records().values()
-    # A collector has a source of its own in each of its files.
+    # In each of its files, the collector itself has a source too.
     collector_of = {record.path: record.host for record in records if record.host in collectors}
     with_files = {record.host for record in records if record.path not in collector_of}
-    found = {}
-    found_zones = {}
+    new_hosts = {}
+    new_zones = {}
     for record in records:
         if record.path not in collector_of:
             continue
         if record.host not in known:
-            found[record.host] = collector_of[record.path]
+            new_hosts[record.host] = collector_of[record.path]
         is_open = record.host not in known or (
             record.host not in with_files and zones[record.host].is_assumed
         )
         if is_open and record.host not in collectors:
-            found_zones[record.host] = Zone(record.time_zone, record.zone_source)
-    return with_found_hosts(fleet, found), {**zones, **found_zones}
+            new_zones[record.host] = Zone(record.time_zone, record.zone_source)
+    return with_found_hosts(fleet, new_hosts), {**zones, **new_zones}
 
 
 def zones_read_by(ledger: Ledger, hosts: Collection[str]) -> dict[str, Zone]:
-    """Return the zones by which the files of other hosts were last read: this run does not look at these."""
+    """Return the zones last used for the files of all other hosts, which this run does not look at."""
     return {
         record.host: Zone(record.time_zone, record.zone_source)
         for record in sorted(ledger.source_records().values(), key=lambda record: record.run_id)
@@ -74,22 +74,22 @@ def zones_read_by(ledger: Ledger, hosts: Collection[str]) -> dict[str, Zone]:
 
 
 def hosts_without_logs(fleet: Fleet, discovery: Discovery, ledger: Ledger) -> list[Problem]:
-    """Return a problem for each host that has neither a log file of its own nor a line in a collector's."""
+    """Return a problem for each host that has neither a log file nor a line in a collector's files."""
     collectors = {host.name for host in fleet.hosts if host.is_collector}
     records = ledger.source_records().values()
-    # A collector has a source of its own in each of its files.
+    # In each of its files, the collector itself has a source too.
     paths = {record.path for record in records if record.host in collectors}
-    told = {record.host for record in records if record.path in paths}
-    return [problem for host, problem in discovery.without_files.items() if host not in told]
+    named = {record.host for record in records if record.path in paths}
+    return [problem for host, problem in discovery.without_files.items() if host not in named]
 
 
 def _imsva_paths(records: Iterable[SourceRecord]) -> dict[str, str]:
-    """Return a path of each host that only IMSVA has."""
+    """Return, for hosts with a path that only IMSVA has, that path."""
     return {record.host: record.path for record in records if IMSVA_PATH.search(record.path)}
 
 
 def _write_tables(lake: Path, ledger: Ledger, frames: Mapping[str, pl.DataFrame], run_id: str) -> None:
-    """Write tables as a whole, each into one file, in the place of those that the lake has."""
+    """Write whole tables, each into one file, and replace those in the lake."""
     files = []
     for table, frame in frames.items():
         path = Path(*table.split("."), f"{run_id}.parquet")

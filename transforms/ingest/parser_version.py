@@ -1,4 +1,4 @@
-"""The sources that decide what a log line becomes to a version; when it changes, every file is read again."""
+"""Turns the parsers' source code into a version; when the version changes, all files are read again."""
 
 import hashlib
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 TRANSFORMS = Path(__file__).parents[1]
-# Below transforms/. The fast lane belongs to them: it should only repeat the patterns, but may be wrong.
+# Below transforms/. The fast lane is included: it should only repeat the patterns, but may be wrong.
 SOURCES = (
     *("parse/*.py", "fast_lane/*.py", "archive/lines.py", "archive/bundles.py"),
     *("ingest/read.py", "ingest/reader.py", "ingest/batch.py"),

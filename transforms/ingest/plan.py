@@ -1,4 +1,4 @@
-"""Source files to a plan: which of them are new or changed, and how each is to be read."""
+"""Turns source files into a plan: which of them are new or changed, and how each is to be read."""
 
 import json
 import sys
@@ -10,14 +10,14 @@ from functools import cache, partial
 from typing import Any
 
 from transforms.archive.files import SourceFile
-from transforms.fleet.fleet import Fleet, host_of_line, told_zone
+from transforms.fleet.fleet import Fleet, fleet_file_zone, host_of_line
 from transforms.ingest.parser_version import parser_version
 from transforms.ingest.zone_evidence import (
     contradiction,
     infer_zone,
+    logged_offsets,
     read_heads,
     shared_zone,
-    told_offsets,
 )
 from transforms.lake.ledger import Ledger
 from transforms.lake.records import SeenFile
@@ -27,16 +27,16 @@ from transforms.parse.events import Reading
 from transforms.problems import Problem
 from transforms.zone import Zone
 
-# The ledger keeps it for each file, so a changed parser reads every file again.
+# The ledger keeps the version for each file, so that a changed parser reads every file again.
 PARSER_VERSION = parser_version()
 ZONE_IS_KNOWN = "the host's time zone is known"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The source files to read, and the ids of those that need no second look.
+    """The source files to read, and the ids of those that need not be read again.
 
-    For a collector's files, `names` says which host a line means, and `zones` by which zone it is read.
+    For a collector's files, `names` maps the names in lines to hosts, and `zones` has the hosts' time zones.
     """
 
     readings: list[tuple[SourceFile, Reading]] = field(default_factory=list)
@@ -47,7 +47,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class FoundZones:
-    """Every host's zone, and a warning for each that is assumed or that not all files agree with."""
+    """Every host's zone, and a warning for each zone that is assumed or that files contradict."""
 
     zones: dict[str, Zone]
     problems: tuple[Problem, ...]
@@ -63,25 +63,26 @@ def find_zones(
 ) -> FoundZones:
     """Return every host's zone.
 
-    It is the fleet file's, else the one that offsets in the host's files tell, else the one zone of all other
-    hosts, else the default. `known` has the zones of hosts whose files are not among the sources. A host
-    whose lines stand in the only collector's files, and that has no other, shares the collector's zone.
+    Precedence, highest first: the fleet file, the offsets in the host's files, the one zone of all other
+    hosts, the default. `known` has the zones of hosts whose files are not among the sources. A host without
+    files, whose lines are in those of the only collector, shares the collector's zone.
     """
-    told = told_offsets(sources, rules or LogRules())
-    named = [zone.name for host in fleet.hosts if (zone := told_zone(host))]
+    offsets = logged_offsets(sources, rules or LogRules())
+    named = [zone.name for host in fleet.hosts if (zone := fleet_file_zone(host))]
     zones: dict[str, Zone] = {}
     doubts: dict[str, str] = {}
     for host in fleet.hosts:
-        of_host = told.get(host.name, [])
-        if zone := told_zone(host):
+        of_host = offsets.get(host.name, [])
+        if zone := fleet_file_zone(host):
             zones[host.name] = zone
-            # A syslog daemon may well write another zone's time, with its offset.
-            if one := contradiction(zone, (one for one in of_host if one.log_kind != "maillog")):
-                doubts[host.name] = f"the fleet file says {zone.name}, but its files tell {one}"
-        elif found := infer_zone(of_host, [*named, default_time_zone]):
-            zones[host.name] = found.zone
-            if found.doubt:
-                doubts[host.name] = found.doubt
+            # A syslog daemon may write the time of another zone, with the offset of that zone.
+            by_product = (offset for offset in of_host if offset.log_kind != "maillog")
+            if offset := contradiction(zone, by_product):
+                doubts[host.name] = f"the fleet file says {zone.name}, but log files say {offset}"
+        elif inference := infer_zone(of_host, [*named, default_time_zone]):
+            zones[host.name] = inference.zone
+            if inference.doubt:
+                doubts[host.name] = inference.doubt
         elif known and host.name in known and not known[host.name].is_assumed:
             zones[host.name] = known[host.name]
     with_files = {source.host for source in sources}
@@ -100,7 +101,7 @@ def find_zones(
 
 
 def choose_zones(fleet: Fleet, sources: Sequence[SourceFile], default_time_zone: str) -> dict[str, Zone]:
-    """Return every host's zone, whatever it rests on."""
+    """Return every host's zone, known or assumed."""
     return find_zones(fleet, sources, default_time_zone).zones
 
 
@@ -144,9 +145,9 @@ def _is_unchanged(before: SeenFile, source: SourceFile, reading: Reading, plan: 
 def seen_file(
     source: SourceFile, reading: Reading, plan: Plan, source_id: str, *, is_over_limit: bool
 ) -> SeenFile:
-    """Return what the ledger keeps of a file to tell whether it, or the way to read it, has changed.
+    """Return what the ledger keeps of a file, to detect a change of the file or of how it is read.
 
-    The limits are part of that way where the file was not read to its end because of one.
+    The limits are part of how it is read if one of them stopped the reading.
     """
     how: dict[str, Any] = {
         "parser": PARSER_VERSION,
@@ -169,7 +170,7 @@ def seen_file(
 
 
 def _taken_at(source: SourceFile, zone: Zone) -> dict[str, Any]:
-    """Date a file whose lines bear no time: by its name, else by its own time."""
+    """Date a file whose lines have no time: by its name, else by its modification time."""
     if source.log_kind not in {"queue_snapshot", "inventory"}:
         return {}
     day, at = source.name.name_date, source.name.name_time
@@ -191,7 +192,7 @@ def _year_windows(sources: Iterable[SourceFile]) -> dict[str, YearWindow]:
         ]
         maillogs = sorted((s for s in of_host if s.log_kind == "maillog"), key=_rotation_order)
         places = {source.path: place for place, source in enumerate(maillogs)}
-        # Every undated file asks its neighbours, and each of them is looked into once.
+        # Every undated file depends on its neighbours; each of them is opened only once.
         began_on = cache(partial(_began_on, maillogs))
         for source in of_host:
             windows[source.path] = (
@@ -206,7 +207,10 @@ def _year_windows(sources: Iterable[SourceFile]) -> dict[str, YearWindow]:
 def _by_neighbours(
     place: int | None, count: int, began_on: Callable[[int], date | None]
 ) -> YearWindow | None:
-    """Ask the files before and after a maillog in its rotation, the nearest first; no other has a place."""
+    """Take the year from the nearest dated file before or after a maillog in its rotation.
+
+    `place` is None for files that are not maillogs.
+    """
     if place is None:
         return None
     for distance in range(1, count):
@@ -218,19 +222,19 @@ def _by_neighbours(
 
 
 def _rotation_order(source: SourceFile) -> tuple[int, date, int, str]:
-    """Sort from the oldest to the newest: by date, then by falling number; without either comes last."""
+    """Sort from the oldest to the newest: by date, then by descending number, then the rest."""
     name = source.name
     rank = 0 if name.name_date else 2 if name.rotation_number is None else 1
     return rank, name.name_date or date.max, -(name.rotation_number or 0), source.path
 
 
 def _began_on(maillogs: Sequence[SourceFile], place: int) -> date | None:
-    """Return the day that a maillog's name or first lines tell."""
+    """Return the day in a maillog's name or first lines."""
     source = maillogs[place]
     if source.name.name_date:
         return source.name.name_date
-    told = date_in(_head(source))
-    return told[0] if told else None
+    dated = date_in(_head(source))
+    return dated[0] if dated else None
 
 
 def _modified_at(source: SourceFile) -> datetime:
@@ -244,15 +248,17 @@ def _head(source: SourceFile) -> bytes:
 
 def _assumed(zone: Zone) -> str:
     if zone.source == "fleet":
-        return f"no file of it tells its time zone: {zone.name} is assumed, as on all other hosts"
-    return f"no file of it tells its time zone, nor do other hosts: {zone.name} is assumed"
+        return (
+            f"the time zone is unknown: no log file states it; {zone.name} is assumed, as on all other hosts"
+        )
+    return f"the time zone is unknown: neither log files nor other hosts state it; {zone.name} is assumed"
 
 
 def _zone_in_doubt(host: str, doubt: str) -> Problem:
     return Problem(
         host,
         doubt,
-        "Write its time_zone into the fleet file, such as 'Asia/Tokyo'; `timedatectl` on the host tells it. "
+        "Set time_zone in the fleet file, such as 'Asia/Tokyo' (`timedatectl` on the host shows it). "
         "Lines without an offset are then read again.",
         rule=ZONE_IS_KNOWN,
         is_warning=True,

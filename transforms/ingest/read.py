@@ -1,7 +1,7 @@
-"""An archive to new lake files: every source file that is new or changed is read, once.
+"""Turns an archive into new lake files: every source file that is new or changed is read once.
 
-A host's files are read together (reader.py), their maillogs by the fast lane, and what it leaves over by the
-general lane (batch.py). Where maillag itself fails on one of them, they are read one by one.
+A host's files are read together (reader.py): maillogs by the fast lane, and the lines that it leaves over by
+the general lane (batch.py). If maillag itself fails on one of them, they are read one by one.
 """
 
 import os
@@ -40,15 +40,16 @@ from transforms.regular_files import open_regular
 if TYPE_CHECKING:
     from transforms.fast_lane.lane import FastLane
 
-# As files lie on the disk, nearly always compressed.
+# Size on disk; nearly all files are compressed.
 WORTH_COMPILING_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Reads:
-    """What one pass over an archive read, and what it could not read. A source has its own problems.
+    """What one pass over an archive read, and what it could not read.
 
-    The ledger lacks the lake files as yet.
+    `problems` are about files that gave no source; each new source has its own. The ledger does not list
+    `files` yet.
     """
 
     new_sources: list[NewSource]
@@ -56,7 +57,7 @@ class Reads:
     seen_copies: list[SeenFile]
     problems: list[Problem]
     has_leftovers: bool = False
-    """Whether the lake has files of this run that are not among `files`."""
+    """Whether this run left files in the lake that are not among `files`."""
 
 
 def read_sources(
@@ -67,11 +68,11 @@ def read_sources(
     run_id: str,
     progress: Callable[[SourceFile], None] = lambda source: None,
 ) -> Reads:
-    """Read the planned source files into lake files that nobody sees yet.
+    """Read the planned source files into lake files that no reader sees yet.
 
-    A file that cannot be read becomes a problem and leaves the others alone: so does one on which maillag
-    itself fails, after all files of its host were read one by one. `progress` is told of each file when it is
-    done. Raises OSError where the lake cannot be written to.
+    A file that cannot be read becomes a problem and does not affect the others. If maillag itself fails on a
+    file, all files of that host are read one by one, and only that file becomes a problem. `progress(source)`
+    is called after each file. Raises OSError if the lake cannot be written to.
     """
     problems: list[Problem] = []
     known = ledger.source_records()
@@ -99,9 +100,9 @@ def read_sources(
 def _without_copies(
     finished: Iterable[tuple[NewSource, Files]], plan: Plan, known: Mapping[str, SourceRecord]
 ) -> tuple[list[NewSource], list[tuple[NewSource, str]]]:
-    """Return the new sources, and the copies of logs that were read too, each with the path of the kept one.
+    """Return the new sources, and the copies of logs, each with the path of the file that is kept.
 
-    The longest of several is kept; the rows of the others leave their lake files.
+    The longest of several copies is kept; the rows of the others are removed from their lake files.
     """
     rivals: dict[str, list[tuple[NewSource, Files]]] = defaultdict(list)
     for new, files in finished:
@@ -126,7 +127,7 @@ def _read_together(
     readings: Iterable[tuple[SourceFile, Reading]],
     progress: Callable[[SourceFile], None] = lambda source: None,
 ) -> list[Problem]:
-    """Read files to their end; return what kept some of them from being read."""
+    """Read files to their end; return why some of them could not be read."""
     problems: list[Problem] = []
     for source, reading, stream in _open_sources(readings, problems):
         try:
@@ -141,7 +142,7 @@ def _read_together(
 
 
 def _read_one_by_one(reader: Reader, readings: Iterable[tuple[SourceFile, Reading]]) -> Iterator[Problem]:
-    """Read files of which one makes maillag itself fail; yield what kept some of them from being read."""
+    """Read files one by one, because maillag fails on one of them; yield why some could not be read."""
     for source, reading in readings:
         try:
             yield from _read_together(reader, [(source, reading)])
@@ -155,7 +156,7 @@ def _read_one_by_one(reader: Reader, readings: Iterable[tuple[SourceFile, Readin
 def _open_sources(
     readings: Iterable[tuple[SourceFile, Reading]], problems: list[Problem]
 ) -> Iterator[tuple[SourceFile, Reading, BinaryIO]]:
-    """Yield each source file with its content; a tar or zip file is gone through once for all its members."""
+    """Yield each source file with its content; a tar or zip file is read once for all its members."""
     for path, group in groupby(readings, key=lambda planned: planned[0].absolute_path):
         planned = {source.member: (source, reading) for source, reading in group}
         (first, _), *_ = planned.values()
@@ -175,15 +176,15 @@ def _open_sources(
 
 
 def _load_fast_lane(plan: Plan) -> "FastLane | None":
-    """Return the fast lane; None where the general lane is to do all the work.
+    """Return the fast lane; None if the general lane should do all the work.
 
-    That is where numba cannot be loaded, or would have to compile for so little that reading is done sooner.
+    That is if numba cannot be loaded, or if compiling would take longer than reading.
     """
     bytes_to_read = sum(file.size_bytes for file, _ in plan.readings if file.log_kind == "maillog")
     try:
         if bytes_to_read < WORTH_COMPILING_BYTES and not is_compiled():
             return None
-        # It imports what compiles only where there is something to compile.
+        # The module imports the compiler only if there is something to compile.
         from transforms.fast_lane.lane import FastLane
 
         return FastLane()

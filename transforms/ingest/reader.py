@@ -1,6 +1,6 @@
-"""The blocks of source files to batches, one for each host and kind of log.
+"""Turns the blocks of source files into batches, one for each host and kind of log.
 
-Batches go on from file to file, so that many small files cost little more than a large one.
+A batch continues from file to file, so that many small files cost little more than one large file.
 """
 
 import ctypes
@@ -31,7 +31,7 @@ from transforms.problems import Problem
 if TYPE_CHECKING:
     from transforms.fast_lane.lane import FastLane
 
-# Sources, and batches of one source alone, that are under way before their files are finished.
+# Sources, and batches of a single source, that may be open before all batches are finished.
 MOST_SOURCES = 1_000
 MOST_ALONE = 100
 # RFC 1035, 3.1
@@ -39,9 +39,9 @@ LONGEST_HOST = 255
 
 
 class NotALogError(Exception):
-    """No line of a file's first block looks like the log that its name promises.
+    """No line of a file's first block looks like the kind of log that the file name promises.
 
-    `has_foreign_months`: but some would, if their months were English.
+    `has_foreign_months`: some lines would, if their month names were English.
     """
 
     def __init__(self, *, has_foreign_months: bool = False) -> None:
@@ -51,12 +51,12 @@ class NotALogError(Exception):
 
 @dataclass
 class _OpenLog:
-    """A source file that is being read: its lines so far, as one source for each host that they are of."""
+    """A source file that is being read: its lines so far, as one source for each host in the file."""
 
     file: SourceFile
     planned: Reading
     reading: Reading
-    """As planned, with the year that the first lines tell."""
+    """As planned, with the year found in the first lines."""
     lane: "FastLane | None"
     sources: dict[str, Source] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
@@ -65,10 +65,10 @@ class _OpenLog:
 
 
 class Reader:
-    """Reads files block by block, so that its memory does not grow with them.
+    """Reads files block by block, so that memory does not grow with the size of files.
 
-    A collector's file holds the logs of many hosts. They become one source each, and what says nothing of
-    mail is the collector's own.
+    A collector's file holds the logs of many hosts. Each host becomes a source; lines that are not about mail
+    belong to the collector.
     """
 
     def __init__(
@@ -84,13 +84,13 @@ class Reader:
         self.known = known
         self.lake = lake
         self.run_id = run_id
-        # Of what is read to its end, nothing is kept but this.
+        # All that is kept of finished files.
         self.finished: list[tuple[NewSource, Files]] = []
         self.files: list[Files] = []
         self._pool = pool
         self._lane = lane
         self._batches: dict[tuple[str, str, bool], Batch] = {}
-        # Batches of a single source, which may have to be left out again.
+        # Batches of a single source, which may have to be removed again.
         self._alone: list[Batch] = []
         self._batch_count = 0
         self._host = ""
@@ -99,7 +99,7 @@ class Reader:
         self.has_leftovers = False
 
     def read(self, file: SourceFile, planned: Reading, stream: BinaryIO) -> None:
-        """Read a file to its end. Raises OSError, and NotALogError if its first block is no log."""
+        """Read a file to its end. Raises OSError, and NotALogError if the first block is not such a log."""
         is_full = len(self._sources) >= MOST_SOURCES or len(self._alone) >= MOST_ALONE
         if file.host != self._host or is_full:
             self.finish_batches()
@@ -129,7 +129,7 @@ class Reader:
             source.damage = damage
 
     def _take(self, log: "_OpenLog", block: bytes) -> None:
-        """Take the next block of a file, with the padding of its lane behind it."""
+        """Take the next block of a file, followed by the padding that the fast lane needs."""
         file, lane = log.file, log.lane
         size_bytes = len(block) - (len(lane.padding) if lane else 0)
         if file.is_live and block[size_bytes - 1 : size_bytes] != b"\n":
@@ -156,7 +156,7 @@ class Reader:
         log.is_begun = True
 
     def finish_batches(self) -> None:
-        """Write all that is still held."""
+        """Write everything that is still held back."""
         files_of = {batch: batch.finish() for batch in [*self._batches.values(), *self._alone]}
         self.files += files_of.values()
         self.finished += [(source.as_new(), files_of[source.batch]) for source in self._sources]
@@ -165,7 +165,7 @@ class Reader:
         self._sources.clear()
 
     def abandon(self) -> None:
-        """Forget what is not finished; its files stay in the lake, and nobody lists them."""
+        """Drop everything unfinished; its files stay in the lake, unlisted."""
         self._batches.clear()
         self._alone.clear()
         self._sources.clear()
@@ -174,7 +174,7 @@ class Reader:
     def _split(
         self, file: SourceFile, reading: Reading, block: bytes, lines_before: int
     ) -> Iterator[tuple[Reading, pl.DataFrame, bytes]]:
-        """Yield the lines of a block by their host, with how they are read and their bytes."""
+        """Yield the lines of a block host by host: how they are read, the lines, and their bytes."""
         lines = split_lines(block, lines_before + 1, may_be_shift_jis=file.log_kind == "system_events")
         if reading.taken_at is None:
             lines = read_headers(headers_of(reading), lines)
@@ -183,14 +183,15 @@ class Reader:
         if not file.is_central:
             yield reading, lines, block
             return
-        for host, its in _by_host(lines, self.plan.names, file.host):
+        for host, of_host in _by_host(lines, self.plan.names, file.host):
             zone = self.plan.zones.get(host, reading.zone)
             if zone.is_assumed:
                 zone = reading.zone
-            yield replace(reading, host=host, zone=zone), its, "\n".join([*its["line"], ""]).encode()
+            content = "\n".join([*of_host["line"], ""]).encode()
+            yield replace(reading, host=host, zone=zone), of_host, content
 
     def _source(self, log: "_OpenLog", reading: Reading, content: bytes, size_bytes: int) -> Source:
-        """Return the source of a host's lines in a file, and add their content to what is known of it."""
+        """Return the source of a host's lines in a file, after adding their content to it."""
         source = log.sources.get(reading.host)
         if source is None:
             source_id = _source_id(reading, content if size_bytes else log.file.path.encode())
@@ -204,7 +205,7 @@ class Reader:
         return source
 
     def _batch(self, reading: Reading, *, is_scanned: bool) -> Batch:
-        """Return the batch for a source: one of its own if it may have to be left out again."""
+        """Return the batch for a source: a separate one if the source may have to be removed again."""
         key = (reading.host, reading.log_kind, is_scanned)
         is_alone = reading.taken_at is not None or reading.source_id in self._known_ids
         self._known_ids.add(reading.source_id)
@@ -254,7 +255,7 @@ def _by_host(
     host = (
         pl.when(is_postfix_tag() | is_sendmail_tag() | pl.col("program_prefix").is_not_null())
         .then(pl.coalesce(known, new))
-        # A notice of lost lines is about the host that wrote it, if that is one of ours.
+        # A notice of lost lines is about the host that wrote it, if that host is known.
         .otherwise(known)
         .fill_null(collector)
     )
@@ -267,10 +268,10 @@ def _by_host(
 
 
 def _source_id(reading: Reading, content: bytes) -> str:
-    """Name a source file by its content, so that rotation, renaming and compression keep its name.
+    """Identify a source file by content, so that rotation, renaming and compression do not change its id.
 
-    The first line tells log files of one kind on one host apart: it bears time, process and text. A file
-    whose lines bear no time is told by its own.
+    The first line distinguishes log files of one kind on one host: it has time, process and text. A file
+    whose lines have no time is identified by the time of the file as well.
     """
     end = content.find(b"\n")
     first_line = content[:end] if end >= 0 else content

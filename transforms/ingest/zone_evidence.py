@@ -1,4 +1,4 @@
-"""A host's files to its time zone: what offsets their lines bear, and which zone explains them all."""
+"""Turns a host's files into its time zone: offsets in lines, and the zone that explains them all."""
 
 import re
 from collections import defaultdict
@@ -21,28 +21,28 @@ from transforms.parse.routing import headers_of_kind
 from transforms.regular_files import open_regular
 from transforms.zone import FARTHEST_OFFSET, Zone
 
-# What of a file is looked at for the zone and the year that it tells.
+# How much of a file is searched for its zone and year.
 HEAD_BYTES = 64 * 1024
-# Kinds of logs whose lines may bear an offset. Trend Micro's own are certainly of the host's clock; a line of
-# the maillog may have got its stamp from a log server.
+# Kinds of logs whose lines may have an offset, most reliable first. Trend Micro's logs use the host's clock;
+# lines of the maillog may have got their stamps from a log server.
 KINDS = ("manager_log", "system_events", "message_tracking", "maillog")
-# The newest files of each kind are asked, and one of each earlier month: with daylight saving their offsets
-# differ.
+# The newest files of each kind are searched, and one of each earlier month: with daylight saving their
+# offsets differ.
 NEWEST_ASKED = 4
 MONTHS_ASKED = 13
 # A compressed file of nothing: the manager log is empty on just the hosts that order no flush.
 EMPTY_BYTES = 64
 LINES_ASKED = 200
 ANY_OFFSET = re.compile(rb"[+-][0-9]{2}:?[0-9]{2}")
-# `Z` says that the writer turned the stamp into UTC, not where it stands; so does the journal's export.
+# `Z` and the journal's export mean that the writer converted the stamp to UTC; the host may be anywhere.
 IN_UTC = r"^\{|[0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.,][0-9]+)?Z\s"
-# Of zones whose clocks are the same, one of the first region is named.
+# Of zones with the same clock, one in the first of these regions is named.
 REGIONS = ("Europe/", "America/", "Asia/", "Australia/", "Pacific/", "Africa/")
 
 
 @dataclass(frozen=True)
-class ToldOffset:
-    """An offset from UTC that a line bears, with its instant, the kind of its log and its file."""
+class LoggedOffset:
+    """An offset from UTC in a log line, with the line's time (UTC), kind of log and file."""
 
     at: datetime
     offset: timedelta
@@ -55,17 +55,17 @@ class ToldOffset:
 
 @dataclass(frozen=True)
 class Inference:
-    """The zone that files tell; `doubt` says what does not fit together, None if all does."""
+    """The zone inferred from files; `doubt` says what contradicts it, None if nothing does."""
 
     zone: Zone
     doubt: str | None = None
 
 
-def told_offsets(sources: Iterable[SourceFile], rules: LogRules) -> dict[str, list[ToldOffset]]:
-    """Return the offsets that each host's files tell at their beginning or end, newest file first.
+def logged_offsets(sources: Iterable[SourceFile], rules: LogRules) -> dict[str, list[LoggedOffset]]:
+    """Return the offsets at the beginning or end of each host's files, newest file first.
 
-    A collector's files count where all their lines bear the same one. A file that cannot be read is
-    reported when it is read.
+    A collector's file counts only if it has a single offset. Files that cannot be read are skipped here and
+    reported when they are read.
     """
     by_kind: dict[tuple[str, str], list[SourceFile]] = defaultdict(list)
     for source in sources:
@@ -73,27 +73,28 @@ def told_offsets(sources: Iterable[SourceFile], rules: LogRules) -> dict[str, li
             by_kind[source.host, source.log_kind].append(source)
     asked = [source for of_kind in by_kind.values() for source in _worth_asking(of_kind)]
     heads = read_heads(asked)
-    told: dict[str, list[ToldOffset]] = defaultdict(list)
+    by_host: dict[str, list[LoggedOffset]] = defaultdict(list)
     for source in asked:
-        found = list(_offsets_in(heads.get(source.path, b"") + _tail(source), source, rules))
-        if not source.is_central or len(found) == 1:
-            told[source.host] += found
-    return told
+        of_source = list(_offsets_in(heads.get(source.path, b"") + _tail(source), source, rules))
+        if not source.is_central or len(of_source) == 1:
+            by_host[source.host] += of_source
+    return by_host
 
 
-def infer_zone(told: Sequence[ToldOffset], names: Sequence[str]) -> Inference | None:
-    """Return the zone that explains what a host's files tell; None if they tell nothing.
+def infer_zone(offsets: Sequence[LoggedOffset], names: Sequence[str]) -> Inference | None:
+    """Return the zone that explains the offsets in a host's files; None without offsets.
 
-    One offset is a zone of its own. Of several, an IANA zone explains those that daylight saving makes: one
-    of `names`, else the commonest of all. Where none does, the newest offset of the surest kind counts.
+    A single offset is itself a zone. Several may be the summer and winter offsets of an IANA zone: one of
+    `names`, else the commonest of all. If no zone explains them, the newest offset of the most reliable kind
+    of log counts.
     """
-    if not told:
+    if not offsets:
         return None
-    surest = [one for kind in KINDS for one in told if one.log_kind == kind]
+    surest = [offset for kind in KINDS for offset in offsets if offset.log_kind == kind]
     kind = surest[0].log_kind
-    of_kind = [one for one in surest if one.log_kind == kind]
+    of_kind = [offset for offset in surest if offset.log_kind == kind]
     for chosen in (surest, of_kind):
-        if len({one.offset for one in chosen}) == 1:
+        if len({logged.offset for logged in chosen}) == 1:
             zone = Zone(offset_name(chosen[0].offset), kind)
             return Inference(zone, None if chosen is surest else _disagreement(surest, zone))
         if name := next((name for name in names if _explains(name, chosen)), None):
@@ -106,15 +107,15 @@ def infer_zone(told: Sequence[ToldOffset], names: Sequence[str]) -> Inference | 
     return Inference(zone, _disagreement(surest, zone))
 
 
-def contradiction(zone: Zone, told: Iterable[ToldOffset]) -> ToldOffset | None:
+def contradiction(zone: Zone, offsets: Iterable[LoggedOffset]) -> LoggedOffset | None:
     """Return an offset that a zone does not explain; None if there is none."""
-    return next((one for one in told if not _explains(zone.name, [one])), None)
+    return next((offset for offset in offsets if not _explains(zone.name, [offset])), None)
 
 
 def shared_zone(zones: Iterable[Zone], days: Iterable[date]) -> str | None:
-    """Return the name of the zone that all of these are at some days; None if they differ or are none.
+    """Return the name of a zone that has the same clock as all of these on the given days.
 
-    A name of a place goes before an offset.
+    A place is preferred to an offset. None if the clocks differ, or if there are no zones.
     """
     by_name = {zone.name: zone for zone in zones}
     noons = [datetime(day.year, day.month, day.day, 12, tzinfo=UTC) for day in days]
@@ -124,7 +125,7 @@ def shared_zone(zones: Iterable[Zone], days: Iterable[date]) -> str | None:
 
 
 def read_heads(sources: Iterable[SourceFile]) -> dict[str, bytes]:
-    """Return the first bytes of files by path; a tar or zip file is gone through once for all its members."""
+    """Return the first bytes of files by path; a tar or zip file is read once for all its members."""
     heads: dict[str, bytes] = {}
     bundles = defaultdict(list)
     for source in sources:
@@ -166,7 +167,7 @@ def _newness(source: SourceFile) -> tuple[date, str]:
 
 
 def _tail(source: SourceFile) -> bytes:
-    """Return the last lines of a file that is not compressed: its daemon may write another form by now."""
+    """Return the last lines of an uncompressed file: the daemon may have changed its format."""
     if source.member or source.name.is_compressed or source.size_bytes <= HEAD_BYTES:
         return b""
     try:
@@ -177,8 +178,8 @@ def _tail(source: SourceFile) -> bytes:
         return b""
 
 
-def _offsets_in(content: bytes, source: SourceFile, rules: LogRules) -> Iterator[ToldOffset]:
-    """Yield each offset that lines bear, with the last instant at which one does."""
+def _offsets_in(content: bytes, source: SourceFile, rules: LogRules) -> Iterator[LoggedOffset]:
+    """Yield each offset that occurs in lines, with its last time."""
     if not ANY_OFFSET.search(content):
         return
     lines = content.splitlines(keepends=True)
@@ -197,34 +198,37 @@ def _offsets_in(content: bytes, source: SourceFile, rules: LogRules) -> Iterator
         if year in YEARS and abs(offset) <= FARTHEST_OFFSET:
             latest[offset] = max(at, latest.get(offset, at))
     for offset, at in sorted(latest.items(), key=lambda item: item[1], reverse=True):
-        yield ToldOffset(at, offset, source.log_kind, source.path)
+        yield LoggedOffset(at, offset, source.log_kind, source.path)
 
 
-def _explains(name: str, told: Iterable[ToldOffset]) -> bool:
+def _explains(name: str, offsets: Iterable[LoggedOffset]) -> bool:
     zone = Zone(name, "")
-    return all(zone.to_local(one.at).utcoffset() == one.offset for one in told)
+    return all(zone.to_local(logged.at).utcoffset() == logged.offset for logged in offsets)
 
 
-def _commonest(told: Collection[ToldOffset]) -> str | None:
-    """Return an IANA zone that explains all offsets, of those whose clocks most of these zones share."""
-    offsets = sorted({one.offset for one in told})
-    if len(offsets) != 2 or offsets[1] - offsets[0] > timedelta(hours=1):
+def _commonest(offsets: Collection[LoggedOffset]) -> str | None:
+    """Return an IANA zone that explains all offsets, from the largest group with equal clocks."""
+    different = sorted({logged.offset for logged in offsets})
+    if len(different) != 2 or different[1] - different[0] > timedelta(hours=1):
         return None
     names = sorted(name for name in available_timezones() if name.startswith(REGIONS))
     names = [name for region in REGIONS for name in names if name.startswith(region)]
-    first = min(one.at for one in told).replace(month=1, day=1, hour=12)
+    first = min(logged.at for logged in offsets).replace(month=1, day=1, hour=12)
     days = [first + timedelta(days=number) for number in range(366)]
     by_clock: Mapping[tuple[timedelta | None, ...], list[str]] = defaultdict(list)
     for name in names:
-        if not _explains(name, told):
+        if not _explains(name, offsets):
             continue
         zone = Zone(name, "")
         by_clock[tuple(zone.to_local(day).utcoffset() for day in days)].append(name)
     return max(by_clock.values(), key=len)[0] if by_clock else None
 
 
-def _disagreement(told: Iterable[ToldOffset], zone: Zone) -> str:
-    by_offset: dict[timedelta, ToldOffset] = {}
-    for one in told:
-        by_offset.setdefault(one.offset, one)
-    return f"its files tell {' and '.join(map(str, by_offset.values()))}, so that {zone.name} is a guess"
+def _disagreement(offsets: Iterable[LoggedOffset], zone: Zone) -> str:
+    by_offset: dict[timedelta, LoggedOffset] = {}
+    for logged in offsets:
+        by_offset.setdefault(logged.offset, logged)
+    return (
+        f"log files disagree on the time zone: {' and '.join(map(str, by_offset.values()))}; "
+        f"{zone.name} is a guess"
+    )

@@ -1,4 +1,4 @@
-"""A choice of hosts and days to the source files that the next run reads once more."""
+"""Turns a choice of hosts and days into the source files that the next run reads again."""
 
 from collections.abc import Collection
 from datetime import date, datetime
@@ -9,7 +9,7 @@ from transforms.names import given_host
 from transforms.problems import MaillagError
 from transforms.zone import Zone
 
-# Hosts that are named where one is not known.
+# How many hosts an error names if the given one is unknown.
 HOSTS_NAMED = 5
 
 
@@ -22,9 +22,9 @@ def forget_files(
 ) -> list[str]:
     """Forget that files were seen, and return their paths; their rows stay until they are read again.
 
-    Chosen are the files with lines of these hosts (all, if none is given) from `since` up to `until`, days
-    of the host; a file without any time is chosen too. A copy is forgotten with its original, for it would
-    be taken for the original's successor. Raises MaillagError for a host of which nothing was read yet.
+    Selects the files with lines of these hosts (default: all) from `since` to `until`, days in host time, and
+    files without any time. A copy is forgotten together with its original, because it would otherwise count
+    as the original's successor. Raises MaillagError for a host without any file read so far.
     """
     records = ledger.source_records()
     known = sorted({record.host for record in records.values()})
@@ -32,7 +32,9 @@ def forget_files(
     for host in hosts:
         if host not in known:
             named = ", ".join(known[:HOSTS_NAMED]) + (" ..." if len(known) > HOSTS_NAMED else "")
-            raise MaillagError(f"{host}: nothing of it was read yet. Hosts that were: {named or 'none'}.")
+            raise MaillagError(
+                f"{host}: no file of this host was read so far. Known hosts: {named or 'none'}."
+            )
     chosen = {
         source_id
         for source_id, record in records.items()

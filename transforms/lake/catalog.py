@@ -1,4 +1,4 @@
-"""The lake's current files to one DuckDB catalog that analysts open: views, comments, one rename."""
+"""Turns the lake's current files into one DuckDB catalog for analysts: views, comments, one rename."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,7 +13,7 @@ import duckdb
 
 from transforms.problems import MaillagError
 
-# For types alone: who reads a published catalog would wait 0.2 s for them.
+# Only for types: these imports would cost readers of a published catalog 0.2 s.
 if TYPE_CHECKING:
     import polars as pl
 
@@ -23,18 +23,18 @@ CATALOG_NAME = "maillag.duckdb"
 # The version of the file format: DuckDB 1.5 clients read it as well.
 STORAGE_VERSION = "v1.5.0"
 HOST_PREFIX = "host="
-# A name that is too long for a folder is cut into folders, one in the other.
+# A name that is too long for a folder is split into nested folders.
 LONG_HOST_PREFIX = "long_host="
 FOLDER_BYTES = 255
-# What is shown of files by the keys in their folders' names.
+# Which columns are shown, by the keys in the folders' names.
 COLUMNS_BY_KEYS = {
     ("host",): "*",
     ("host", "date"): "* exclude (date)",
     ("host", "month"): "* exclude (month)",
 }
-# How DuckDB calls a folder of rows without a host.
+# DuckDB's name for NULL in a folder's name.
 NO_HOST = "__HIVE_DEFAULT_PARTITION__"
-# The variable that says where the lake is, if it is not where its catalog was made.
+# The variable that says where the lake is, if it was moved since its catalog was published.
 PLACE = "lake"
 PERIOD_FOLDER = re.compile(r"(?:date|month)=(?P<period>[0-9]{4}-[0-9]{2}(?:-[0-9]{2})?)")
 
@@ -61,7 +61,7 @@ def create_views(
     contracts: "Iterable[Contract]",
     files: Mapping[str, Iterable[str]],
 ) -> None:
-    """Create a view over the explicit files of each contract's table; one without files is empty."""
+    """Create a view over the explicit files of each contract's table; a table without files is empty."""
     for contract in contracts:
         _create_schema_of(connection, contract.table)
         if paths := list(files.get(contract.table, ())):
@@ -74,10 +74,10 @@ def create_views(
 
 
 def show_files(connection: duckdb.DuckDBPyConnection, lake: Path, table: str, paths: Iterable[str]) -> None:
-    """Create a view over files of the lake, of which there is at least one.
+    """Create a view over one or more files of the lake.
 
-    A query about one host opens that host's files alone: the folders tell which they are. Where the lake is
-    now, `confine` tells a view that was made when it was elsewhere.
+    A query about one host opens only that host's files, because the folder names contain the host. If the
+    lake was moved, `confine` sets its new place.
     """
     _create_schema_of(connection, table)
     by_keys: dict[tuple[str, ...], list[Path]] = {}
@@ -90,7 +90,7 @@ def show_files(connection: duckdb.DuckDBPyConnection, lake: Path, table: str, pa
     place = f"coalesce(getvariable('{PLACE}'), {_literal(literally(root))})"
     for keys, files in by_keys.items():
         names = ", ".join(_literal(f"/{file.relative_to(root).as_posix()}") for file in files)
-        # DuckDB would take a folder above the lake that is called x=y for a column, too.
+        # Without explicit types, DuckDB would also take a folder above the lake named x=y for a column.
         if columns := COLUMNS_BY_KEYS.get(keys):
             types = ", ".join(f"{key}: varchar" for key in keys)
             options = f"hive_partitioning = true, hive_types = {{{types}}}"
@@ -141,8 +141,8 @@ def publish(
 
 @contextmanager
 def create_database(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a new database, which is put at the path once it is closed."""
-    # Made elsewhere: DuckDB cannot write a database to a folder with a `?` in its path.
+    """Open a new database, which is copied to the path once it is closed."""
+    # Created elsewhere, because DuckDB cannot write a database to a folder with a `?` in its path.
     with TemporaryDirectory(prefix="maillag-") as folder:
         made = Path(folder, path.name)
         with duckdb.connect(
@@ -153,7 +153,7 @@ def create_database(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def attach_published(lake: Path) -> duckdb.DuckDBPyConnection:
-    """Open an empty database in memory, the catalog as `published` beside it, and only its files in reach."""
+    """Open a database in memory with the catalog attached as `published`; no other files are accessible."""
     connection = duckdb.connect(":memory:")
     connection.execute(f"attach {_literal(str(lake / CATALOG_NAME))} as published (read_only)")
     confine(connection, lake)
@@ -161,12 +161,12 @@ def attach_published(lake: Path) -> duckdb.DuckDBPyConnection:
 
 
 def confine(connection: duckdb.DuckDBPyConnection, lake: Path) -> None:
-    """Let a catalog's views show the files of the lake where it is now, and reach no other file, for good."""
+    """Point a catalog's views to the lake's present place, and lock out all other files permanently."""
     schemas = connection.execute(
         "select distinct schema_name from duckdb_schemas() where not internal"
     ).fetchall()
     root = lake.resolve()
-    # DuckDB asks both for the pattern and for the file that it stands for.
+    # DuckDB checks both the pattern and the file that it matches.
     places = (root, Path(literally(root)))
     connection.execute("set timezone = 'UTC'")
     connection.execute(f"set variable {PLACE} = {_literal(literally(root))}")
@@ -178,12 +178,12 @@ def confine(connection: duckdb.DuckDBPyConnection, lake: Path) -> None:
 
 
 def literally(path: PurePath) -> str:
-    """Return a path as a pattern of DuckDB's that stands for this path alone, whatever is in it."""
+    """Return a DuckDB glob pattern that matches exactly this path, whatever characters it contains."""
     return re.sub(r"[*?[]", r"[\g<0>]", str(path))
 
 
 def host_folder(host: str) -> str:
-    """Return the path of a host's folder below the lake's folder of a table; it may be called anything."""
+    """Return the path of a host's folder below a table's folder; the host may have any name."""
     quoted = quote(host, safe="").replace(NO_HOST, "%5F" + NO_HOST[1:])
     if len(HOST_PREFIX + quoted) <= FOLDER_BYTES:
         return HOST_PREFIX + quoted
@@ -192,7 +192,7 @@ def host_folder(host: str) -> str:
 
 
 def host_of_file(path: str | PurePath) -> str | None:
-    """Return the host whose events a file of the lake has, None for a table that is not kept by host."""
+    """Return the host whose rows a file of the lake has, None for a table that is not kept by host."""
     parts = PurePath(path).parent.parts
     starts = [at for at, part in enumerate(parts) if part.startswith((HOST_PREFIX, LONG_HOST_PREFIX))]
     if not starts:
@@ -202,7 +202,7 @@ def host_of_file(path: str | PurePath) -> str | None:
 
 
 def files_by_host(files: Mapping[str, Iterable[str]]) -> dict[str | None, dict[str, list[str]]]:
-    """Return each host's files of the lake by table; those of no host under None."""
+    """Return each host's files of the lake by table; files without a host are under None."""
     by_host: dict[str | None, dict[str, list[str]]] = {}
     for table, paths in files.items():
         for path in paths:
@@ -211,13 +211,13 @@ def files_by_host(files: Mapping[str, Iterable[str]]) -> dict[str | None, dict[s
 
 
 def period_of_file(path: str | PurePath) -> str | None:
-    """Return the UTC day or month, as in ISO 8601, whose events a file of the lake has; None for others."""
+    """Return the UTC day or month (ISO 8601) whose rows a file of the lake has; None for other files."""
     folder = PERIOD_FOLDER.fullmatch(PurePath(path).parent.name)
     return folder and folder["period"]
 
 
 def published_files(connection: duckdb.DuckDBPyConnection, table: str) -> list[str]:
-    """Return the lake's files that a table of the attached catalog shows; none if it is no view of any."""
+    """Return the lake's files that a table of the attached catalog shows; none for a table without files."""
     schema, name = table.split(".")
     views = connection.execute(
         "select sql from duckdb_views() "
@@ -226,7 +226,7 @@ def published_files(connection: duckdb.DuckDBPyConnection, table: str) -> list[s
     ).fetchall()
     if any("read_parquet(" in sql and f"getvariable('{PLACE}')" not in sql for (sql,) in views):
         raise MaillagError(
-            f"{table}: was published by an older maillag. Publish it anew: maillag run ARCHIVE"
+            f"{table}: was published by an older maillag. Publish it again: maillag run ARCHIVE"
         )
     return [
         literal.replace("''", "'").removeprefix("/")

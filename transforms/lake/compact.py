@@ -1,4 +1,4 @@
-"""The lake's many small files of events to few: those of a host and table, month by month, in one."""
+"""Merges the lake's many small files: those of a host and table into one file for each month."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -14,7 +14,7 @@ from transforms.lake.files import ROW_GROUP_ROWS, open_events
 from transforms.lake.records import LakeFile
 from transforms.parse.tables import ARROW_SCHEMAS
 
-# Of a file, before compression: what is larger takes no less time to read, and longer to write anew.
+# Size of a merged file before compression: larger files are not faster to read, but slower to rewrite.
 PART_BYTES = 128 * 2**20
 MONTH_LENGTH = len("2026-11")
 
@@ -22,10 +22,10 @@ MONTH_LENGTH = len("2026-11")
 def compacted(
     lake: Path, files: Iterable[LakeFile], *, today: date, run_id: str, part_bytes: int = PART_BYTES
 ) -> Iterator[tuple[list[LakeFile], LakeFile]]:
-    """Write files that belong together into one; yield them with it. None of theirs is changed.
+    """Merge files that belong together; yield each group with the merged file. Old files stay unchanged.
 
-    All days of a month that is over (in UTC) belong together, else the files of one day, and the parts of
-    ops.line_counts of a host; in that order, and as long as they stay below `part_bytes`.
+    Files of the same past month (UTC), of the same day of this month, and a host's parts of ops.line_counts
+    belong together, as long as a group stays below `part_bytes`.
     """
     targets = {file: _folder(file, f"{today:%Y-%m}") for file in files}
     count = 0
@@ -86,7 +86,7 @@ def _row_groups(path: Path) -> Iterator[pa.Table]:
 
 
 def _gathered(groups: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
-    """Yield the rows in order, as many at a time as a row group holds."""
+    """Yield the rows in order, in tables of the size of a row group."""
     held: list[pa.Table] = []
     for rows in groups:
         held.append(rows.cast(schema))

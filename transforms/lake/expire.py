@@ -1,4 +1,4 @@
-"""Files of events to those that are left of them once their old days have expired."""
+"""Turns files of events into what is left of them after old days have expired."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -12,24 +12,24 @@ import pyarrow.parquet as pq
 
 from transforms.contracts.contracts import Contract
 from transforms.lake.catalog import create_views, period_of_file
-from transforms.lake.files import write_anew
+from transforms.lake.files import rewrite
 from transforms.lake.records import LakeFile
 
-# Mail stays in a queue for five days, and a poll of the manager tells of others a day away: what happened
-# this long after the expired days may rest on them, and is frozen too.
+# Mail stays in a queue for up to five days, and the manager's polls matter a day away: rows this long after
+# the expired days may depend on them, and are frozen too.
 FROZEN_BEYOND = timedelta(days=7)
-# What happened then must be over before it is frozen.
+# Frozen events must be complete: the days to expire must be at least this old.
 YOUNGEST = 2 * FROZEN_BEYOND
-# What a host is, and where its log has gaps, is needed for good.
+# What a host is, and where its log has gaps, is always needed.
 KEPT = frozenset({"events.inventory", "ops.line_counts"})
 
 
 def events_since(lake: Path, file: LakeFile, before: date | None, run_id: str) -> LakeFile | None:
-    """Return a file without events of expired days: itself, one that is written anew, or none."""
+    """Return a file without events of expired days: the same file, a rewritten one, or None."""
     period = period_of_file(file.path)
     if before is None or period is None or file.table_name in KEPT:
         return file
-    # A day by itself, a month by its first one.
+    # A month is represented by its first day.
     if date.fromisoformat(f"{period}-01"[: len("2026-11-24")]) >= before:
         return file
     if period != f"{before:%Y-%m}":
@@ -37,7 +37,7 @@ def events_since(lake: Path, file: LakeFile, before: date | None, run_id: str) -
     rows = pq.read_table(lake / file.path, partitioning=None)
     start = pa.scalar(datetime.combine(before, time(), UTC), pa.timestamp("us", "UTC"))
     rows = rows.filter(pc.greater_equal(rows["logged_at"], start))
-    return write_anew(lake, file, rows, run_id) if rows.num_rows else None
+    return rewrite(lake, file, rows, run_id) if rows.num_rows else None
 
 
 def changed_rows(
@@ -46,7 +46,7 @@ def changed_rows(
     before: Mapping[str, Iterable[str]],
     after: Mapping[str, Iterable[str]],
 ) -> dict[str, int]:
-    """Return the tables whose rows differ between two sets of files, with how many only one of them has."""
+    """Return the tables that differ between two sets of files, with the number of rows in only one set."""
     changed = {}
     with duckdb.connect(":memory:") as connection:
         for contract in contracts:
@@ -55,7 +55,7 @@ def changed_rows(
                 table = f"{side}.{name}"
                 shown = {table: files.get(contract.table, [])}
                 create_views(connection, lake, contracts=[replace(contract, table=table)], files=shown)
-            # Sums of parts of seconds depend on the order in which threads add them.
+            # Sums of fractions depend on the order in which threads add them.
             columns = ", ".join(
                 f'round("{column}", 3)' if field.data_type == "DOUBLE" else f'"{column}"'
                 for column, field in contract.columns.items()

@@ -1,4 +1,4 @@
-"""Tables of events to immutable Parquet files, partitioned by table, host and UTC date."""
+"""Writes tables of events into immutable Parquet files, partitioned by table, host and UTC date."""
 
 import fcntl
 import os
@@ -28,15 +28,15 @@ from transforms.problems import MaillagError
 
 # Rows of a table and day that are held back until they are written together.
 ROW_GROUP_ROWS = 65_536
-# Of all tables and days together: a file of many days must not hold back rows of each.
+# Held rows of all tables and days together, because a source may have lines of many days.
 MOST_HELD_ROWS = 4 * ROW_GROUP_ROWS
-# Rows of the usual lines take a tenth of this: it is for long ones.
+# Held rows of ordinary lines take a tenth of this; the limit is for long lines.
 MOST_HELD_BYTES = 64 * 1024 * 1024
-# Tables of few rows, as small source files give, that are held before they become one.
+# Tables of few rows, from small source files, that are held before they are combined.
 MOST_HELD_TABLES = 256
-# Files that are written to at a time: a source may tell of any number of days.
+# Files open for writing at a time, because a source may have lines of any number of days.
 MOST_OPEN_FILES = 256
-# Rows of line counts that come together before they are added up.
+# Rows of line counts that are gathered before they are added up.
 MOST_LINE_COUNTS = 65_536
 DAY_MICROSECONDS = 86_400_000_000
 LOCK_NAME = "lock"
@@ -44,7 +44,7 @@ LOCK_NAME = "lock"
 
 @dataclass
 class _OpenFile:
-    """A file that is being written: the rows held back, and the job that writes the ones before them."""
+    """A file that is being written: the rows held back, and the job that writes the rows before them."""
 
     path: Path
     table: str
@@ -61,7 +61,7 @@ class _OpenFile:
         self.held.append(rows)
         self.small_count += 1
         if self.small_count == MOST_HELD_TABLES:
-            # Each column of each table takes memory of its own.
+            # Each column of each table takes extra memory.
             small = self.held[-MOST_HELD_TABLES:]
             self.held[-MOST_HELD_TABLES:] = [pa.concat_tables(small).unify_dictionaries().combine_chunks()]
             self.small_count = 0
@@ -72,13 +72,13 @@ class _OpenFile:
             self.source_ids.update(chunk.dictionary.to_pylist())
 
     def write(self, pool: ThreadPoolExecutor) -> None:
-        """Have what is held written, once what was before it is."""
+        """Start writing the held rows after the job before has ended."""
         self.wait()
         self.job = pool.submit(self._write, pa.concat_tables(self.held))
         self.held, self.small_count, self.held_rows, self.held_bytes = [], 0, 0, 0
 
     def wait(self) -> None:
-        """Wait for what is being written. Raises what went wrong with it."""
+        """Wait for the job that is writing. Raises the error that ended it."""
         if self.job:
             self.job.result()
 
@@ -89,9 +89,9 @@ class _OpenFile:
 
 
 class EventWriter:
-    """Writes the events of one host's source files. Its files stay unseen until the ledger lists them.
+    """Writes the events of one host's source files. The files stay unseen until the ledger lists them.
 
-    `name` tells its files from those of other writers; `pool` does the writing.
+    `name` distinguishes the files from those of other writers; `pool` does the writing.
     """
 
     def __init__(self, lake: Path, host: str, *, name: str, run_id: str, pool: ThreadPoolExecutor) -> None:
@@ -110,7 +110,7 @@ class EventWriter:
         self._held_bytes = 0
 
     def add(self, parsed: ParsedBlock) -> None:
-        """Take the events of the next lines; they are written once enough have come together."""
+        """Take the events of the next lines; they are written once there are enough of them."""
         self.count(parsed.line_counts)
         for table, frame in parsed.tables.items():
             days = frame.with_columns(_date=event_date()).partition_by(
@@ -120,7 +120,7 @@ class EventWriter:
                 self._add(table, str(day), to_arrow(table, part))
 
     def count(self, line_counts: pl.DataFrame) -> None:
-        """Take counts of lines (LINE_COUNTS). Of the hosts that lines name, the first few count."""
+        """Take counts of lines (LINE_COUNTS). Only the first hosts named in lines are counted separately."""
         named = line_counts["logging_host"].drop_nulls().unique(maintain_order=True).to_list()
         self._hosts.update(
             [name for name in named if name not in self._hosts][: MOST_HOSTS - len(self._hosts)]
@@ -138,7 +138,7 @@ class EventWriter:
             self._line_count_room = max(MOST_LINE_COUNTS, len(self._line_counts[0]))
 
     def add_rows(self, table: str, rows: pa.Table) -> None:
-        """Take rows of one table (tables.ARROW_SCHEMAS), all of which bear a time."""
+        """Take rows of one table (tables.ARROW_SCHEMAS) that all have a time."""
         (times,) = rows.column("logged_at").chunks
         day_numbers = np.frombuffer(times.buffers()[1], np.int64) // DAY_MICROSECONDS
         first, last = day_numbers.min(), day_numbers.max()
@@ -210,7 +210,7 @@ class EventWriter:
 def without_sources(
     lake: Path, files: Iterable[LakeFile], source_ids: set[str], run_id: str
 ) -> Iterator[LakeFile]:
-    """Yield the files without the rows of these sources: one that has others as well is written anew."""
+    """Yield the files without the rows of these sources; a file that also has other sources is rewritten."""
     for file in files:
         others = tuple(source_id for source_id in file.source_ids if source_id not in source_ids)
         if others == file.source_ids:
@@ -218,12 +218,12 @@ def without_sources(
         elif others:
             rows = pq.read_table(lake / file.path, partitioning=None)
             rows = rows.filter(pc.is_in(rows.column("source_id"), pa.array(others)))
-            yield write_anew(lake, file, rows, run_id)
+            yield rewrite(lake, file, rows, run_id)
 
 
-def write_anew(lake: Path, file: LakeFile, rows: pa.Table, run_id: str) -> LakeFile:
-    """Write the rows that are left of a file, at least one, under another name; the file stays as it is."""
-    path = Path(file.path).with_name(_name_anew(Path(file.path).name, run_id))
+def rewrite(lake: Path, file: LakeFile, rows: pa.Table, run_id: str) -> LakeFile:
+    """Write the remaining rows of a file (at least one) under a new name; the file stays as it is."""
+    path = Path(file.path).with_name(_new_name(Path(file.path).name, run_id))
     schema = ARROW_SCHEMAS.get(file.table_name.removeprefix("events."))
     with open_events(lake / path, schema or rows.schema) as writer:
         writer.write_table(rows.cast(schema) if schema else rows)
@@ -238,20 +238,20 @@ def write_anew(lake: Path, file: LakeFile, rows: pa.Table, run_id: str) -> LakeF
 
 
 def discard(lake: Path, files: Iterable[LakeFile], kept: Iterable[LakeFile] = ()) -> None:
-    """Remove files of which nobody has seen anything yet, but for those that are kept."""
+    """Remove files that no reader has seen yet, except those that are kept."""
     for file in set(files) - set(kept):
         (lake / file.path).unlink()
 
 
-def _name_anew(name: str, run_id: str) -> str:
-    """Return a new name for a file; one that is written anew every night does not get ever longer names."""
+def _new_name(name: str, run_id: str) -> str:
+    """Return a new name for a file; names do not grow if a file is rewritten every night."""
     original = name if name.startswith(run_id) else name.split(".of.")[-1]
     return f"{run_id}.of.{original}"
 
 
 @contextmanager
 def hold_lake(lake: Path) -> Iterator[None]:
-    """Hold the lake alone, until the end or the process's; raises MaillagError that says who has it."""
+    """Hold the lake exclusively, at most until the process ends; raises MaillagError that says who has it."""
     with (lake / LOCK_NAME).open("a+") as lock:
         _take(lock, lake)
         lock.truncate(0)
@@ -263,7 +263,7 @@ def hold_lake(lake: Path) -> Iterator[None]:
 
 @contextmanager
 def meet_no_run(lake: Path) -> Iterator[None]:
-    """Let no run hold the lake meanwhile, and write nothing; raises MaillagError that says who has it."""
+    """Keep runs off the lake without writing anything; raises MaillagError that says who has it."""
     try:
         lock = (lake / LOCK_NAME).open()
     except FileNotFoundError:
@@ -286,7 +286,7 @@ def _take(lock: TextIO, lake: Path) -> None:
 
 
 def remove_unlisted(lake: Path, run_id: str, listed: Collection[str]) -> None:
-    """Remove what a run left behind that did not come to its end: its files that the ledger does not list."""
+    """Remove what an unfinished run left behind: files that the ledger does not list."""
     for path in list(lake.rglob(f"*{run_id}.*")):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
@@ -295,12 +295,12 @@ def remove_unlisted(lake: Path, run_id: str, listed: Collection[str]) -> None:
 
 
 def event_date() -> pl.Expr:
-    """Return the UTC date of an event; lines of a file in which nothing bears a time have none."""
+    """Return the UTC date of an event, `unknown` if no line of its file has a time."""
     return pl.col("logged_at").dt.date().cast(pl.String).fill_null("unknown")
 
 
 def to_arrow(table: str, frame: pl.DataFrame) -> pa.Table:
-    """Return a frame of events as its table's Arrow schema has it."""
+    """Return a frame of events in its table's Arrow schema."""
     schema = ARROW_SCHEMAS[table]
     rows = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
     return pa.Table.from_arrays(
@@ -315,9 +315,9 @@ def to_arrow(table: str, frame: pl.DataFrame) -> pa.Table:
 
 
 def open_events(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    """Open a new Parquet file, its folders included, with the encodings that were measured to be best.
+    """Create a Parquet file and its folders, with the encodings that measured best.
 
-    Times and numbers are written as differences, what comes again by number, and text as it is.
+    Times and numbers are encoded as differences, repeated values by dictionary, and other text plain.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     by_number = [
@@ -340,15 +340,15 @@ def open_events(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
         column_encoding=dict.fromkeys(by_difference, "DELTA_BINARY_PACKED"),
         write_statistics=["logged_at", "line_number"],
         store_schema=False,
-        # A column of a row group at a time, in one page: by 1,024 values and in pages of 20,000, as is the
-        # default, took a tenth more time, and more space.
+        # Each column of a row group is written at once, in one page: the default, 1,024 values at a time in
+        # pages of 20,000, took a tenth more time, and more space.
         write_batch_size=ROW_GROUP_ROWS,
         max_rows_per_page=ROW_GROUP_ROWS,
     )
 
 
 def write_parquet(rows: pl.DataFrame, path: Path) -> None:
-    """Write a frame to a new Parquet file, its folders included."""
+    """Write a frame to a new Parquet file, and create its folders."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rows.write_parquet(path, compression="zstd", compression_level=1)
 

@@ -1,4 +1,4 @@
-"""Lake files that are missing or damaged to what has to be made anew, and what of it is lost for good."""
+"""Finds missing or damaged lake files, and works out what must be rebuilt and what is lost."""
 
 import errno
 from collections.abc import Iterable, Iterator
@@ -17,7 +17,7 @@ from transforms.lake.records import Content, FrozenDays, LakeFile, LostRows, Sou
 from transforms.problems import Problem
 
 ROWS_ARE_KEPT = "the lake has all rows that were read"
-# As which a file shows itself damaged that is there.
+# Errors of missing files, and of damaged ones.
 _IS_GONE = (errno.ENOENT, errno.ENOTDIR)
 _IS_BROKEN = (errno.EIO, errno.EISDIR)
 
@@ -25,13 +25,13 @@ _IS_BROKEN = (errno.EIO, errno.EISDIR)
 def damaged_files(
     lake: Path, files: Iterable[LakeFile], *, is_deep: bool = False, ledger: Ledger | None = None
 ) -> dict[LakeFile, str]:
-    """Return which of the lake's files are not what was written, each with what is wrong.
+    """Return which of the lake's files are not as they were written, each with what is wrong.
 
-    A file is read only if its size is right and its time is not, or all are with `is_deep`. What is found of
-    sound files goes to `ledger`, if given. Raises OSError if a file cannot be looked at.
+    A file is read only if its size is right and its time is not; with `is_deep` all files are read. What was
+    read of sound files is noted in `ledger`, if given. Raises OSError if a file cannot be examined.
     """
     damaged: dict[LakeFile, str] = {}
-    found: list[tuple[str, Content]] = []
+    noted: list[tuple[str, Content]] = []
     for file in files:
         try:
             trouble, content = _look(lake / file.path, file, is_deep=is_deep)
@@ -42,18 +42,18 @@ def damaged_files(
         if trouble:
             damaged[file] = trouble
         elif content and content != file.content:
-            found.append((file.path, content))
-    if ledger and found:
-        ledger.note_contents(found)
+            noted.append((file.path, content))
+    if ledger and noted:
+        ledger.note_contents(noted)
     return damaged
 
 
 def _look(path: Path, file: LakeFile, *, is_deep: bool) -> tuple[str | None, Content | None]:
-    """Return what is wrong with a file, and what it is if it was read."""
+    """Return what is wrong with a file, and its content if it was read."""
     stat = path.stat()
     before = file.content
     if before is None:
-        # Listed by a ledger that did not know.
+        # Listed by an older ledger, which did not note contents.
         try:
             row_count = pq.read_metadata(path).num_rows
         except (pa.ArrowException, OSError) as error:
@@ -67,15 +67,15 @@ def _look(path: Path, file: LakeFile, *, is_deep: bool) -> tuple[str | None, Con
         return None, None
     content = read_content(path)
     if content.content_hash != before.content_hash:
-        return "has other bytes than were written", None
+        return "has different bytes from those written", None
     return None, content
 
 
 def heal(lake: Path, ledger: Ledger, *, is_deep: bool = False) -> list[Problem]:
-    """Take damaged files out of the ledger's lists, so that this run and the next make them anew.
+    """Take damaged files off the ledger's lists, so that this run and the next rebuild them.
 
-    Source files with rows in them are read again, and marts are made anew. Where marts of frozen days are
-    among them, all marts of that host go. Returns a note for each file.
+    Source files with rows in them are read again, and marts are rebuilt. If one of the files has mart rows of
+    frozen days, all marts of that host are dropped. Returns a note for each file.
     """
     files = ledger.files()
     damaged = damaged_files(lake, files, is_deep=is_deep, ledger=ledger)
@@ -98,7 +98,7 @@ def heal(lake: Path, ledger: Ledger, *, is_deep: bool = False) -> list[Problem]:
         stale_hosts.add(host)
         if host in frozen and _holds_days_before(file, frozen[host].frozen_before):
             lost.append(LostRows(file.path, "", file.table_name, host))
-            # The rows of one mart are nothing without those of the others.
+            # The rows of one mart are useless without those of the others.
             dropped |= dict.fromkeys(
                 other
                 for other in files
@@ -108,9 +108,9 @@ def heal(lake: Path, ledger: Ledger, *, is_deep: bool = False) -> list[Problem]:
     return [
         Problem(
             file.path,
-            f"{trouble}, and is made anew"
+            f"{trouble}, and is being rebuilt"
             + (f" from {len(file.source_ids)} source files of the archive" if file.source_ids else ""),
-            "Nothing to do here; see that the disk of the lake is sound.",
+            "Nothing needs to be done here; check that the disk of the lake is sound.",
             is_note=True,
         )
         for file, trouble in damaged.items()
@@ -126,7 +126,7 @@ def _holds_days_before(file: LakeFile, day: date) -> bool:
 
 
 def frozen_days(ledger: Ledger) -> dict[str, FrozenDays]:
-    """Return, by host, the days of which the marts stay as they are: their events expired, or are lost."""
+    """Return, by host, the days whose mart rows stay as they are, because events have expired or are lost."""
     frozen = ledger.frozen_days()
     records = ledger.source_records()
     now = datetime.now(UTC)
@@ -141,28 +141,28 @@ def frozen_days(ledger: Ledger) -> dict[str, FrozenDays]:
 
 
 def lost_rows(ledger: Ledger) -> Iterator[Problem]:
-    """Yield a problem for each source file whose rows are lost, and for each host with lost rows of marts."""
+    """Yield a problem for each source file whose rows are lost, and for each host with lost mart rows."""
     records = ledger.source_records()
     frozen = frozen_days(ledger)
     by_source: dict[tuple[str, str], list[LostRows]] = {}
     for rows in ledger.lost_rows():
         by_source.setdefault((rows.host, rows.source_id), []).append(rows)
     expired = ledger.frozen_days()
-    for (host, source_id), its in sorted(by_source.items()):
-        tables = ", ".join(sorted({rows.table_name for rows in its}))
+    for (host, source_id), of_source in sorted(by_source.items()):
+        tables = ", ".join(sorted({rows.table_name for rows in of_source}))
         until = f" up to {frozen[host].frozen_before}" if host in frozen else ""
         if not source_id:
             yield Problem(
                 host,
-                f"what the marts said of its old days{until} is lost: a file of {tables} was missing or "
-                "damaged, and the events that it was made of are not there any more",
-                "Restore lake and ledger from one backup, or accept it with: "
+                f"the mart rows of old days{until} are lost: a file of {tables} was missing or damaged, and "
+                "the events for rebuilding it no longer exist",
+                "Restore lake and ledger from one backup, or accept the loss with: "
                 f"maillag acknowledge {quote(host)}",
                 rule=ROWS_ARE_KEPT,
             )
             continue
         record = records.get(source_id)
-        days = sorted({day for rows in its for day in _days(rows, record)})
+        days = sorted({day for rows in of_source for day in _days(rows, record)})
         if host in expired and days and days[-1] < expired[host].expired_before:
             continue
         place = record.path if record else host
@@ -170,8 +170,8 @@ def lost_rows(ledger: Ledger) -> Iterator[Problem]:
             place,
             f"rows of {tables} of host {host} are lost{_span(days)}: a file of the lake was missing or "
             "damaged, and the source file was not read again",
-            "Put it back into the archive if it is not there, and run for all hosts: maillag run ARCHIVE. "
-            f"The marts of {host}{until} stay as they are; accept that with: "
+            "Put the source file back into the archive if it is not there, and run for all hosts: maillag "
+            f"run ARCHIVE. Until then the marts of {host}{until} stay as they are; accept that with: "
             f"maillag acknowledge {quote(place)}",
             rule=ROWS_ARE_KEPT,
         )
@@ -184,14 +184,14 @@ def _span(days: list[date]) -> str:
 
 
 def _days(rows: LostRows, record: SourceRecord | None) -> list[date]:
-    """Return the first and the last day of lost rows: those of the file, or of all lines of the source."""
-    told = [at.date() for at in (record.first_logged_at, record.last_logged_at) if at] if record else []
+    """Return the first and the last day of lost rows: of the lake file, or of all lines of the source."""
+    logged = [at.date() for at in (record.first_logged_at, record.last_logged_at) if at] if record else []
     period = period_of_file(rows.path)
     if period is None:
-        return told
+        return logged
     first = date.fromisoformat(f"{period}-01"[: len("2026-11-24")])
     if len(period) == len("2026-11-24"):
         return [first]
     last = (first + timedelta(days=31)).replace(day=1) - timedelta(days=1)
-    # A month of days that were put together, of which the source has some.
-    return [max(first, told[0]), min(last, told[-1])] if told else [first, last]
+    # A merged file of a month; the source has some of its days.
+    return [max(first, logged[0]), min(last, logged[-1])] if logged else [first, last]

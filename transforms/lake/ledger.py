@@ -1,4 +1,4 @@
-"""What was read, when and with what result: the ledger, in SQLite or PostgreSQL through SQLAlchemy."""
+"""The ledger of what was read, when and with what result, in SQLite or PostgreSQL through SQLAlchemy."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import asdict, replace
@@ -37,7 +37,7 @@ from transforms.lake.records import (
     read_content,
 )
 
-# Rows that are inserted at a time: a run may read a hundred thousand files.
+# Rows for one insert: a run may read a hundred thousand files.
 ROWS_AT_A_TIME = 1_000
 
 
@@ -47,13 +47,13 @@ class Ledger:
     def __init__(self, url: str | sa.URL, lake: Path = Path()) -> None:
         address = sa.make_url(url)
         if address.drivername == "postgresql":
-            # As people write it; SQLAlchemy would take psycopg2, which is not installed.
+            # The usual spelling; SQLAlchemy's default is psycopg2, which is not installed.
             address = address.set(drivername="postgresql+psycopg")
-        # An error of a statement would tell the rows: paths, hosts, addresses of mail.
+        # Errors would otherwise show the rows: paths, hosts, mail addresses.
         self.engine = sa.create_engine(address, hide_parameters=True)
         self.lake = lake
         if address.database is None:
-            # In memory, and of nobody else.
+            # In memory, not shared.
             METADATA.create_all(self.engine)
 
     def close(self) -> None:
@@ -71,7 +71,7 @@ class Ledger:
             connection.execute(sa.update(RUNS).where(RUNS.c.run_id == run_id).values(**values))
 
     def end_lost_runs(self) -> list[str]:
-        """Record that runs whose end nobody saw were interrupted; return their ids."""
+        """Mark runs that are still recorded as running as interrupted; return their ids."""
         with self.engine.begin() as connection:
             lost = list(
                 connection.execute(sa.select(RUNS.c.run_id).where(RUNS.c.status == "running")).scalars()
@@ -82,23 +82,23 @@ class Ledger:
     def last_marts_fingerprint(self) -> str | None:
         """Return what the current marts were built from, None before the first build."""
         with self.engine.connect() as connection:
-            told = sa.select(RUNS.c.marts_fingerprint).where(RUNS.c.marts_fingerprint.is_not(None))
-            # A ledger of version 0 has one of every run that built marts.
-            return connection.execute(told.order_by(RUNS.c.started_at.desc()).limit(1)).scalar()
+            known = sa.select(RUNS.c.marts_fingerprint).where(RUNS.c.marts_fingerprint.is_not(None))
+            # A ledger of version 0 has a fingerprint for every run that built marts.
+            return connection.execute(known.order_by(RUNS.c.started_at.desc()).limit(1)).scalar()
 
     def name_marts(self, run_id: str, fingerprint: str) -> None:
-        """Record what the current marts were built from; of no others, as the clock may be set back."""
+        """Record what the current marts were built from, and forget older ones: the clock may be set back."""
         with self.engine.begin() as connection:
             connection.execute(sa.update(RUNS).values(marts_fingerprint=None))
-            its_run = sa.update(RUNS).where(RUNS.c.run_id == run_id)
-            connection.execute(its_run.values(marts_fingerprint=fingerprint))
+            of_run = sa.update(RUNS).where(RUNS.c.run_id == run_id)
+            connection.execute(of_run.values(marts_fingerprint=fingerprint))
 
     def findings(self) -> list[QuarantineRow]:
         """Return the open findings, critical ones first."""
         with self.engine.connect() as connection:
             rows = connection.execute(sa.select(QUARANTINE)).mappings()
-            found = [QuarantineRow(**row) for row in rows]
-        return sorted(found, key=lambda row: (row.severity, row.place, row.rule))
+            findings = [QuarantineRow(**row) for row in rows]
+        return sorted(findings, key=lambda row: (row.severity, row.place, row.rule))
 
     def seen_files(self) -> dict[str, list[SeenFile]]:
         """Return what was read before, by path: a row for each source that the file holds."""
@@ -163,9 +163,9 @@ class Ledger:
         findings: Iterable[QuarantineRow],
         grown_ids: Collection[str] = (),
     ) -> None:
-        """Take over source files with all their lake files and findings; what they had is replaced.
+        """Record source files with all their lake files and findings, replacing their old ones.
 
-        Those of `grown_ids` begin with all that they had.
+        The sources in `grown_ids` begin with everything that was read of them before.
         """
         records, seen = list(records), list(seen)
         with self.engine.begin() as connection:
@@ -181,7 +181,7 @@ class Ledger:
             _insert_findings(connection, findings)
 
     def replace_tables(self, files: Iterable[LakeFile]) -> None:
-        """Make these the current files of their tables, which are written whole."""
+        """Make these the current files of their tables, which are written as a whole."""
         files = list(files)
         names = {file.table_name for file in files}
         with self.engine.begin() as connection:
@@ -190,7 +190,7 @@ class Ledger:
             self._insert_files(connection, files)
 
     def replace_marts(self, files: Iterable[LakeFile], *, replaced: Iterable[str]) -> None:
-        """Take over files of the marts in place of those with these paths."""
+        """Replace the files of the marts with these paths by new ones."""
         with self.engine.begin() as connection:
             _drop_files(connection, replaced)
             self._insert_files(connection, files)
@@ -200,16 +200,16 @@ class Ledger:
     def drop_damaged(
         self, files: Iterable[LakeFile], *, lost: Iterable[LostRows], stale_hosts: Iterable[str]
     ) -> None:
-        """Take damaged files out of the lists, and see to it that runs make them anew.
+        """Take damaged files off the lists, so that runs rebuild them.
 
-        Their source files are read again, and the marts of stale hosts are made anew as a whole.
+        Their source files are read again, and the marts of stale hosts are rebuilt as a whole.
         """
         files = list(files)
         source_ids = {source_id for file in files for source_id in file.source_ids}
         with self.engine.begin() as connection:
             _drop_files(connection, [file.path for file in files])
             seen = connection.execute(sa.select(SEEN_FILES.c.path, SEEN_FILES.c.source_id)).tuples()
-            _delete(connection, SEEN_FILES.c.path, {path for path, its_id in seen if its_id in source_ids})
+            _delete(connection, SEEN_FILES.c.path, {path for path, seen_id in seen if seen_id in source_ids})
             _insert(connection, LOST_ROWS, map(asdict, lost))
             hosts = set(stale_hosts)
             _delete(connection, STALE_HOSTS.c.host, hosts)
@@ -217,48 +217,48 @@ class Ledger:
             connection.execute(sa.update(RUNS).values(marts_fingerprint=None))
 
     def lost_rows(self) -> list[LostRows]:
-        """Return the rows that went with damaged files, and whose source file was not read since."""
+        """Return the rows that were lost with damaged files and whose source file was not read since."""
         with self.engine.connect() as connection:
             return [LostRows(**row) for row in connection.execute(sa.select(LOST_ROWS)).mappings()]
 
     def stale_hosts(self) -> set[str]:
-        """Return the hosts whose marts lack a file."""
+        """Return the hosts whose marts have lost a file."""
         with self.engine.connect() as connection:
             return set(connection.execute(sa.select(STALE_HOSTS.c.host)).scalars())
 
     def note_contents(self, contents: Iterable[tuple[str, Content]]) -> None:
-        """Note what lake files are, by their paths."""
+        """Note the contents of lake files, by path."""
         with self.engine.begin() as connection:
             for path, content in contents:
                 where = LAKE_FILES.c.path == path
                 connection.execute(sa.update(LAKE_FILES).where(where).values(asdict(content)))
 
     def suspect(self, files: Iterable[LakeFile]) -> None:
-        """Have the next run look at the content of these files, however they look."""
+        """Make the next run read these files even if size and time are right."""
         with self.engine.begin() as connection:
             for file in files:
                 where = LAKE_FILES.c.path == file.path
                 connection.execute(sa.update(LAKE_FILES).where(where).values(modified_at_ns=None))
 
     def grown_sources(self) -> dict[str, str]:
-        """Return which source files have only grown since the marts were made, with their hash of then."""
+        """Return the sources that have only grown since the marts were built, with their old hash."""
         with self.engine.connect() as connection:
             rows = connection.execute(sa.select(GROWN_SOURCES)).mappings()
             return {row["source_id"]: row["content_hash_before"] for row in rows}
 
     def dropped_files(self) -> dict[str, datetime]:
-        """Return the files that are there for readers of an older catalog only, with since when."""
+        """Return the files kept only for readers of an older catalog, with the time of their replacement."""
         with self.engine.connect() as connection:
             rows = connection.execute(sa.select(DROPPED_FILES)).mappings()
             return {row["path"]: row["dropped_at"] for row in rows}
 
     def forget_dropped(self, paths: Iterable[str]) -> None:
-        """Forget files that are no longer there."""
+        """Forget files that were removed."""
         with self.engine.begin() as connection:
             _delete(connection, DROPPED_FILES.c.path, paths)
 
     def frozen_days(self) -> dict[str, FrozenDays]:
-        """Return, by host, which days were expired."""
+        """Return, by host, which days have expired."""
         with self.engine.connect() as connection:
             rows = connection.execute(sa.select(FROZEN_DAYS)).mappings()
             return {row["host"]: FrozenDays(**row) for row in rows}
@@ -270,7 +270,7 @@ class Ledger:
         replaced: Iterable[str],
         files: Iterable[LakeFile],
     ) -> None:
-        """Record expired days, with the files of events and marts that take the place of others."""
+        """Record expired days, and replace files of events and marts."""
         frozen = list(frozen)
         with self.engine.begin() as connection:
             _delete(connection, FROZEN_DAYS.c.host, [days.host for days in frozen])
@@ -279,19 +279,19 @@ class Ledger:
             self._insert_files(connection, files)
 
     def replace_findings(self, stages: Collection[str], rows: Iterable[QuarantineRow]) -> None:
-        """Make these the open findings of some stages; what was mended disappears."""
+        """Make these the open findings of some stages; other findings of these stages end."""
         with self.engine.begin() as connection:
             connection.execute(sa.delete(QUARANTINE).where(QUARANTINE.c.stage.in_(stages)))
             _insert_findings(connection, rows)
 
     def end_findings(self, present_ids: Collection[str]) -> None:
-        """End what was found in source files that are not in the archive any more.
+        """End the findings about source files that are no longer in the archive.
 
-        Should such a file come back, it is read again; should a finding that was acknowledged, it is new.
+        If such a file comes back, it is read again; if an acknowledged finding comes back, it is new.
         """
         with self.engine.begin() as connection:
-            its_ids = sa.select(QUARANTINE.c.source_id).where(QUARANTINE.c.source_id.is_not(None)).distinct()
-            gone = set(connection.execute(its_ids).scalars()) - set(present_ids)
+            ids = sa.select(QUARANTINE.c.source_id).where(QUARANTINE.c.source_id.is_not(None)).distinct()
+            gone = set(connection.execute(ids).scalars()) - set(present_ids)
             for table in (QUARANTINE, SEEN_FILES):
                 _delete(connection, table.c.source_id, gone)
             open_ = sa.exists().where(
@@ -300,7 +300,7 @@ class Ledger:
             connection.execute(sa.delete(ACKNOWLEDGED).where(~open_))
 
     def acknowledge(self, findings: Iterable[QuarantineRow]) -> None:
-        """Make these findings warnings for as long as they stay what they are."""
+        """Turn these findings into warnings for as long as they do not change."""
         findings = list(findings)
         now = datetime.now(UTC)
         with self.engine.begin() as connection:
@@ -313,7 +313,7 @@ class Ledger:
 
     def _insert_files(self, connection: sa.Connection, files: Iterable[LakeFile]) -> None:
         files = list(files)
-        # One of several that were taken out together may stay as it is.
+        # A file that was dropped with others may be listed again unchanged.
         _delete(connection, DROPPED_FILES.c.path, [file.path for file in files])
         rows = (
             {
@@ -353,9 +353,10 @@ class Ledger:
 
 
 def _record_growth(connection: sa.Connection, source_ids: Iterable[str], grown_ids: Collection[str]) -> None:
-    """Note what sources were before they grew, unless that is noted; what changed otherwise is not noted."""
+    """Note the hash of sources before they grew, unless noted; forget sources that changed otherwise."""
     noted = set(connection.execute(sa.select(GROWN_SOURCES.c.source_id)).scalars())
-    _delete(connection, GROWN_SOURCES.c.source_id, [one for one in source_ids if one not in grown_ids])
+    changed = [source_id for source_id in source_ids if source_id not in grown_ids]
+    _delete(connection, GROWN_SOURCES.c.source_id, changed)
     hashes = sa.select(SOURCE_FILES.c.source_id, SOURCE_FILES.c.content_hash)
     before = dict(connection.execute(hashes).tuples().all())
     grown = [
@@ -367,7 +368,7 @@ def _record_growth(connection: sa.Connection, source_ids: Iterable[str], grown_i
 
 
 def _drop_files(connection: sa.Connection, paths: Iterable[str]) -> None:
-    """Take files out of the lists."""
+    """Take files off the lists."""
     paths = list(paths)
     for table in (LAKE_FILES, LAKE_FILE_SOURCES, DROPPED_FILES):
         _delete(connection, table.c.path, paths)
@@ -376,14 +377,14 @@ def _drop_files(connection: sa.Connection, paths: Iterable[str]) -> None:
 
 
 def _insert_findings(connection: sa.Connection, rows: Iterable[QuarantineRow]) -> None:
-    """Insert findings; those that were acknowledged are warnings, and say so."""
+    """Insert findings; acknowledged ones become warnings and say so."""
     known = {tuple(row[:4]): row[4] for row in connection.execute(sa.select(ACKNOWLEDGED))}
-    found = []
+    documents = []
     for row in rows:
         if at := known.get((row.place, row.stage, row.rule, row.what)):
             row = replace(row, severity="warning", remedy=f"Acknowledged on {at:%Y-%m-%d}. {row.remedy}")
-        found.append(asdict(row))
-    _insert(connection, QUARANTINE, found)
+        documents.append(asdict(row))
+    _insert(connection, QUARANTINE, documents)
 
 
 def _insert(connection: sa.Connection, table: sa.Table, rows: Iterable[dict[str, Any]]) -> None:

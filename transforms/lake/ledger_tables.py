@@ -1,17 +1,17 @@
-"""The tables of the ledger, as SQLAlchemy makes them in SQLite or PostgreSQL."""
+"""The tables of the ledger, which SQLAlchemy creates in SQLite or PostgreSQL."""
 
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 
-# Raise when a table changes; say in opening.py what becomes of older ledgers. Those of version 0 do not tell
-# their version.
+# Raise when a table changes, and migrate older ledgers in opening.py. Ledgers of version 0 have no version
+# table.
 VERSION = 1
 
 
 class UtcDateTime(sa.TypeDecorator[datetime]):
-    """An aware UTC datetime, kept without its zone, since SQLite has none."""
+    """An aware UTC datetime, stored without the zone, because SQLite has no zones."""
 
     impl = sa.DateTime
     cache_ok = True
@@ -26,7 +26,6 @@ class UtcDateTime(sa.TypeDecorator[datetime]):
 
 
 METADATA = sa.MetaData()
-# Of what is inserted: a run may read a hundred thousand files.
 
 VERSIONS = sa.Table("ledger_version", METADATA, sa.Column("version", sa.BigInteger, primary_key=True))
 
@@ -54,7 +53,7 @@ SOURCE_FILES = sa.Table(
     sa.Column("covered_from", UtcDateTime),
     sa.Column("covered_until", UtcDateTime),
 )
-# What has only grown since the marts were last made, with what it was then.
+# Sources that have only grown since the marts were last built, with their hash at that time.
 GROWN_SOURCES = sa.Table(
     "grown_sources",
     METADATA,
@@ -78,26 +77,26 @@ LAKE_FILES = sa.Table(
     sa.Column("table_name", sa.String, nullable=False),
     sa.Column("row_count", sa.BigInteger, nullable=False),
     sa.Column("run_id", sa.String, nullable=False),
-    # NULL until the next run where a ledger of version 0 listed the file.
+    # NULL until the next run if a ledger of version 0 listed the file.
     sa.Column("size_bytes", sa.BigInteger),
     sa.Column("modified_at_ns", sa.BigInteger),
     sa.Column("content_hash", sa.String),
 )
-# A file of events holds the rows of several sources, a table that is written whole those of none.
+# A file of events has the rows of several sources; a table that is written as a whole has no sources.
 LAKE_FILE_SOURCES = sa.Table(
     "parquet_file_sources",
     METADATA,
     sa.Column("path", sa.String, primary_key=True),
     sa.Column("source_id", sa.String, primary_key=True, index=True),
 )
-# What readers of an older catalog may still have open.
+# Files that readers of an older catalog may still have open.
 DROPPED_FILES = sa.Table(
     "dropped_files",
     METADATA,
     sa.Column("path", sa.String, primary_key=True),
     sa.Column("dropped_at", UtcDateTime, nullable=False),
 )
-# Rows that went with a lake file, until their source file is read again; source_id is '' for rows of marts.
+# Rows that were lost with a lake file, until the source file is read again; source_id is '' for marts.
 LOST_ROWS = sa.Table(
     "lost_rows",
     METADATA,
@@ -106,7 +105,7 @@ LOST_ROWS = sa.Table(
     sa.Column("table_name", sa.String, nullable=False),
     sa.Column("host", sa.String, nullable=False),
 )
-# The hosts whose marts lack a file.
+# The hosts whose marts have lost a file.
 STALE_HOSTS = sa.Table("stale_hosts", METADATA, sa.Column("host", sa.String, primary_key=True))
 FROZEN_DAYS = sa.Table(
     "frozen_days",
@@ -132,7 +131,7 @@ RUNS = sa.Table(
 
 
 def _finding() -> list[sa.Column[str]]:
-    """Return the columns that tell findings apart."""
+    """Return the columns that identify a finding."""
     return [sa.Column(name, sa.String, primary_key=True) for name in ("place", "stage", "rule")]
 
 
@@ -148,7 +147,7 @@ QUARANTINE = sa.Table(
     sa.Column("source_id", sa.String),
     sa.Column("run_id", sa.String, nullable=False),
 )
-# Findings that somebody knows of and can do nothing about.
+# Findings that a user has accepted.
 ACKNOWLEDGED = sa.Table(
     "acknowledged",
     METADATA,

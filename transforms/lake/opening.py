@@ -1,4 +1,4 @@
-"""A lake to its ledger: a new one, one that is there, or words about why it cannot be used."""
+"""Opens the ledger of a lake: a new one, an existing one, or an error that says why it cannot be used."""
 
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -12,19 +12,19 @@ from transforms.lake.ledger_tables import LAKE_FILE_SOURCES, METADATA, SOURCE_FI
 from transforms.problems import MaillagError
 
 LEDGER_NAME = "ledger.sqlite"
-# What a lake has once a run read something.
+# The folders of a lake after a run has read something.
 LAKE_FOLDERS = ("basis", "config", "events", "fleet", "marts", "ops", "staging")
 
 
 def open_ledger(lake: Path, url: str | None = None, *, is_reading: bool = False) -> Ledger:
     """Open the ledger of a lake: the database given by URL, else SQLite in the lake.
 
-    One that is missing is made where the lake is new, and one of an older version is brought up to date,
-    unless `is_reading`. Raises MaillagError if the lake cannot be written to, if the database cannot be
-    reached, or if its ledger is missing, damaged or of a version that is not known.
+    A new lake gets a new ledger, and an older ledger is brought up to date, unless `is_reading`. Raises
+    MaillagError if the lake cannot be written to, if the database cannot be reached, or if the ledger is
+    missing, damaged or of an unknown version.
     """
     if "\\" in str(lake.resolve()):
-        raise MaillagError(f"{lake}: has a backslash in its path, which DuckDB takes for a slash. Rename it.")
+        raise MaillagError(f"{lake}: has a backslash in the path, which DuckDB takes for a slash. Rename it.")
     has_files = any((lake / folder).exists() for folder in LAKE_FOLDERS)
     is_new = not (has_files or is_reading)
     place = lake / LEDGER_NAME
@@ -45,35 +45,35 @@ def open_ledger(lake: Path, url: str | None = None, *, is_reading: bool = False)
     except (OSError, ImportError, sa.exc.SQLAlchemyError) as error:
         reason = _without_secrets(str(error).splitlines()[0], address)
         if url:
-            remedy = "See that its database runs, or correct ledger_url"
+            remedy = "Check that the database is running, or correct ledger_url"
         elif isinstance(error, sa.exc.DatabaseError) and not isinstance(error, sa.exc.OperationalError):
             remedy = f"It is damaged. {_RESTORE}"
         else:
-            remedy = "Give a folder that can be written to"
+            remedy = "Choose a folder that can be written to"
         raise MaillagError(f"{lake}: its ledger cannot be opened ({reason}). {remedy}.") from None
 
 
 _RESTORE = (
-    "Restore lake and ledger from one backup; without one, move the lake aside and make a new one with: "
-    "maillag run ARCHIVE"
+    "Restore lake and ledger from one backup; without a backup, move the lake aside and create a new one "
+    "with: maillag run ARCHIVE"
 )
 
 
 def _missing(lake: Path, why: str) -> MaillagError:
     if not lake.is_dir():
         return MaillagError(
-            f"{lake}: does not exist. Make it with: maillag run ARCHIVE --lake {quote(str(lake))}"
+            f"{lake}: does not exist. Create it with: maillag run ARCHIVE --lake {quote(str(lake))}"
         )
     return MaillagError(
-        f"{lake}: its ledger, which knows what its files are, is missing ({why}). Set ledger_url if it is "
-        f"kept elsewhere. {_RESTORE} --lake {quote(str(lake))}"
+        f"{lake}: its ledger, which lists the lake's files, is missing ({why}). Set ledger_url if the ledger "
+        f"is kept elsewhere. {_RESTORE} --lake {quote(str(lake))}"
     )
 
 
 def _bring_up_to_date(connection: sa.Connection, lake: Path, *, may_create: bool, may_change: bool) -> bool:
-    """Make a ledger that is missing, or bring one up to date; return whether there is one.
+    """Create a missing ledger, or bring an older one up to date; return whether there is a ledger.
 
-    Raises MaillagError where it cannot be used.
+    Raises MaillagError if the ledger cannot be used.
     """
     inspector = sa.inspect(connection)
     known = METADATA.tables.keys() & set(inspector.get_table_names())
@@ -83,8 +83,8 @@ def _bring_up_to_date(connection: sa.Connection, lake: Path, *, may_create: bool
     version = connection.execute(sa.select(VERSIONS.c.version)).scalar() or 0 if is_versioned else 0
     if version > VERSION:
         raise MaillagError(
-            f"{lake}: its ledger is of version {version}, and this maillag knows versions up to {VERSION}. "
-            "Run the maillag that made it, or a newer one."
+            f"{lake}: its ledger has version {version}, but this maillag only knows versions up to "
+            f"{VERSION}. Use the maillag that created it, or a newer one."
         )
     if known and LAKE_FILE_SOURCES.name not in known:
         raise _not_to_be_used(lake, f"has no table {LAKE_FILE_SOURCES.name}")
@@ -95,7 +95,7 @@ def _bring_up_to_date(connection: sa.Connection, lake: Path, *, may_create: bool
         lacking += [column for column in table.columns if column.name not in columns]
         for there in columns.values():
             if there["name"] not in table.columns and not there["nullable"] and not there["default"]:
-                raise _not_to_be_used(lake, f"has a column {name}.{there['name']}, which is not known")
+                raise _not_to_be_used(lake, f"has an unknown column {name}.{there['name']}")
     for column in lacking:
         if not column.nullable:
             raise _not_to_be_used(lake, f"has no column {column.table.name}.{column.name}")
@@ -103,7 +103,7 @@ def _bring_up_to_date(connection: sa.Connection, lake: Path, *, may_create: bool
         return True
     if not may_change:
         raise MaillagError(
-            f"{lake}: its ledger is of an older version. Bring it up to date with: "
+            f"{lake}: its ledger has an older version. Bring it up to date with: "
             f"maillag run ARCHIVE --lake {quote(str(lake))}"
         )
     METADATA.create_all(connection)
@@ -123,20 +123,20 @@ def _bring_up_to_date(connection: sa.Connection, lake: Path, *, may_create: bool
 
 def _not_to_be_used(lake: Path, why: str) -> MaillagError:
     return MaillagError(
-        f"{lake}: its ledger was made by another version of maillag, and cannot be brought up to date (it "
-        f"{why}). Run that version, or move the lake aside and make a new one with: maillag run ARCHIVE"
+        f"{lake}: its ledger was created by another version of maillag and cannot be brought up to date (it "
+        f"{why}). Use that version, or move the lake aside and create a new one with: maillag run ARCHIVE"
     )
 
 
 def _address(url: str) -> sa.URL:
-    """Return the parts of a database's URL. Raises MaillagError, without the URL, if they are not clear."""
+    """Return the parts of a database's URL. Raises MaillagError, without the URL, if they are ambiguous."""
     with suppress(sa.exc.ArgumentError, ValueError):
         address = sa.make_url(url)
-        # A password with an @ of its own would go on in the host's name.
+        # The part of a password after an unescaped @ would become part of the host's name.
         if not (address.host and "@" in f"{address.host}{address.database}"):
             return address
     raise MaillagError(
-        "ledger_url: is no address such as postgresql://USER:PASSWORD@HOST:PORT/DATABASE. "
+        "ledger_url: is not an address such as postgresql://USER:PASSWORD@HOST:PORT/DATABASE. "
         "Write @ in a password as %40, : as %3A, / as %2F and % as %25."
     )
 

@@ -1,4 +1,4 @@
-"""What the ledger keeps of source files, lake files and findings: one class for each."""
+"""The ledger's records of source files, lake files and findings: one class for each."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class SourceRecord:
 
 @dataclass(frozen=True, slots=True)
 class SeenFile:
-    """A file as it was when it was last read, and a source in it: unchanged means no second look."""
+    """A file as it was when it was last read, and a source in it. An unchanged file is not read again."""
 
     path: str
     size_bytes: int
@@ -47,9 +47,9 @@ class SeenFile:
 
 @dataclass(frozen=True, slots=True)
 class LakeFile:
-    """One Parquet file that readers may see; `path` is relative to the lake, marts are of no source.
+    """One Parquet file that readers may see; `path` is relative to the lake, and marts have no sources.
 
-    Its content is what the ledger notes of a new file; a file that is listed keeps what was noted.
+    The ledger notes `content` when it lists a new file, and never changes it afterwards.
     """
 
     path: str
@@ -62,7 +62,7 @@ class LakeFile:
 
 @dataclass(frozen=True)
 class Content:
-    """What a lake file was when it was written. It is never changed, so that anything else is damage."""
+    """What a lake file was when it was written. Lake files never change, so any difference is damage."""
 
     size_bytes: int
     modified_at_ns: int
@@ -70,7 +70,7 @@ class Content:
 
 
 def read_content(path: Path) -> Content:
-    """Read a file and return what it is now. Raises OSError."""
+    """Read a file and return its present content. Raises OSError."""
     with path.open("rb") as file:
         stat = path.stat()
         digest = xxhash.xxh3_128()
@@ -81,7 +81,7 @@ def read_content(path: Path) -> Content:
 
 @dataclass(frozen=True)
 class LostRows:
-    """Rows of a source file that went with a file of the lake; those of marts are of no source."""
+    """Rows that were lost with a lake file; `source_id` is empty for rows of marts."""
 
     path: str
     source_id: str
@@ -91,7 +91,7 @@ class LostRows:
 
 @dataclass(frozen=True)
 class FrozenDays:
-    """Until when a host's events expired, and until when what the marts say of it is frozen; UTC days."""
+    """The UTC days before which a host's events have expired and its mart rows are frozen."""
 
     host: str
     expired_before: date
@@ -101,11 +101,10 @@ class FrozenDays:
 
 @dataclass(frozen=True)
 class QuarantineRow:
-    """One open finding: a file that could not be read as it should, or a broken contract.
+    """One open finding: a file that could not be read properly, or a violated contract.
 
-    `stage` is archive or lake (looked at anew by every run), source (open until that source file is read
-    again, or gone from the archive) or marts (checked anew whenever the marts are built). `place` is a path,
-    a host or a table.
+    `stage` is archive or lake (every run checks again), source (open until that source file is read again or
+    has left the archive) or marts (checked whenever marts are built). `place` is a path, host or table.
     """
 
     place: str
@@ -124,7 +123,7 @@ class QuarantineRow:
 
 
 def paths_by_table(files: Iterable[LakeFile]) -> dict[str, list[str]]:
-    """Return the paths of files by the names of their tables."""
+    """Return the paths of files by table name."""
     paths: dict[str, list[str]] = {}
     for file in files:
         paths.setdefault(file.table_name, []).append(file.path)

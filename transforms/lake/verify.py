@@ -1,4 +1,4 @@
-"""The lake against its ledger: whether every file that is listed is there and whole, and nothing else is."""
+"""Compares the lake with its ledger: every listed file exists and is whole, and there are no others."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -14,15 +14,16 @@ from transforms.lake.ledger import Ledger
 from transforms.lake.opening import LAKE_FOLDERS, open_ledger
 from transforms.problems import Problem
 
-# Of these nothing is in the catalog.
+# Schemas that are not in the catalog.
 UNPUBLISHED = ("basis.", "staging.")
 RUN_AGAIN = "Restore the lake and its ledger from one backup, or remove both and run again."
 
 
 def verify_lake(lake: Path, ledger_url: str | None = None, *, is_deep: bool = False) -> list[Problem]:
-    """Return what is wrong with a lake; of its files only the size, or with `is_deep` all of their bytes.
+    """Return what is wrong with a lake: compares files by size and time, with `is_deep` by all bytes.
 
-    Changes nothing. Raises MaillagError if a run holds it, or if its ledger is missing or cannot be opened.
+    Changes nothing. Raises MaillagError if a run holds the lake, or if the ledger is missing or cannot be
+    opened.
     """
     with closing(open_ledger(lake, ledger_url, is_reading=True)) as ledger, meet_no_run(lake):
         return list(_problems(lake, ledger, is_deep=is_deep))
@@ -34,13 +35,14 @@ def _problems(lake: Path, ledger: Ledger, *, is_deep: bool) -> Iterator[Problem]
     option = "--deep " if is_deep else ""
     for file, trouble in damaged.items():
         yield Problem(
-            file.path, trouble, f"It is made anew by: maillag run {option}ARCHIVE --lake {quote(str(lake))}"
+            file.path, trouble, f"To rebuild it: maillag run {option}ARCHIVE --lake {quote(str(lake))}"
         )
     known = {file.path for file in files} | set(ledger.dropped_files())
     for folder in LAKE_FOLDERS:
-        for found in (lake / folder).rglob("*.parquet"):
-            if found.relative_to(lake).as_posix() not in known:
-                yield Problem(found.relative_to(lake).as_posix(), "is not in the ledger", "Remove it.")
+        for file_path in (lake / folder).rglob("*.parquet"):
+            path = file_path.relative_to(lake).as_posix()
+            if path not in known:
+                yield Problem(path, "is not in the ledger", "Remove it.")
     yield from lost_rows(ledger)
     if not damaged:
         yield from _verify_sources(lake, ledger)
@@ -50,7 +52,7 @@ def _problems(lake: Path, ledger: Ledger, *, is_deep: bool) -> Iterator[Problem]
 
 
 def _verify_sources(lake: Path, ledger: Ledger) -> Iterator[Problem]:
-    """Hold the lines that are counted in the lake against those that the ledger says were read."""
+    """Compare the lines counted in the lake with those that were read according to the ledger."""
     paths = [literally(lake / path) for path in ledger.lake_files().get("ops.line_counts", [])]
     counted: dict[str, int] = {}
     if paths:
@@ -67,7 +69,7 @@ def _verify_sources(lake: Path, ledger: Ledger) -> Iterator[Problem]:
         if counted.get(source_id, 0) != expected:
             yield Problem(
                 record.path,
-                f"has {expected} lines in the ledger, and {counted.get(source_id, 0)} in the lake",
+                f"has {expected} lines in the ledger, but {counted.get(source_id, 0)} in the lake",
                 RUN_AGAIN,
             )
 
@@ -81,6 +83,6 @@ def _verify_catalog(lake: Path, ledger: Ledger, catalog: duckdb.DuckDBPyConnecti
             yield Problem(
                 table,
                 f"shows {len(shown - set(paths))} files that the ledger does not list, and lacks "
-                f"{len(set(paths) - shown)} that it does",
-                "Run again: every run publishes anew.",
+                f"{len(set(paths) - shown)} that it lists",
+                "Run again: every run publishes a new catalog.",
             )

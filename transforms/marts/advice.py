@@ -1,4 +1,4 @@
-"""advice.yaml to what maillag advises: the codes in their order, with their texts."""
+"""Reads maillag's advice from advice.yaml: the codes in order, with their texts."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -13,7 +13,7 @@ ADVICE_FILE = Path(__file__).with_name("advice.yaml")
 class Advice:
     """One thing to do: its code, a title for tables, sentences in English and Japanese, and commands.
 
-    Between braces stand the names of figures, which sql/staging/host_advice.sql fills in for each host.
+    Names in braces are figures, which sql/staging/host_advice.sql fills in for each host.
     """
 
     code: str
@@ -25,7 +25,7 @@ class Advice:
 
 @cache
 def load_advice() -> tuple[Advice, ...]:
-    """Return all advice, in the order in which a host is given it."""
+    """Return all advice, in the order in which a host gets it."""
     entries = yaml.safe_load(ADVICE_FILE.read_text(encoding="utf-8"))
     return tuple(
         Advice(

@@ -1,4 +1,4 @@
-"""A batch of hosts: which hosts are taken together, and all their marts, made in one database and written."""
+"""Groups hosts into batches, and builds and writes all marts of a batch in one database."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -26,9 +26,9 @@ from transforms.marts.settled import (
 )
 from transforms.problems import MaillagError, Problem
 
-# Hosts are taken together up to this size of their events: a batch has costs of its own.
+# Total size of the events of a batch's hosts: every batch has a fixed cost.
 BATCH_BYTES = 64 * 2**20
-# And up to so many: each file of a host that DuckDB opens takes memory, be it nearly empty.
+# Number of hosts in a batch: each file that DuckDB opens takes memory, even if nearly empty.
 BATCH_HOSTS = 500
 # For the database of a batch; the frames of queue_entries.py come on top.
 MEMORY_LIMIT = "400 MiB"
@@ -36,7 +36,7 @@ MEMORY_LIMIT = "400 MiB"
 
 @dataclass(frozen=True)
 class Batch:
-    """Some hosts, their files of the lake by table name, and from when on their marts are made anew."""
+    """Some hosts, their files of the lake by table name, and from when on their marts are rebuilt."""
 
     hosts: tuple[str, ...]
     files: Mapping[str, list[str]]
@@ -45,11 +45,11 @@ class Batch:
 
 @dataclass
 class Built:
-    """New files of the marts, which stay unseen until the ledger lists them, and those that they replace.
+    """New files of the marts, which stay unseen until the ledger lists them, and the files that they replace.
 
-    `hosts`: those of which there was news. `log_dates`: the local days on which any host of the fleet logged.
-    `settled_hosts`: those of which only the days were made anew that something new can change. `findings`:
-    the rules that the hosts' rows break. `failed`: why hosts keep the marts that they had.
+    `hosts`: the hosts with news. `log_dates`: the local days on which any host of the fleet logged.
+    `settled_hosts`: the hosts whose settled days were carried over. `findings`: the rules that rows of hosts
+    break. `failed`: why hosts keep their old marts.
     """
 
     hosts: set[str] = field(default_factory=set)
@@ -61,7 +61,7 @@ class Built:
     failed: dict[str, Problem] = field(default_factory=dict)
 
     def files_after(self, before: Mapping[str, list[str]]) -> dict[str, list[str]]:
-        """Return the lake's files by table name as they will be, of what they were before."""
+        """Return the lake's files by table name after this build, given the files before it."""
         gone = set(self.replaced)
         after = {table: [path for path in paths if path not in gone] for table, paths in before.items()}
         for file in self.files:
@@ -70,14 +70,14 @@ class Built:
 
     @property
     def failed_hosts(self) -> set[str]:
-        """The hosts that keep the marts that they had."""
+        """The hosts that keep their old marts."""
         broken = {finding.host for finding in self.findings if finding.severity == "critical"}
         return {*self.failed, *filter(None, broken)}
 
     def add(self, made: "Built") -> None:
-        """Take over what was made of a batch, without the files of hosts that break a critical rule.
+        """Add the result of a batch, without the files of hosts that break a critical rule.
 
-        Raises MaillagError where no host is named that breaks one.
+        Raises MaillagError if a critical rule is broken by rows that name no host.
         """
         for finding in made.findings:
             if finding.severity == "critical" and finding.host is None:
@@ -91,11 +91,11 @@ class Built:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How marts are made: the models in their order, all contracts, and where the models' inputs come from.
+    """How marts are built: the models in order, all contracts, and where the models' inputs come from.
 
-    `inputs` are the contracts of the lake's tables that are read. `given` are the ledger's tables, thresholds
-    and advice, and what was made of the whole fleet. `frozen` are the days, by host, of which the marts stay
-    as they are.
+    `inputs` are the contracts of the lake's tables that are read. `given` has the ledger's tables,
+    thresholds, advice, and the tables of the whole fleet. `frozen` has, by host, the days whose mart rows
+    stay as they are.
     """
 
     lake: Path
@@ -110,10 +110,10 @@ class Recipe:
 def build_batch(
     recipe: Recipe, batch: Batch, part: int, progress: Callable[[Model], None]
 ) -> tuple[Built, list[str]]:
-    """Make and write all marts of a batch of hosts: first those of days, then those of all days.
+    """Build and write all marts of a batch of hosts: first those of single days, then those of all days.
 
-    `part` is the number of the batch. Returns what was written, and the hosts for which the settled rows do
-    not suffice: they have to be made as a whole.
+    `part` is the number of the batch. Returns what was written, and the hosts that must be rebuilt as a whole
+    because the settled rows are not proved to be right.
     """
     spill = recipe.lake / f"spill.{recipe.run_id}.{part}"
     with open_database(spill, memory_limit=MEMORY_LIMIT) as connection:
@@ -129,7 +129,7 @@ def _build(
     progress: Callable[[Model], None],
 ) -> tuple[Built, list[str]]:
     create_settled_hosts(connection, batch.hosts, batch.settled, recipe.frozen)
-    # Hosts that are made as a whole need none of the marts before, which may be damaged.
+    # Hosts that are rebuilt as a whole need none of the old marts, which may be damaged.
     before = batch.files if batch.settled or recipe.frozen.keys() & set(batch.hosts) else {}
     show_marts(connection, recipe.lake, before, recipe.contracts, schema="before")
     shown = set()
@@ -168,7 +168,7 @@ def _build(
 
 
 def _replaced(connection: duckdb.DuckDBPyConnection, batch: Batch) -> dict[str, list[str]]:
-    """Return the files of the marts before that are written anew, by table."""
+    """Return the files of the old marts that are rewritten, by table."""
     kept_before = dict(connection.execute("select host, kept_before from settled.hosts").fetchall())
     reopened: dict[str, set[date]] = {}
     for host, day in connection.execute(
@@ -180,9 +180,9 @@ def _replaced(connection: duckdb.DuckDBPyConnection, batch: Batch) -> dict[str, 
     for table in kept_tables():
         replaced[table] = [
             path
-            for host, own in by_host.items()
+            for host, of_host in by_host.items()
             for path in replaced_files(
-                table, own.get(table, ()), kept_before.get(host), reopened.get(host or "", ())
+                table, of_host.get(table, ()), kept_before.get(host), reopened.get(host or "", ())
             )
         ]
     return replaced
@@ -191,9 +191,10 @@ def _replaced(connection: duckdb.DuckDBPyConnection, batch: Batch) -> dict[str, 
 def _write_days(
     writer: MartWriter, files: Mapping[str, list[str]], replaced: Mapping[str, list[str]]
 ) -> None:
-    """Write the tables of the days that were made anew, and let the marts show all days from here on.
+    """Write the tables of the rebuilt days, and replace the marts by views of all days.
 
-    Of marts.message_trace, which is large, they show what the days of marts.fleet_daily count.
+    The view of marts.message_trace, which is large, has only the rows that the days of marts.fleet_daily
+    count.
     """
     has_kept_rows = bool(
         writer.connection.execute(
@@ -236,15 +237,15 @@ def host_batches(
     size = 0
     was_settled = None
     for host in sorted(hosts, key=lambda host: (host in settled, host)):
-        own = _size_bytes(lake, files.get(host, {}), settled.get(host))
-        size += own
+        host_size = _size_bytes(lake, files.get(host, {}), settled.get(host))
+        size += host_size
         is_full = size > BATCH_BYTES or (chosen and len(chosen[-1]) == BATCH_HOSTS)
         if is_full or was_settled != (host in settled):
             chosen.append([])
-            size = own
+            size = host_size
         was_settled = host in settled
         chosen[-1].append(host)
-    # Marts that were written before there were files of each host.
+    # Marts of older versions, which wrote no separate files for each host.
     unsorted = {table: paths for table, paths in files.get(None, {}).items() if table in marts()}
     return [
         Batch(
@@ -257,16 +258,16 @@ def host_batches(
 
 
 def merged_files(files: Iterable[Mapping[str, list[str]]]) -> dict[str, list[str]]:
-    """Return files by table, of several such lists."""
+    """Merge several mappings of files by table."""
     merged: dict[str, list[str]] = {}
-    for own in files:
-        for table, paths in own.items():
+    for by_table in files:
+        for table, paths in by_table.items():
             merged.setdefault(table, []).extend(paths)
     return merged
 
 
 def _size_bytes(lake: Path, files: Mapping[str, list[str]], settled: Settled | None) -> int:
-    """Return how many bytes of events are read of a host."""
+    """Return how many bytes of a host's events are read."""
     return sum(
         (lake / path).stat().st_size
         for table, paths in files.items()

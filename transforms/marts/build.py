@@ -1,4 +1,4 @@
-"""The lake's events to the marts: batches of hosts, one after another, and what becomes of one that fails."""
+"""Turns the lake's events into marts, batch by batch of hosts, and limits a failure to its host."""
 
 import errno
 import os
@@ -24,17 +24,17 @@ from transforms.marts.settled import Settled
 from transforms.problems import Problem, cause
 from transforms.thresholds import Thresholds
 
-# All that the models of one host need of the others.
+# The only tables that the models of one host need of the others.
 FLEET_TABLES = frozenset({"staging.log_dates"})
-# What tells which days are settled (settle).
+# What `settle` needs to find the settled days.
 TABLES_TO_SETTLE = frozenset({"staging.log_gaps"})
 
 Check = Callable[[Batch, Built], list[Finding]]
 
 
 def config_tables(thresholds: Thresholds) -> dict[str, pl.DataFrame]:
-    """Return the tables of what is set and not logged: thresholds in one row, advice with its position."""
-    advice = pl.DataFrame([asdict(one) for one in load_advice()]).with_row_index("position")
+    """Return the tables of configuration: thresholds in one row, and advice with its position."""
+    advice = pl.DataFrame([asdict(entry) for entry in load_advice()]).with_row_index("position")
     return {"config.thresholds": pl.DataFrame([asdict(thresholds)]), "config.advice": advice}
 
 
@@ -60,14 +60,14 @@ def build_marts(
 ) -> Built:
     """Run the models over the lake's files and the ledger's tables, for the hosts with news.
 
-    Without `news` all hosts are made as a whole. `log_dates` are those that the last marts were made with.
-    Rows of settled and frozen days are carried over from the marts among `files`; the thresholds are written
-    beside the marts. `check` is called with each batch and what was made of it, `progress(model, share)`
-    after each model of each batch.
+    Without `news`, all hosts are rebuilt as a whole. `log_dates` are those of the last build.
+    Rows of settled and frozen days are carried over from the marts in `files`; the thresholds are written
+    beside the marts. `check(batch, built)` is called for each batch, `progress(model, share)` after each
+    model of each batch.
 
-    One host's trouble stays its own: a batch that fails is made host by host, a host that fails is made as a
-    whole, and if that fails too, or breaks a critical rule, the host keeps the marts that it had. Raises what
-    is no host's fault, such as a full disk.
+    A failure is limited to its host: a batch that fails is rebuilt host by host, a host that fails is rebuilt
+    as a whole, and if that fails too, or breaks a critical rule, the host keeps its old marts. Other errors,
+    such as a full disk, are raised.
     """
     refuse_unkept(models)
     given = {**frames, **config_tables(thresholds)}
@@ -89,7 +89,7 @@ def build_marts(
 
 
 def _of_hosts(models: list[Model]) -> list[Model]:
-    """Return the models that are run for each batch: first those of single days, then those of all days."""
+    """Return the models to run for each batch: first those of single days, then those of all days."""
     of_fleet = needed_models(models, FLEET_TABLES)
     of_hosts = [model for model in models if model not in of_fleet]
     of_days = needed_models(of_hosts, kept_tables().keys() - of_all_days())
@@ -105,7 +105,7 @@ def _build_batches(
     check: Check,
     progress: Callable[[Model, float], None],
 ) -> None:
-    """Make the marts of hosts, batch by batch, and add them to `built`: or why they could not be made."""
+    """Build the marts of hosts, batch by batch; add them, or why they could not be built, to `built`."""
     batches = deque(host_batches(recipe.lake, by_host, hosts, settled))
     as_a_whole: list[str] = []
     number, count = 0, len(batches)
@@ -138,7 +138,7 @@ def _build_batches(
 
 @dataclass(frozen=True)
 class _Fleet:
-    """What the batches need: tables of all hosts, hosts with news, and which of their days are settled."""
+    """What the batches need: tables of all hosts, the hosts with news, and their settled days."""
 
     tables: dict[str, pl.DataFrame]
     hosts: set[str]
@@ -160,8 +160,8 @@ def _look_at_fleet(
         for host in filter(None, by_host):
             try:
                 _prepare(recipe, {None: by_host.get(None, {}), host: by_host[host]}, news, log_dates)
-            except Exception as own_error:
-                built.failed[host] = _failure(host, own_error)
+            except Exception as host_error:
+                built.failed[host] = _failure(host, host_error)
         if not built.failed:
             raise
         sound = {host: files for host, files in by_host.items() if host not in built.failed}
@@ -174,7 +174,7 @@ def _prepare(
     news: list[News] | None,
     log_dates: pl.DataFrame | None,
 ) -> _Fleet:
-    """Make the tables of the whole fleet; with `news`, find out which days of the hosts are settled."""
+    """Build the tables of the whole fleet; with `news`, find the settled days of the hosts."""
     needed = needed_models(recipe.models, FLEET_TABLES | (frozenset() if news is None else TABLES_TO_SETTLE))
     read = frozenset().union(*(model.inputs for model in needed)) | {
         table for table in recipe.inputs if table.startswith("fleet.")
@@ -193,29 +193,29 @@ def _prepare(
         hosts = {*tables["fleet.host_history"]["host"], *filter(None, by_host)}
         if news is None:
             return _Fleet(tables, hosts, {})
-        news = [one for one in news if one.host in hosts]
+        news = [item for item in news if item.host in hosts]
         dates = tables["staging.log_dates"].sort("date")
         if log_dates is None or not dates.equals(log_dates.sort("date")):
             # Each host has a row for every day.
-            news += [News(host, LATE) for host in sorted(hosts - {one.host for one in news})]
+            news += [News(host, LATE) for host in sorted(hosts - {item.host for item in news})]
         settled = settle(connection, recipe.lake, news, files=by_host, contracts=recipe.contracts)
-    return _Fleet(tables, {one.host for one in news}, settled)
+    return _Fleet(tables, {item.host for item in news}, settled)
 
 
 def _failure(host: str, error: Exception) -> Problem:
-    """Return why a host keeps the marts that it had."""
+    """Return why a host keeps its old marts."""
     model = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
     return Problem(
         host,
-        f"its marts could not be made{model}: {cause(error)}",
-        "It keeps those that it had, and all other hosts have new ones. The next run makes anew what is "
-        "damaged in the lake (maillag status --verify --deep); if nothing is, report this as a defect.",
-        rule="the marts can be made",
+        f"its marts could not be built{model}: {cause(error)}",
+        "The host keeps its old marts, and all other hosts have new ones. The next run rebuilds damaged "
+        "files of the lake (maillag status --verify --deep); if none is damaged, report this as a defect.",
+        rule="the marts can be built",
     )
 
 
 def _raise_if_of_machine(error: Exception) -> None:
-    """Raise what is no host's fault: there is no room on the disk, or it cannot be written to."""
+    """Raise errors that are not caused by a host: the disk is full or cannot be written to."""
     numbers = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
     if getattr(error, "errno", None) in numbers or (
         isinstance(error, duckdb.Error) and any(os.strerror(number) in str(error) for number in numbers)

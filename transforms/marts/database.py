@@ -1,4 +1,4 @@
-"""A DuckDB database in memory, which puts what does not fit on disk, and the SQL of sql/ that runs in it."""
+"""Runs the SQL of sql/ in a DuckDB database in memory that spills to disk what does not fit."""
 
 import os
 import shutil
@@ -12,19 +12,19 @@ import duckdb
 from transforms.problems import MaillagError
 from transforms.queries import SQL_FOLDER, read_query
 
-# As DuckDB tells them.
+# The units that DuckDB prints.
 _UNITS = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 
 
 @contextmanager
 def open_database(spill: Path, **settings: Any) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a database; what does not fit goes into a folder that is there no longer than it."""
+    """Open a database; what does not fit into memory goes into a folder that is removed afterwards."""
     config = {
         "preserve_insertion_order": False,
-        # What is made once and dropped again is not worth being compressed.
+        # Compressing temporary tables is not worth while.
         "checkpoint_threshold": "1 TiB",
         "temp_directory": str(spill),
-        # Frames take strings over as they are.
+        # Frames then share strings without copying.
         "arrow_output_version": "1.5",
         "produce_arrow_string_view": True,
         **settings,
@@ -37,34 +37,34 @@ def open_database(spill: Path, **settings: Any) -> Iterator[duckdb.DuckDBPyConne
 
 
 def create_macros(connection: duckdb.DuckDBPyConnection) -> None:
-    """Create, or create again, the functions that the models call (sql/macros.sql)."""
+    """Create or replace the functions that the models call (sql/macros.sql)."""
     connection.execute((SQL_FOLDER / "macros.sql").read_text(encoding="utf-8"))
 
 
 def create_table(connection: duckdb.DuckDBPyConnection, table: str, **parameters: object) -> None:
-    """Create or replace a table by its query in sql/, with the values of the query's parameters."""
+    """Create or replace a table from a query in sql/ with these parameters."""
     execute(connection, f"create or replace table {table} as {read_query(table)}", parameters)
 
 
 def execute(
     connection: duckdb.DuckDBPyConnection, query: str, parameters: Mapping[str, object] | None = None
 ) -> list[tuple[Any, ...]]:
-    """Execute a query and return its rows; where memory_limit is too low for it, with twice as much.
+    """Execute a query and return its rows; double memory_limit while the query needs more.
 
-    Tables go to disk, and nearly all that joins and sorts gather; the rest grows with the largest host.
-    Raises MaillagError where the machine has no more.
+    Tables spill to disk, and so does nearly everything that joins and sorts gather; the rest grows with the
+    largest host. Raises MaillagError if the machine does not have that much memory.
     """
     while True:
         try:
             return connection.execute(query, parameters).fetchall()
         except duckdb.OutOfMemoryException as error:
-            ((told,),) = connection.execute("select current_setting('memory_limit')").fetchall()
-            number, unit = told.split()
+            ((setting,),) = connection.execute("select current_setting('memory_limit')").fetchall()
+            number, unit = setting.split()
             limit = 2 * float(number) * _UNITS[unit]
             if limit > machine_bytes():
                 raise MaillagError(
-                    f"A query needs more than {told} of memory, and this machine has no "
-                    f"{limit / 2**30:.1f} GiB. Run maillag on one with more."
+                    f"A query needs more than {setting} of memory, and this machine does not have "
+                    f"{limit / 2**30:.1f} GiB. Run maillag on a machine with more."
                 ) from error
             connection.execute(f"set memory_limit = '{limit / 2**20:.1f} MiB'")
 

@@ -10,22 +10,22 @@ from numpy.typing import NDArray
 from transforms.parse.tables import UTC_TIME
 
 Ints = NDArray[np.int64]
-# Of lines and entries, of which a batch has fewer than two thousand million.
+# For numbers of lines and entries; a batch has fewer than two thousand million.
 Numbers = NDArray[np.int32]
 Bools = NDArray[np.bool_]
 
-# What has no number or time, and what has no place.
+# Stand for a missing number or time, and for a missing place.
 NEVER = np.iinfo(np.int64).max
 NOWHERE = np.iinfo(np.int32).max
-# What a line says of its queue entry's lifetime.
+# What a line says about its queue entry's lifetime.
 NOTHING, ARRIVAL, SIGN_OF_LIFE, END = range(4)
 
 
 @dataclass(frozen=True)
 class Lines:
-    """The lines of one kind, or of all: their columns, their entries, and their places in the order."""
+    """The lines of one kind, or of all kinds: their columns, their entries, and their places in the order."""
 
-    told: pl.DataFrame
+    columns: pl.DataFrame
     entries: Numbers
     places: Numbers
     order: Numbers
@@ -35,33 +35,33 @@ class Lines:
     entry_count: int
 
     def numbers(self, column: str) -> Ints:
-        """Return a column; NEVER where it is NULL."""
-        return self.told[column].cast(pl.Int64).fill_null(NEVER).to_numpy()
+        """Return a column, with NEVER for NULL."""
+        return self.columns[column].cast(pl.Int64).fill_null(NEVER).to_numpy()
 
     def flags(self, column: str) -> Bools:
-        """Return a column; false where it is NULL."""
-        return self.told[column].fill_null(value=False).to_numpy()
+        """Return a column, with false for NULL."""
+        return self.columns[column].fill_null(value=False).to_numpy()
 
     def any(self, flags: Bools) -> Bools:
-        """Tell of each entry whether one of its lines has the flag."""
+        """Return for each entry whether one of its lines has the flag."""
         found = np.zeros(self.entry_count, bool)
         found[self.entries[flags]] = True
         return found
 
     def least(self, numbers: Ints, where: Bools | slice = slice(None)) -> Ints:
-        """Return the least number of each entry; NEVER where it has none."""
+        """Return the least number of each entry; NEVER without one."""
         found = np.full(self.entry_count, NEVER)
         np.minimum.at(found, self.entries[where], numbers[where])
         return found
 
     def greatest(self, numbers: Ints, where: Bools | slice = slice(None)) -> Ints:
-        """Return the greatest number of each entry, none of them negative; NEVER where it has none."""
+        """Return the greatest number of each entry, for non-negative numbers; NEVER without one."""
         found = np.full(self.entry_count, -1)
         np.maximum.at(found, self.entries[where], numbers[where])
         return np.where(found < 0, NEVER, found)
 
     def first(self, where: Bools | slice = slice(None)) -> Numbers:
-        """Return the row of the first line of each entry; -1 where it has none."""
+        """Return the row of the first line of each entry; -1 without one."""
         places = np.full(self.entry_count, NOWHERE, np.int32)
         np.minimum.at(places, self.entries[where], self.places[where])
         rows = self.order.take(places, mode="clip") - np.int32(self.start)
@@ -71,7 +71,7 @@ class Lines:
 def facts_of_entries(
     of_kind: Mapping[str, Lines], every: Lines, lifetimes: Numbers
 ) -> tuple[pl.DataFrame, Numbers]:
-    """Return what is logged of each entry, and the row of each entry; -1 for one that only a notice names.
+    """Return the facts of each entry, and the row of each entry; -1 for an entry that only a notice names.
 
     `of_kind` has the lines of each kind, `every` those of all kinds.
     """
@@ -79,7 +79,7 @@ def facts_of_entries(
         [lines.least(lines.numbers("logged_at")) for kind, lines in of_kind.items() if kind != "other_lines"]
     )
     first_line = every.first()
-    # In the order of their first lines, which lie together. A notice alone makes no entry.
+    # In the order of first lines, so that entries of one time are adjacent. A notice alone makes no entry.
     in_order = np.argsort(every.places[first_line])
     in_order = in_order[first_logged_at[in_order] != NEVER]
     instants = {"first_logged_at": first_logged_at, **_instants(of_kind)}
@@ -87,7 +87,7 @@ def facts_of_entries(
     counts = _counts(of_kind, instants["removed_at"])
     facts = pl.DataFrame(
         {
-            # A computed arrival may be later than the first line, by the rounding of the delay.
+            # A computed arrival may be later than the first line, because the delay is rounded.
             "came_at": np.minimum(instants["told_arrival_at"], first_logged_at)[in_order],
             "lifetime": lifetimes[first_line[in_order]].astype(np.int64),
             **_texts(of_kind, every, first_line, in_order),
@@ -102,7 +102,7 @@ def facts_of_entries(
 
 
 def _instants(of_kind: Mapping[str, Lines]) -> dict[str, Ints]:
-    """Return when each entry arrived, was tried and left; NEVER where no line tells."""
+    """Return when each entry arrived, was tried and left; NEVER if no line shows it."""
     clients, removals, attempts = (of_kind[kind] for kind in ("clients", "queue_removals", "attempts"))
     told_arrival_at = np.where(
         clients.first() < 0,
@@ -110,7 +110,7 @@ def _instants(of_kind: Mapping[str, Lines]) -> dict[str, Ints]:
         clients.least(clients.numbers("logged_at")),
     )
     is_end, removal_times = removals.numbers("role") == END, removals.numbers("logged_at")
-    # postsuper logs that a message is requeued, and pickup does so again, up to a minute later.
+    # postsuper logs that a message is requeued, and pickup logs it again up to a minute later.
     is_requeued = removals.any(removals.flags("is_requeued"))
     removed_at = np.where(
         is_requeued, removals.least(removal_times, is_end), removals.greatest(removal_times, is_end)
@@ -138,12 +138,12 @@ def _flags(of_kind: Mapping[str, Lines]) -> dict[str, Bools]:
 
 
 def _counts(of_kind: Mapping[str, Lines], removed_at: Ints) -> dict[str, Ints]:
-    """Return how many recipients each entry has; NEVER where it was not counted."""
+    """Return how many recipients each entry has; NEVER if they were not counted."""
     activations = of_kind["queue_activations"]
-    # Counted by attempts where the qmgr did not count them, or did not take the message out of the queue.
+    # Counted by attempts if the qmgr did not count them, or did not remove the message from the queue.
     is_uncounted = (activations.first() < 0) | (removed_at == NEVER)
     return {
-        # A later activation is for those who did not get it yet.
+        # A later activation counts only the recipients that are still to be served.
         "activated_recipient_count": activations.greatest(activations.numbers("recipient_count")),
         **_recipient_counts(of_kind["attempts"], is_uncounted),
     }
@@ -152,18 +152,18 @@ def _counts(of_kind: Mapping[str, Lines], removed_at: Ints) -> dict[str, Ints]:
 def _texts(
     of_kind: Mapping[str, Lines], every: Lines, first_line: Numbers, in_order: Numbers
 ) -> dict[str, pl.Series]:
-    """Return what the first line of each kind says of the entries, in the order given."""
+    """Return what the first line of each kind says about the entries, in the given order."""
     clients, message_ids, activations = (
         of_kind[kind] for kind in ("clients", "message_ids", "queue_activations")
     )
     notices, attempts = of_kind["other_lines"], of_kind["attempts"]
 
-    def told(lines: Lines, rows: Numbers, **columns: str) -> dict[str, pl.Series]:
+    def first_values(lines: Lines, rows: Numbers, **columns: str) -> dict[str, pl.Series]:
         chosen = _with_nulls(rows[in_order], -1)
-        return {name: lines.told[column].gather(chosen) for name, column in columns.items()}
+        return {name: lines.columns[column].gather(chosen) for name, column in columns.items()}
 
     return {
-        **told(
+        **first_values(
             every,
             first_line,
             queue_number="queue_number",
@@ -171,7 +171,7 @@ def _texts(
             first_source_number="source_number",
             first_line_number="line_number",
         ),
-        **told(
+        **first_values(
             clients,
             clients.first(),
             client_sender="sender",
@@ -179,26 +179,26 @@ def _texts(
             client_address="client_address",
             original_queue_id="original_queue_id",
         ),
-        **told(message_ids, _least_message_ids(message_ids), message_id="message_id"),
-        **told(activations, activations.first(), sender="sender", size_bytes="size_bytes"),
-        **told(
+        **first_values(message_ids, _least_message_ids(message_ids), message_id="message_id"),
+        **first_values(activations, activations.first(), sender="sender", size_bytes="size_bytes"),
+        **first_values(
             attempts,
             _relays(attempts),
             relay_host="relay_host",
             relay_address="relay_address",
             relay_port="relay_port",
         ),
-        **told(attempts, attempts.first(_is_told(attempts, "queued_as")), queued_as="queued_as"),
-        **told(
+        **first_values(attempts, attempts.first(_is_present(attempts, "queued_as")), queued_as="queued_as"),
+        **first_values(
             notices,
-            notices.first(_is_told(notices, "notification_queue_id")),
+            notices.first(_is_present(notices, "notification_queue_id")),
             notification_queue_id="notification_queue_id",
         ),
     }
 
 
 def _relays(attempts: Lines) -> Numbers:
-    """Return the row of the attempt that names each entry's relay; the scan service comes first."""
+    """Return the row of the attempt that names each entry's relay, preferably one at the scan service."""
     is_scan_hop, is_taken = attempts.flags("is_scan_hop"), attempts.flags("is_taken")
     relay = np.full(attempts.entry_count, -1, np.int32)
     for candidates in (is_scan_hop & attempts.flags("is_sent"), is_scan_hop & is_taken, is_taken):
@@ -207,15 +207,15 @@ def _relays(attempts: Lines) -> Numbers:
 
 
 def _least_message_ids(message_ids: Lines) -> Numbers:
-    """Return the row of each entry's message id; -1 where it has none.
+    """Return the row of each entry's message id; -1 without one.
 
-    Of several (resent mail) it is the first of the alphabet: the same at every hop.
+    Of several (resent mail), the first in alphabetical order: the same at every hop.
     """
     rows = message_ids.first()
     counts = np.bincount(message_ids.entries, minlength=message_ids.entry_count)
     of_several = np.flatnonzero(counts[message_ids.entries] > 1)
     least = (
-        message_ids.told[of_several]
+        message_ids.columns[of_several]
         .select("message_id", entry=pl.Series(message_ids.entries[of_several]), row=pl.Series(of_several))
         .sort("message_id", "row", nulls_last=True)
         .unique("entry", keep="first", maintain_order=True)
@@ -225,12 +225,12 @@ def _least_message_ids(message_ids: Lines) -> Numbers:
 
 
 def _recipient_counts(attempts: Lines, wanted: Bools) -> dict[str, Ints]:
-    """Return how many recipients some entries were tried for, and for how many of them that is done."""
+    """Return how many recipients of some entries were tried, and how many of them are finished."""
     rows = np.flatnonzero(wanted[attempts.entries])
     counted = (
-        attempts.told[rows]
+        attempts.columns[rows]
         .with_columns(entry=pl.Series(attempts.entries[rows]))
-        # A recipient without an address (`to=,`) is one as well.
+        # A recipient without an address (`to=,`) counts as well.
         .group_by("entry")
         .agg(
             attempted_recipient_count=pl.col("recipient").fill_null("").n_unique(),
@@ -247,8 +247,8 @@ def _recipient_counts(attempts: Lines, wanted: Bools) -> dict[str, Ints]:
     return counts
 
 
-def _is_told(lines: Lines, column: str) -> Bools:
-    return lines.told[column].is_not_null().to_numpy()
+def _is_present(lines: Lines, column: str) -> Bools:
+    return lines.columns[column].is_not_null().to_numpy()
 
 
 def _with_nulls(numbers: NDArray[np.signedinteger], null: int) -> pl.Series:

@@ -1,4 +1,4 @@
-"""Rows of the marts to the lake's files of each host and period, and the other way round."""
+"""Writes rows of the marts into the lake's files, by host and period, and reads them back."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -21,12 +21,12 @@ def marts() -> dict[str, Kept]:
 
 
 def handed_on() -> dict[str, Kept]:
-    """Return how the staging tables are kept whose rows later days need, however old they are."""
+    """Return how the staging tables are kept that later days need, however old their rows are."""
     return {table: kept for table, kept in kept_tables().items() if table.startswith("staging.")}
 
 
 def of_all_days() -> set[str]:
-    """Return the marts that are made of the marts of all days."""
+    """Return the marts that are built from the marts of all days."""
     return {table for table, kept in kept_tables().items() if kept.is_of_all_days}
 
 
@@ -43,7 +43,7 @@ def refuse_unkept(models: Iterable[Model]) -> None:
 
 @dataclass
 class MartWriter:
-    """Writes the rows of some hosts, each host's by themselves; `part` is one of the run."""
+    """Writes the rows of some hosts into separate files for each host; `part` is a number within the run."""
 
     connection: duckdb.DuckDBPyConnection
     lake: Path
@@ -54,12 +54,12 @@ class MartWriter:
     files: list[LakeFile] = field(default_factory=list)
 
     def write(self, table: str, source: str) -> list[LakeFile]:
-        """Write rows of a table or query, of the columns of the table's contract; return the new files."""
+        """Write rows of a table or query, with the columns of the contract; return the new files."""
         kept = kept_tables()[table]
         name = f"{self.run_id}.{self.part}"
         columns = ", ".join(f'"{column}"' for column in self.contracts[table].columns)
         options = "format parquet, compression zstd, compression_level 1, return_stats"
-        # In the order of time row groups are told apart by it.
+        # In order of time, so that readers can skip row groups by time.
         order = f"order by {kept.instant}" if kept.instant and not kept.is_by_day else ""
         if kept.is_by_day:
             columns += f", strftime({kept.instant}, '%Y-%m-%d') as \"date\""
@@ -96,7 +96,7 @@ def show_marts(
     *,
     schema: str,
 ) -> None:
-    """Create views of files of the marts and of what is handed on, as <schema>.<name>; replaces others."""
+    """Create or replace views of the kept tables' files, as <schema>.<name>."""
     connection.execute(f"create schema if not exists {schema}")
     for table in kept_tables():
         view = f"{schema}.{table.partition('.')[2]}"
@@ -110,7 +110,7 @@ def show_marts(
 def replaced_files(
     table: str, paths: Iterable[str], kept_before: datetime | None, reopened: Iterable[date]
 ) -> list[str]:
-    """Return which files of a table and host are to be written anew: all others have settled rows alone."""
+    """Return the files of a table and host to be rewritten: all others have only settled rows."""
     if kept_before is None or not kept_tables()[table].is_by_day:
         return list(paths)
     first = f"{kept_before:%Y-%m-%d}"
@@ -118,8 +118,8 @@ def replaced_files(
     return [
         path
         for path in paths
-        if (own := period_of_file(path)) is None
-        # A month of days that were put together.
-        or own >= first[: len(own)]
-        or any(day.startswith(own) for day in days)
+        if (period := period_of_file(path)) is None
+        # The period of a merged file is a month.
+        or period >= first[: len(period)]
+        or any(day.startswith(period) for day in days)
     ]

@@ -14,35 +14,35 @@ from transforms.marts.database import create_macros, execute
 from transforms.problems import MaillagError
 from transforms.queries import SQL_FOLDER
 
-# The folders of the models. What is in the others is asked by name (database.read_query).
+# The folders of the models. Queries in other folders are read by name (queries.read_query).
 MODEL_SCHEMAS = ("staging", "marts")
-# What the models read but do not make: the lake's events, the fleet, the ledger and the settings.
+# The schemas that models read but do not build: the lake's events, the fleet, the ledger and the settings.
 INPUT_SCHEMAS = ("events", "fleet", "ops", "config")
 
 
 @dataclass(frozen=True)
 class Model:
-    """One SQL file with one SELECT, or a function: it makes tables from other tables.
+    """One SQL file with one SELECT, or a function: it builds tables from other tables.
 
-    The path of an SQL file is the name of its table.
+    The path of an SQL file gives the name of the table.
     """
 
     tables: tuple[str, ...]
     inputs: frozenset[str]
     source: str
-    """The SELECT, or the text of the function's modules."""
+    """The SELECT, or the source code of the function's modules."""
     function: Callable[[duckdb.DuckDBPyConnection], None] | None = None
 
     @property
     def name(self) -> str:
-        """The name of its first table."""
+        """The name of the model's first table."""
         return self.tables[0]
 
 
 def load_models(folder: Path = SQL_FOLDER) -> list[Model]:
-    """Return all models, each after those whose tables it reads.
+    """Return all models, each after the models whose tables it reads.
 
-    Raises MaillagError for a table that no model makes, or for models that need each other.
+    Raises MaillagError for a table that no model builds, or for models that need each other.
     """
     models = [
         Model(
@@ -73,13 +73,13 @@ def load_models(folder: Path = SQL_FOLDER) -> list[Model]:
 
 
 def settled_sql(folder: Path = SQL_FOLDER) -> dict[str, str]:
-    """Return the SQL, by file, that shapes the marts beside the models: macros and sql/settled."""
+    """Return the SQL, by file, that shapes the marts besides the models: macros and sql/settled."""
     paths = [folder / "macros.sql", *folder.glob("settled/*.sql")]
     return {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8") for path in paths}
 
 
 def needed_models(models: list[Model], tables: Iterable[str]) -> list[Model]:
-    """Return the models of these tables and all models that those need, in the given order."""
+    """Return the models of these tables and all models that they need, in the given order."""
     needed = set(tables)
     for model in reversed(models):
         if needed.intersection(model.tables):
@@ -88,16 +88,16 @@ def needed_models(models: list[Model], tables: Iterable[str]) -> list[Model]:
 
 
 def run_models(connection: duckdb.DuckDBPyConnection, models: list[Model]) -> None:
-    """Make the tables of all models. The connection must have their input tables already."""
+    """Build the tables of all models. The connection must already have the input tables."""
     create_macros(connection)
     for model in models:
         run_model(connection, model)
 
 
 def run_model(connection: duckdb.DuckDBPyConnection, model: Model, source: str | None = None) -> None:
-    """Make a model's tables, by another SELECT if one is given. Needs its input tables and the macros.
+    """Build a model's tables, with another SELECT if given. Needs the input tables and the macros.
 
-    An error that is raised has the model's name as a note.
+    Errors have the model's name as a note.
     """
     connection.execute(f"create schema if not exists {model.name.split('.')[0]}")
     try:
@@ -111,7 +111,7 @@ def run_model(connection: duckdb.DuckDBPyConnection, model: Model, source: str |
 
 
 def last_uses(models: list[Model]) -> Iterator[tuple[Model, list[str]]]:
-    """Yield each model with the staging tables that none after it reads."""
+    """Yield each model with the staging tables that no later model reads."""
     last = {table: model.name for model in models for table in model.inputs}
     for model in models:
         yield (
@@ -121,7 +121,7 @@ def last_uses(models: list[Model]) -> Iterator[tuple[Model, list[str]]]:
 
 
 def tables_in(sql: str, *, where: str) -> set[str]:
-    """Return the `schema.table` names that a SELECT reads, by DuckDB's own parser."""
+    """Return the `schema.table` names that a SELECT reads, according to DuckDB's parser."""
     (serialized,) = duckdb.execute("select json_serialize_sql(?)", [sql]).fetchall()[0]
     tree = json.loads(serialized)
     if tree["error"]:

@@ -20,26 +20,27 @@ if TYPE_CHECKING:
     from transforms.contracts.contracts import Contract
     from transforms.lake.records import LakeFile
 
-# Events are read from this long before the first row that is rebuilt, so that what was under way then is
-# whole; and from so many answers of the scan service before it, as the last one bounds a restart.
+# Events are read from this long before the first rebuilt row, so that whatever was under way then is
+# complete; and from this many answers of the scan service before it, because the last answer bounds a
+# restart.
 RUN_UP = timedelta(hours=6)
 ANSWERS_BEFORE = 20
-# If there are as many within this time, older mail is not looked at.
+# If there are as many answers within this time, older mail is not considered.
 ANSWERED_WITHIN = timedelta(days=3)
 BASIS = ("basis.rules", "basis.source_files", "basis.host_history", "basis.log_dates")
 LATE = datetime(9999, 1, 1, tzinfo=UTC)
-# What tells the events of a source file: neither its name, which rotation changes, nor when it was read.
+# The columns that determine the events of a source file: not its name, which rotation changes, nor the run.
 _TELLING = (
     "host", "log_kind", "status", "content_hash", "line_count", "event_line_count", "noise_line_count",
     "unparsed_line_count", "time_zone", "first_logged_at", "last_logged_at", "covered_from", "covered_until",
 )  # fmt: skip
-# Of these, what stays as it is in a file that grows.
+# The columns that do not change when a file grows.
 _LASTING = ("host", "log_kind", "time_zone", "first_logged_at", "covered_from")
 
 
 @dataclass(frozen=True)
 class News:
-    """What is new of a host: everything (`since` is None), or lines from an instant on.
+    """What is new for a host: everything (`since` is None), or lines from an instant on.
 
     `grown`: how many lines the source files had before that have grown since.
     """
@@ -51,7 +52,7 @@ class News:
 
 @dataclass(frozen=True)
 class Basis:
-    """What the marts were made of, beside events: the rules, source files, settings and days of that time."""
+    """What the marts were built from, besides events: rules, source files, settings and days at that time."""
 
     rules: str
     source_files: pl.DataFrame
@@ -60,7 +61,7 @@ class Basis:
 
 
 def read_basis(lake: Path, files: Mapping[str, list[str]]) -> Basis | None:
-    """Return what the marts among the lake's files were made of; None where there are none."""
+    """Return what the lake's marts were built from; None if there are no marts."""
     if any(table not in files for table in BASIS):
         return None
     rules, *others = (pl.read_parquet(lake / files[table][0], glob=False) for table in BASIS)
@@ -68,7 +69,7 @@ def read_basis(lake: Path, files: Mapping[str, list[str]]) -> Basis | None:
 
 
 def write_basis(lake: Path, basis: Basis, run_id: str) -> "list[LakeFile]":
-    """Write what new marts are made of beside them."""
+    """Write what new marts are built from beside the marts."""
     from transforms.lake.records import LakeFile
 
     rules = pl.DataFrame({"rules": [basis.rules]})
@@ -89,15 +90,15 @@ def news_since(
     grown_from: Mapping[str, str],
     stale_hosts: Collection[str] = (),
 ) -> list[News] | None:
-    """Return what is new of hosts since their marts were made; None where the rules are, and so everything.
+    """Return what is new for hosts since their marts were built; None if the rules changed.
 
-    `grown_from`: the content_hash that files had which have only grown (Ledger.grown_sources). Everything is
-    new of `stale_hosts`, whose marts lack a file.
+    `grown_from`: the old content_hash of files that have only grown (Ledger.grown_sources). For
+    `stale_hosts`, whose marts have lost a file, everything is new.
     """
     if basis is None or basis.rules != now.rules:
         return None
     hosts = sorted(hosts)
-    news = {one.host: one for one in find_news(hosts, now.source_files, basis.source_files, grown_from)}
+    news = {item.host: item for item in find_news(hosts, now.source_files, basis.source_files, grown_from)}
     for host in hosts:
         before, after = (
             history.filter(pl.col("host") == host).sort("valid_from", nulls_last=False)
@@ -111,9 +112,9 @@ def news_since(
 def find_news(
     hosts: Iterable[str], sources: pl.DataFrame, before: pl.DataFrame, grown_from: Mapping[str, str]
 ) -> list[News]:
-    """Return what is new of the hosts, by ops.source_files as it is and as it was before.
+    """Return what is new for the hosts, given ops.source_files now and before.
 
-    `grown_from`: the content_hash that files had which have only grown (Ledger.grown_sources).
+    `grown_from`: the old content_hash of files that have only grown (Ledger.grown_sources).
     """
     columns = ["source_id", *_TELLING]
     both = sources.select(columns).join(before.select(columns), on="source_id", how="full", suffix="_before")
@@ -159,30 +160,30 @@ def settle(
     files: Mapping[str | None, Mapping[str, list[str]]],
     contracts: "Mapping[str, Contract]",
 ) -> dict[str, Settled]:
-    """Return from when on the marts of hosts are rebuilt. A host that it lacks is rebuilt as a whole.
+    """Return from when on the marts of hosts are rebuilt. A host without an entry is rebuilt as a whole.
 
-    `files`: of each host, by table. The connection has staging.log_gaps as it is now, and the tables of the
-    fleet, the ledger and the thresholds.
+    `files` are those of each host, by table. The connection needs the present staging.log_gaps, and the
+    tables of the fleet, the ledger and the thresholds.
     """
     settled = {}
-    for one in news:
-        if one.since is not None:
-            own = files.get(one.host, {})
+    for item in news:
+        if item.since is not None:
+            of_host = files.get(item.host, {})
             # Nothing is carried over from files that cannot be read.
             with suppress(duckdb.Error):
-                show_marts(connection, lake, own, contracts, schema="before")
-                since = _changed_since(connection, lake, one, own)
-                settled[one.host] = _settled(connection, lake, one.host, since, own)
+                show_marts(connection, lake, of_host, contracts, schema="before")
+                since = _changed_since(connection, lake, item, of_host)
+                settled[item.host] = _settled(connection, lake, item.host, since, of_host)
     return settled
 
 
 def _changed_since(
-    connection: duckdb.DuckDBPyConnection, lake: Path, news: News, own: Mapping[str, list[str]]
+    connection: duckdb.DuckDBPyConnection, lake: Path, news: News, of_host: Mapping[str, list[str]]
 ) -> datetime:
-    """Return the earliest instant about which the host's log says something else than before."""
+    """Return the earliest instant about which the host's log now says something different."""
     instants = [news.since or LATE]
-    # Lines of a file come nearly, not quite, in the order of their stamps.
-    for table, paths in own.items():
+    # The lines of a file are nearly, but not quite, in the order of their stamps.
+    for table, paths in of_host.items():
         recent = [p for p in paths if may_hold(p, (instants[0] - timedelta(days=1)).date())]
         if news.grown and table.startswith("events.") and recent:
             query = """
@@ -199,7 +200,7 @@ def _changed_since(
             instants += _one(connection, query, parameters)
     gaps = read_query("settled.changed_gaps")
     instants += _one(connection, f"select min(gap_from) from ({gaps})", {"host": news.host})
-    # What the last lines before say, such as that the log is covered, holds until the new ones.
+    # What the last old lines say, such as that the log is covered, holds until the new lines.
     instants += _one(
         connection,
         """
@@ -216,14 +217,14 @@ def _settled(
     lake: Path,
     host: str,
     since: datetime,
-    own: Mapping[str, list[str]],
+    of_host: Mapping[str, list[str]],
 ) -> Settled:
-    """Return which rows of the host lines since then may change, and on which events these rest."""
-    changed = _changed_restarts_from(connection, lake, since, own)
+    """Return which rows of the host lines since then may change, and which events these depend on."""
+    changed = _changed_restarts_from(connection, lake, since, of_host)
     kept_before = min([since, *changed]) - LINE_SPAN
     kept_before = kept_before.replace(microsecond=0)
     read_from = min([kept_before - RUN_UP, *_answered_before(connection, kept_before)])
-    # No outage is cut in two.
+    # An outage is rebuilt as a whole or not at all.
     under_way = _one(
         connection,
         """
@@ -237,12 +238,14 @@ def _settled(
 
 
 def _changed_restarts_from(
-    connection: duckdb.DuckDBPyConnection, lake: Path, since: datetime, own: Mapping[str, list[str]]
+    connection: duckdb.DuckDBPyConnection, lake: Path, since: datetime, of_host: Mapping[str, list[str]]
 ) -> list[datetime]:
-    """Return when the first restart begins that lines since then may change; none if they change none."""
+    """Return when the first restart begins that may change because of lines since then; None without one."""
     recent = {
         name: [
-            literally(lake / path) for path in own.get(f"events.{name}", ()) if may_hold(path, since.date())
+            literally(lake / path)
+            for path in of_host.get(f"events.{name}", ())
+            if may_hold(path, since.date())
         ]
         for name in (*MAIL_EVENTS, "queue_snapshots")
     }
@@ -259,7 +262,7 @@ def _changed_restarts_from(
     )
     parameters = {
         "over_by": since - LINE_SPAN,
-        # The latest one lists all mail that is pending.
+        # The latest snapshot lists all pending mail.
         "is_snapshot_new": bool(recent["queue_snapshots"]),
     }
     restarts = read_query("settled.changed_restarts")
@@ -267,7 +270,7 @@ def _changed_restarts_from(
 
 
 def _answered_before(connection: duckdb.DuckDBPyConnection, kept_before: datetime) -> list[datetime]:
-    """Return the earliest arrival of the mail that the scan service answered last; none without such mail."""
+    """Return the earliest arrival of the mail that the scan service answered last; None without such mail."""
     mail = read_query("settled.answered_mail")
     for arrived_since in (kept_before - ANSWERED_WITHIN, datetime.min.replace(tzinfo=UTC)):
         parameters = {
@@ -284,13 +287,13 @@ def _answered_before(connection: duckdb.DuckDBPyConnection, kept_before: datetim
 
 
 def _one(connection: duckdb.DuckDBPyConnection, query: str, parameters: Mapping[str, Any]) -> list[datetime]:
-    """Return the instant that a query gives; none if it is NULL."""
+    """Return the instant that a query gives; None if it is NULL."""
     ((instant,),) = connection.execute(query, dict(parameters)).fetchall()
     return [] if instant is None else [instant]
 
 
 def hosts_without_marts(lake: Path, files: Mapping[str, list[str]]) -> set[str]:
-    """Return the hosts whose marts could not be made of their latest events."""
+    """Return the hosts whose marts could not be built from their latest events."""
     known, made = (
         {host for path in files.get(f"{schema}.host_history", ()) for host in _hosts_in(lake / path)}
         for schema in ("fleet", "basis")

@@ -1,13 +1,12 @@
 """Turns the lines about messages into queue entries, by arrays: there are too many of them for SQL.
 
 A queue entry is a message in a mail queue of a host, under one queue id, from its arrival until it left.
-Every mail is several of them, and every one has five lines and more.
+Every mail has several entries, and every entry has five lines or more.
 
-Short queue ids are used again. A lifetime begins with an arrival, or, where that was not logged, with the
-first message id or activation after the entry left the queue. What else is logged then belongs to the message
-that left: a delivery may be under way while an operator deletes or requeues its message. Lines are taken in
-the order of their stamps, within one second in that of files and lines, and an arrival before all else of its
-line.
+Short queue ids are reused. A lifetime begins with an arrival or, if that was not logged, with the first
+message id or activation after the entry left the queue. All other lines after that belong to the message that
+left: a delivery may be under way while an operator deletes or requeues the message. Lines are ordered by
+stamp, within one second by file and line number; at the same line, an arrival comes first.
 """
 
 from collections.abc import Iterator, Mapping
@@ -45,15 +44,15 @@ INPUTS = frozenset(
     }
 )
 
-# The files of which this model is made.
+# The source code of this model.
 MODULES = (__file__, entry_facts.__file__)
 
-# What is worked on at a time.
+# Lines that are processed at a time.
 LINES_AT_ONCE = 1_500_000
-# To sort the lines by their parts takes as long as to read them some five times.
+# Sorting the lines by part takes as long as reading them about five times.
 PARTS_READ_ANEW = 4
-# The kinds of lines, arrivals first, with what they tell beside their place. That two queue ids of a host
-# have one hash of 64 bits is left to chance: once in a hundred million months of half a million messages.
+# The kinds of lines, arrivals first, with their columns besides the place. Two queue ids of a host have the
+# same 64-bit hash once in a hundred million months of half a million messages, which is accepted.
 _LINES = {
     "clients": f"""
         cast({ARRIVAL} as tinyint) as role,
@@ -106,8 +105,8 @@ _JOINS = """
     inner join staging.qmgr_instances as qmgr_instances
         on lines.host = qmgr_instances.host and lines.instance = qmgr_instances.logging_instance
 """
-# A number in the order of the arrivals, and of those in the same instant in that of their first lines, for a
-# million files of 17 thousand million lines each.
+# A number in the order of arrivals, at the same instant in the order of first lines, for up to a million
+# files of 17 thousand million lines each.
 _WITH_ENTRY_NUMBER = """
     (cast(made.came_at as hugeint) << 72)
     + (cast(made.first_source_number as hugeint) << 52)
@@ -148,11 +147,11 @@ _ATTEMPTS = f"""
 
 
 def make_queue_entries(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the TABLES of the INPUTS, some queue ids after others so that memory does not grow with the log.
+    """Build the TABLES from the INPUTS, group by group of queue ids, in bounded memory.
 
-    staging.entry_facts: what is logged of each queue entry, with a number in the order of their arrivals.
+    staging.entry_facts: the facts of each queue entry, with a number in the order of arrivals.
     staging.entry_attempts: the delivery attempts, with the numbers of their entries.
-    staging.later_lifetimes: the lines about a message whose queue id another message had before it.
+    staging.later_lifetimes: the lines about a message whose queue id another message had before.
     """
     queries = {
         kind: f"select {_PLACE}, {columns} from events.{kind} as lines {_JOINS} "
@@ -163,10 +162,10 @@ def make_queue_entries(connection: duckdb.DuckDBPyConnection) -> None:
     sources = [*(f"events.{kind}" for kind in _LINES), "staging.attempts"]
     counts = " + ".join(f"(select count(*) from {source})" for source in sources)
     ((line_count,),) = connection.execute(f"select {counts}").fetchall()
-    # A power of two, as the last bits of the hash tell the part.
+    # A power of two, because the last bits of the hash select the part.
     parts = 1 << (line_count // LINES_AT_ONCE).bit_length()
-    for part, told in enumerate(_told_by_part(connection, queries, parts)):
-        for name, rows in _tables_of(told).items():
+    for part, by_kind in enumerate(_lines_by_part(connection, queries, parts)):
+        for name, rows in _tables_of(by_kind).items():
             connection.register("made", rows.to_arrow(compat_level=pl.CompatLevel.newest()))
             into = f"insert into staging.{name}" if part else f"create table staging.{name} as"
             execute(
@@ -191,29 +190,29 @@ def make_queue_entries(connection: duckdb.DuckDBPyConnection) -> None:
             connection.unregister("made")
 
 
-def _told_by_part(
+def _lines_by_part(
     connection: duckdb.DuckDBPyConnection, queries: Mapping[str, str], parts: int
 ) -> Iterator[dict[str, pl.DataFrame]]:
-    """Yield the lines about some queue ids after others, by their kinds."""
+    """Yield the lines by kind, one group of queue ids after another."""
     sources = {
         kind: f"(select *, id_hash & {parts - 1} as part from ({query}))" for kind, query in queries.items()
     }
     if parts > PARTS_READ_ANEW:
         for kind, source in sources.items():
-            execute(connection, f"create temp table told_{kind} as from {source} order by part")
-            sources[kind] = f"told_{kind}"
+            execute(connection, f"create temp table lines_{kind} as from {source} order by part")
+            sources[kind] = f"lines_{kind}"
     for part in range(parts):
         yield {
             kind: connection.sql(f"select * exclude (part) from {source} where part = {part}").pl()
             for kind, source in sources.items()
         }
     for kind in sources:
-        connection.execute(f"drop table if exists told_{kind}")
+        connection.execute(f"drop table if exists lines_{kind}")
 
 
-def _tables_of(told: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
-    """Return the rows of the tables to be made of all lines about some queue ids."""
-    lines = pl.concat([rows.select(_PLACE_COLUMNS) for rows in told.values()])
+def _tables_of(by_kind: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+    """Return the rows of the tables for all lines about a group of queue ids."""
+    lines = pl.concat([rows.select(_PLACE_COLUMNS) for rows in by_kind.values()])
     sorted_lines = np.lexsort([lines[name] for name in ("line_number", "source_number", "logged_at")])
     order: Numbers = sorted_lines.astype(np.int32)
     places: Numbers = np.empty(len(order), np.int32)
@@ -222,19 +221,19 @@ def _tables_of(told: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
     entries, lifetimes, entry_count = _lifetimes(ids, places, lines["role"].to_numpy())
     of_kind = {}
     start = 0
-    for kind, rows in told.items():
-        own = slice(start, start + len(rows))
-        of_kind[kind] = Lines(rows, entries[own], places[own], order, start, entry_count)
+    for kind, rows in by_kind.items():
+        span = slice(start, start + len(rows))
+        of_kind[kind] = Lines(rows, entries[span], places[span], order, start, entry_count)
         start += len(rows)
     every = Lines(lines, entries, places, order, 0, entry_count)
     facts, fact_of_entry = facts_of_entries(of_kind, every, lifetimes)
     attempts = of_kind["attempts"]
     return {
         "entry_facts": facts,
-        "entry_attempts": attempts.told.select("recipient", "queued_as", "is_taken", "is_scan_hop").hstack(
+        "entry_attempts": attempts.columns.select("recipient", "queued_as", "is_taken", "is_scan_hop").hstack(
             [
                 *facts.select(_NUMBER_COLUMNS)[fact_of_entry[attempts.entries]],
-                *(attempts.told[name].cast(UTC_TIME) for name in ("began_from", "logged_at")),
+                *(attempts.columns[name].cast(UTC_TIME) for name in ("began_from", "logged_at")),
             ]
         ),
         "later_lifetimes": lines.select(
@@ -244,7 +243,7 @@ def _tables_of(told: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
 
 
 def _lifetimes(ids: Numbers, places: Numbers, roles: Numbers) -> tuple[Numbers, Numbers, int]:
-    """Return of each line the entry and its lifetime, from 0, and how many entries there are."""
+    """Return the entry and the lifetime (from 0) of each line, and the number of entries."""
     id_count = int(ids.max(initial=-1)) + 1
 
     def extreme(ufunc: np.ufunc, nothing: int, chosen: Bools | slice) -> Numbers:
@@ -256,7 +255,7 @@ def _lifetimes(ids: Numbers, places: Numbers, roles: Numbers) -> tuple[Numbers, 
     last_arrival = extreme(np.maximum, -1, roles == ARRIVAL)
     first_end = extreme(np.minimum, NOWHERE, roles == END)
     last_sign_of_life = extreme(np.maximum, -1, roles == SIGN_OF_LIFE)
-    # Few ids are used again: their lines alone are put in order.
+    # Few ids are reused: only their lines are sorted.
     line = np.flatnonzero(((last_arrival > first) | (last_sign_of_life > first_end))[ids])
     role = pl.col("role")
     role_before = pl.when(role != NOTHING).then(role).forward_fill().shift().over("id")
@@ -276,6 +275,6 @@ def _lifetimes(ids: Numbers, places: Numbers, roles: Numbers) -> tuple[Numbers, 
     line, begun, lifetime = (in_order[name].to_numpy() for name in ("line", "begun", "lifetime"))
     entries, lifetimes = ids.copy(), np.zeros(len(ids), np.int32)
     lifetimes[line] = lifetime
-    # The first lifetime of an id is its first entry; each that begins later is another one.
+    # The first lifetime of an id is its first entry; each later lifetime is another entry.
     entries[line[lifetime > 0]] = id_count + begun[lifetime > 0] - 1
     return entries, lifetimes, id_count + int(begun.max(initial=0))

@@ -1,9 +1,9 @@
-"""Lines that were written twice: makes the events of a database those of each line once.
+"""Reduces events of lines that were written twice to one event for each line.
 
-The syslog daemon writes lines again when it reads its journal anew, a second daemon writes what the first one
-wrote, and a log server's copy bears another header. Events of one host that are equal in program, process id
-and text, and at most REPEATED_WITHIN apart, are one event: no program writes the same twice as fast, as every
-delivery bears its delay.
+The syslog daemon writes lines again when it reads its journal again, a second daemon writes the same lines,
+and a log server's copy has another header. Events of one host that are equal in program, process id and text,
+and at most REPEATED_WITHIN apart, are one event: no program writes the same text again that soon, because
+every delivery line contains a delay.
 """
 
 from datetime import timedelta
@@ -14,8 +14,8 @@ from transforms.marts.database import execute
 from transforms.parse.tables import EVENT_TABLES
 
 REPEATED_WITHIN = timedelta(seconds=2)
-# What a verdict or a count rests on, with the lines that are looked at first. A notice of lost lines tells of
-# other lines each time.
+# The events that verdicts and counts rest on, with the lines that are checked first. Notices of lost lines
+# are about different lines each time.
 _FIRST = {
     "clients": "true",
     "queue_activations": "true",
@@ -25,19 +25,19 @@ _FIRST = {
     "service_events": "event_kind <> 'lines_lost'",
     "system_events": "true",
 }
-# Where nothing else is repeated these are not looked at: the daemon writes stretches again, and each message
-# has a line above. An activation alone may only look repeated: a flush takes mail that was just deferred.
+# These are checked only if the lines above are repeated: daemons repeat whole stretches, and each message has
+# a line above. A single activation may only look repeated: a flush takes mail that was just deferred.
 _AFTERWARDS = ("delivery_attempts", "message_ids")
 _PROVES_NOTHING = "queue_activations"
-# Where and when a line was written, and how that was found; all else is its text.
+# Where and when a line was written, and how that was found; all other columns are its text.
 _PLACE = frozenset({"source_id", "line_number", "logged_at", "year_source", "zone_source"})
 
 
 def show_lines_once(connection: duckdb.DuckDBPyConnection) -> None:
-    """Replace the tables or views of events by views without repeated lines, where there are any.
+    """Replace the tables or views of events that have repeated lines by views without them.
 
-    Of equal lines the earliest counts, of those with equal stamps the first by the files' names and the
-    lines' numbers. Needs the events and ops.source_files.
+    Of equal lines the earliest counts; with equal stamps, the first by file name and line number. Needs the
+    events and ops.source_files.
     """
     repeated = {name for name, condition in _FIRST.items() if _find(connection, name, condition)}
     if repeated - {_PROVES_NOTHING}:
@@ -47,9 +47,9 @@ def show_lines_once(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _find(connection: duckdb.DuckDBPyConnection, name: str, condition: str = "true") -> bool:
-    """Put the repeated lines of a table into another; tell whether there are any.
+    """Put the repeated lines of a table into another table; return whether there are any.
 
-    A line is repeated where it is equal, in all that is not its place, to one shortly before.
+    A line is repeated if it equals a line shortly before in everything but its place.
     """
     columns = [column for column in EVENT_TABLES[name] if column not in _PLACE]
     text = ", ".join(columns)
@@ -91,7 +91,7 @@ def _find(connection: duckdb.DuckDBPyConnection, name: str, condition: str = "tr
 
 
 def _hide(connection: duckdb.DuckDBPyConnection, name: str) -> None:
-    """Replace a table or view of events by a view without its repeated lines."""
+    """Replace a table or view of events by a view without repeated lines."""
     ((is_view,),) = connection.execute(
         "select count(*) > 0 from duckdb_views() where schema_name = 'events' and view_name = $name",
         {"name": name},

@@ -1,9 +1,9 @@
 """Merges carried-over and rebuilt rows of the marts, and selects the events that a rebuild needs.
 
-A host's marts rest on all its events, but nothing that a night brings changes what is long over: those days
-are settled (news.py says which). Their rows are carried over from the marts before. Of their events, a
-rebuild reads only those on which later rows may rest: the last hours, all lines about mail that is still in a
-queue, and what is handed on (mart_files.py). Days whose events expired are settled for good (frozen). If the
+A host's marts depend on all its events, but new lines do not change what has long been over: those days are
+settled (news.py says which). Their rows are carried over from the previous marts. Of their events, a rebuild
+reads only those that later rows may depend on: the last hours, all lines about mail that is still in a queue,
+and tables that are handed on (mart_files.py). Days whose events have expired stay settled (frozen). If the
 events that were read do not prove a host's rows (NOT_PROVED), the host is rebuilt as a whole. The queries are
 in sql/settled.
 """
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
     from transforms.lake.records import FrozenDays
 
 
-# Events about mail, of which there are many; and others that are not needed as a whole either, but only from
-# the last one on that came this long before the rest.
+# Events about mail, the bulk of all events; and other events that are not needed completely either, but only
+# from the last one on that is this long before the rest.
 MAIL_EVENTS = (
     "clients", "delivery_attempts", "message_ids", "other_lines", "queue_activations", "queue_removals",
 )  # fmt: skip
 EARLIER_EVENTS = {"system_events": timedelta(), "manager_log": timedelta(days=1)}
-# What a line is about is over after this: a restart's window takes two minutes, an attempt ten at most. Mail
-# that waits longer is found by its queue id.
+# Whatever a line is about is over after this: a restart's window takes two minutes, an attempt ten at most.
+# Mail that waits longer is found by its queue id.
 LINE_SPAN = timedelta(hours=1)
-# Which rows of these stay is decided by a query of their own.
+# For these tables, a separate query decides which rows stay.
 KEPT_BY_RULES_OF_THEIR_OWN = frozenset({"coverage", "fleet_daily", "log_instances", "message_trace"})
 HOSTS_SCHEMA = pl.Schema(
     {
@@ -69,7 +69,7 @@ def create_settled_hosts(
     settled: "Mapping[str, Settled]",
     frozen: "Mapping[str, FrozenDays]",
 ) -> None:
-    """Create settled.hosts, which says until when rows of hosts are kept, and an empty settled.reopened."""
+    """Create settled.hosts, which says until when a host's rows are kept, and an empty settled.reopened."""
     rows: list[tuple[object, ...]] = []
     for host in hosts:
         window, days = settled.get(host), frozen.get(host)
@@ -87,7 +87,7 @@ def create_settled_hosts(
 
 
 def with_kept_rows(connection: duckdb.DuckDBPyConnection, table: str, made: str) -> str:
-    """Return the query of a table's new rows: those of `made`, and those of before that stay.
+    """Return the query of a table's new rows: the rows of `made`, and the old rows that stay.
 
     `made` is a table or a subquery. The query reads the views settled.made and settled.kept, which the next
     call replaces.
@@ -111,11 +111,11 @@ def show_events(
     files: Mapping[str, list[str]],
     contracts: "Mapping[str, Contract]",
 ) -> set[str]:
-    """Create views of the events on which the rows to be made rest, of the hosts in settled.hosts.
+    """Create views of the events that a rebuild of the hosts in settled.hosts depends on.
 
-    Returns the names of these views; all other events are needed as a whole. Fills settled.reopened: the rows
-    of marts.message_trace that are of settled days and made all the same, because their mail is of one trace
-    with mail that was still in a queue.
+    Returns the names of these views; all other events are needed completely. Fills settled.reopened: the rows
+    of marts.message_trace on settled days that are rebuilt nevertheless, because another part of their trace
+    was still in a queue.
     """
     _show_later_events(connection, lake, files=files, contracts=contracts)
     _show_open_mail(connection, lake, files=files, contracts=contracts)
@@ -158,7 +158,7 @@ def _show_open_mail(
     files: Mapping[str, list[str]],
     contracts: "Mapping[str, Contract]",
 ) -> None:
-    """Create views of the MAIL_EVENTS: all that are recent, and older ones about mail of open traces."""
+    """Create views of the MAIL_EVENTS: all recent ones, and older ones about mail of open traces."""
     ((read_from, over_by),) = connection.execute(
         "select min(read_from), min(over_by) from settled.hosts"
     ).fetchall()
@@ -197,13 +197,13 @@ def _show_open_mail(
 
 
 def is_counted_anew(connection: duckdb.DuckDBPyConnection) -> str:
-    """Return the condition that rows of marts.message_trace count on days of marts.fleet_daily to be made."""
+    """Return the SQL condition for rows of marts.message_trace that count on rebuilt days of fleet_daily."""
     ((since,),) = connection.execute(read_query("settled.counted_since")).fetchall()
     return f"left_at >= {_literal(since)} or left_at is null" if since else "true"
 
 
 def _first_arrived_at(connection: duckdb.DuckDBPyConnection, traces: str) -> datetime | None:
-    """Return when the first mail of some traces arrived, by their ids: no hop comes before the first."""
+    """Return the earliest arrival in the ids of some traces: no hop is earlier than the first."""
     first: datetime | None
     ((first,),) = connection.execute(f"select min({instant_in('trace_id')}) from settled.{traces}").fetchall()
     return first and first - LINE_SPAN
@@ -220,7 +220,7 @@ def _since(paths: Iterable[str], instant: datetime) -> list[str]:
 
 
 def may_hold(path: str, day: date) -> bool:
-    """Return whether a file may have events of a day or of a later one."""
+    """Return whether a file may have events of this day or a later one."""
     period = period_of_file(path)
     return period is None or period >= f"{day}"[: len(period)]
 

@@ -14,7 +14,7 @@ from transforms.problems import HAS_MAIL_LINES, Problem
 from transforms.queries import read_query
 
 ONE_QUEUE = "the lines of a host's folder are those of one host"
-SETTING_FITS = "the log agrees with the retry settings that are told"
+SETTING_FITS = "the log agrees with the known retry settings"
 WITNESSES_AGREE = "the witnesses of an outage agree about its time"
 # Every mail leaves a line in one of these.
 MAIL_TABLES = (
@@ -26,9 +26,9 @@ MAIL_TABLES = (
     "events.queue_removals",
 )
 ZONE_STEP_SECONDS = 1800
-# The manager looks once a minute, and a restart takes up to one.
+# The manager checks once a minute, and a restart takes up to a minute.
 WITNESS_MARGIN_SECONDS = 120
-# Two outages may lie whole half hours apart by chance, but not so many pairs by the same.
+# Two outages may be whole half hours apart by chance, but not this many pairs by the same distance.
 FEWEST_APART = 3
 
 
@@ -38,36 +38,35 @@ def silent_hosts(
     records: Iterable[SourceRecord],
     expired_hosts: Collection[str],
 ) -> list[Problem]:
-    """Return a warning for each host of which lines were read, but none that tells of mail.
+    """Return a warning for each host with lines but none about mail.
 
-    `files` are the lake's files of events by table. A host whose old events expired has told of mail.
+    `files` are the lake's files of events by table. Hosts with expired events had lines about mail.
     """
     line_counts = Counter[str]()
     for record in records:
         if record.log_kind != "inventory":
             line_counts[record.host] += record.line_count
-    tell_of_mail = {host_of_file(path) for table in MAIL_TABLES for path in files.get(table, ())}
+    with_mail = {host_of_file(path) for table in MAIL_TABLES for path in files.get(table, ())}
     return [
         Problem(
             host.name,
-            f"has no line of its mail program that tells of mail, in {line_counts[host.name]:,} lines read: "
-            "no restart can be seen in them",
-            "See where its mail program logs (rsyslog's rule for mail.*, `postconf maillog_file`), and add "
+            f"none of the {line_counts[host.name]:,} lines read is about mail, so no restart can be seen",
+            "Check where the mail program logs (rsyslog's rule for mail.*, `postconf maillog_file`), and add "
             "these files under their own names, such as maillog.",
             rule=HAS_MAIL_LINES,
             is_warning=True,
         )
         for host in fleet.gateways
-        if host.name in line_counts and host.name not in tell_of_mail and host.name not in expired_hosts
+        if host.name in line_counts and host.name not in with_mail and host.name not in expired_hosts
     ]
 
 
 def witnesses_apart(
     lake: Path, restarts: Contract, files: Iterable[str], zones: Mapping[str, str]
 ) -> list[Problem]:
-    """Return a warning for each host whose maillog tells outages whole half hours from its other witnesses.
+    """Return a warning for each host whose maillog shows outages whole half hours away from other witnesses.
 
-    `files` are those of marts.restarts, `zones` the names of the hosts' zones.
+    `files` are those of marts.restarts; `zones` has the name of each host's time zone.
     """
     with duckdb.connect() as connection:
         create_views(connection, lake, contracts=[restarts], files={restarts.table: list(files)})
@@ -80,9 +79,9 @@ def witnesses_apart(
     return [
         Problem(
             host,
-            f"{count} outages of its maillog are {_hours(half_hours)} h from those that its other logs tell: "
-            f"its zone, {zones.get(host, 'unknown')}, looks wrong by {_hours(half_hours)} h",
-            "Correct its time_zone in the fleet file; its lines are then read again.",
+            f"{count} outages in the maillog are {_hours(half_hours)} h from those in the other logs: the "
+            f"time zone, {zones.get(host, 'unknown')}, looks wrong by {_hours(half_hours)} h",
+            "Correct the host's time_zone in the fleet file; its lines are then read again.",
             rule=WITNESSES_AGREE,
             is_warning=True,
         )
@@ -93,7 +92,7 @@ def witnesses_apart(
 def mixed_hosts(
     lake: Path, contracts: Mapping[str, Contract], files: Mapping[str, Iterable[str]]
 ) -> list[Problem]:
-    """Return a warning for each host under which lines of several mail queues were read (marts.coverage)."""
+    """Return a warning for each host whose lines are from several mail queues (marts.coverage)."""
     tables = ("marts.coverage", "ops.line_counts")
     with duckdb.connect() as connection:
         create_views(connection, lake, contracts=[contracts[table] for table in tables], files=files)
@@ -101,9 +100,9 @@ def mixed_hosts(
     return [
         Problem(
             host,
-            f"the lines in its folder name several hosts, each with a mail queue of its own "
+            "the lines in the host's folder name several hosts, each with its own mail queue "
             f"({', '.join(names)}): verdicts on restarts of that time are unknown",
-            'If a log server collects them, write host_from = "line" into the entry of that folder in the '
+            'If a log server collects them, set host_from = "line" in the entry of that folder in the '
             "fleet file; each line then goes to the host that it names.",
             rule=ONE_QUEUE,
             is_warning=True,
@@ -113,7 +112,7 @@ def mixed_hosts(
 
 
 def contradicted_settings(lake: Path, files: Iterable[str]) -> list[Problem]:
-    """Return a warning for each host whose log contradicts the minimal_backoff_time that is told of it.
+    """Return a warning for each host whose log contradicts the configured minimal_backoff_time.
 
     `files` are those of staging.refuted_settings.
     """
@@ -128,9 +127,9 @@ def contradicted_settings(lake: Path, files: Iterable[str]) -> list[Problem]:
     return [
         Problem(
             host,
-            "its log contradicts the minimal_backoff_time that is told of it: mail that had waited for less "
-            "was retried, and younger mail was left, as by a queue run. Verdicts that rest on it are unknown",
-            "Ask the host (`postconf minimal_backoff_time queue_run_delay`), and correct its entry in the "
+            "the log contradicts the configured minimal_backoff_time: mail was retried after a shorter wait "
+            "while younger mail was left, as by a queue run. Verdicts that depend on the setting are unknown",
+            "Check the values on the host (`postconf minimal_backoff_time queue_run_delay`), and correct the "
             "fleet file or the inventory file. Messages retried by hand may look the same.",
             rule=SETTING_FITS,
             is_warning=True,
