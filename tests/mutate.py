@@ -49,7 +49,7 @@ ROOT = Path(__file__).parents[1]
 PATHS = ("sql/staging", "sql/marts", "sql/settled", "transforms/parse", "transforms/marts")
 # Tests of a module that stop at the first failure.
 PYTEST = ("-m", "pytest", "-qx", "-m", "not slow", "-p", "no:cacheprovider", "-p", "no:xdist")
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 300
 SAMPLES = tuple(
     f"test_lines.py::{test}"
     for test in ("test_line_becomes_this_record", "test_pattern_takes_its_own_samples")
