@@ -355,8 +355,7 @@ class Ledger:
 def _record_growth(connection: sa.Connection, source_ids: Iterable[str], grown_ids: Collection[str]) -> None:
     """Note the hash of sources before they grew, unless noted; forget sources that changed otherwise."""
     noted = set(connection.execute(sa.select(GROWN_SOURCES.c.source_id)).scalars())
-    changed = [source_id for source_id in source_ids if source_id not in grown_ids]
-    _delete(connection, GROWN_SOURCES.c.source_id, changed)
+    _delete(connection, GROWN_SOURCES.c.source_id, set(source_ids) - set(grown_ids))
     hashes = sa.select(SOURCE_FILES.c.source_id, SOURCE_FILES.c.content_hash)
     before = dict(connection.execute(hashes).tuples().all())
     grown = [
