@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from transforms.contracts.contracts import load_contracts
+from transforms.contracts.contracts import Contract, load_contracts
 from transforms.lake.catalog import CATALOG_NAME, host_of_file
 from transforms.lake.compact import compacted
 from transforms.lake.expire import FROZEN_BEYOND, YOUNGEST, changed_rows, events_since
@@ -105,8 +105,7 @@ def expire(job: Job, ledger: Ledger, run_id: str, *, before: date, today: date) 
     )
     if failing := built.failed.keys() - failed:
         raise MaillagError(f"{built.failed[min(failing)]} Nothing was expired.")
-    made = built.files_after(files)
-    _refuse_changed(changed_rows(job.lake, [contracts[table] for table in marts()], files, made), before)
+    _refuse_changes(job, before, contracts, files, built.files_after(files))
     ledger.freeze(
         frozen,
         replaced=[*gone, *built.replaced],
@@ -117,13 +116,20 @@ def expire(job: Job, ledger: Ledger, run_id: str, *, before: date, today: date) 
     return Expired(frozen, publish_lake(job, ledger, run_id, contracts))
 
 
-def _refuse_changed(changed: Mapping[str, int], before: date) -> None:
-    """Raise MaillagError if rows of the marts would change: how many, by table."""
+def _refuse_changes(
+    job: Job,
+    before: date,
+    contracts: Mapping[str, Contract],
+    files: Mapping[str, list[str]],
+    made: Mapping[str, list[str]],
+) -> None:
+    """Raise MaillagError if the marts without the expired events differ from those with them."""
+    changed = changed_rows(job.lake, [contracts[table] for table in marts()], files, made)
     if changed:
-        shown = ", ".join(f"{count} rows of {table}" for table, count in changed.items())
+        rows = ", ".join(f"{count} rows of {table}" for table, count in changed.items())
         raise MaillagError(
-            f"{before}: what came later rests on days before it ({shown} would change), so that nothing was "
-            "expired. Give an earlier day, or the hosts' retry settings in the fleet file."
+            f"{before}: later days depend on earlier ones ({rows} would change), so nothing was expired. "
+            "Give an earlier day, or write the hosts' retry settings into the fleet file."
         )
 
 
