@@ -36,10 +36,10 @@ pytestmark = pytest.mark.house
 PROJECT = Path(__file__).parents[1]
 MOST_LINES = 400
 MOST_LINES_OF_FUNCTION = 60
-# What numba compiles: calls between functions cost there.
+# Functions with this decorator are loops that numba compiles: they may be longer.
 COMPILED = "compiled"
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
-# Settings of hosts that no command shows; the product and the rest of them have a default or a hint.
+# Settings of hosts for which `maillag init` knows no command that shows them.
 NOT_ASKED = {"product", "patch", "mta", "sender_filter", "scan_port"}
 # Rules of Great Expectations that have no query of their own, as queries for the rows that break them.
 BREAKING_ROWS = {
@@ -86,7 +86,7 @@ def test_no_function_is_too_long() -> None:
         (path, node, (node.end_lineno or 0) - node.lineno + 1)
         for path in modules("transforms", "flows")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.FunctionDef)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     ]
     assert functions
     refuse(
@@ -111,24 +111,24 @@ def test_every_path_in_the_documents_is_there() -> None:
 
 def test_every_pattern_is_tried_on_lines_and_has_a_sample() -> None:
     used = [pattern for _, patterns in PATTERNS.values() for pattern in patterns]
-    written = {
-        (named(path), pattern.name): pattern
+    written = [
+        (named(path), pattern)
         for path in modules("transforms/parse")
         for group in vars(importlib.import_module(module_name(path))).values()
         if isinstance(group, tuple)
         for pattern in group
         if isinstance(pattern, Pattern)
-    }
+    ]
     assert written
     unused = (
-        f"{where}: pattern {name!r} is tried on no line. Add it to a tuple that transforms/parse/routing.py "
-        "chooses; a new tuple needs a place there, and in PATTERNS of tests/test_lines.py"
-        for (where, name), pattern in written.items()
+        f"{where}: pattern {pattern.name!r} is tried on no line. Add it to a tuple that "
+        "transforms/parse/routing.py chooses; a new tuple also needs a place in PATTERNS of test_lines.py"
+        for where, pattern in written
         if not any(pattern is one for one in used)
     )
     unsampled = (
-        f"{where}: pattern {name!r} has no sample. Write a real line into `samples`, without its header"
-        for (where, name), pattern in written.items()
+        f"{where}: pattern {pattern.name!r} has no sample. Write a real line without its header there"
+        for where, pattern in written
         if not pattern.samples
     )
     refuse((*unused, *unsampled))
