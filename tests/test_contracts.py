@@ -58,7 +58,8 @@ def made_tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str,
     with duckdb.connect(":memory:") as connection:
         create_tables(connection, frames | config_tables(Thresholds()))
         run_models(connection, models)
-        return {table: described(connection, table) for table in (*frames, *kept_tables())}
+        made = {table for model in models for table in model.tables}
+        return {table: described(connection, table) for table in (*frames, *(made & kept_tables().keys()))}
 
 
 def described(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
@@ -95,8 +96,8 @@ def test_every_table_has_a_contract_and_every_contract_a_table(
         pytest.fail(f"table {table} has no contract: write expectations/{table}.yaml")
     for table in CONTRACTS.keys() - made_tables.keys():
         pytest.fail(
-            f"expectations/{table}.yaml: nothing makes this table. Of a model's table it has to say "
-            "meta.kept; of another one, remove it"
+            f"expectations/{table}.yaml: nothing makes this table. If a model does, write meta.kept; else "
+            "remove the file"
         )
 
 
@@ -105,6 +106,8 @@ def test_every_table_has_a_contract_and_every_contract_a_table(
 def test_contract_has_the_columns_and_types_of_its_table(
     contract: Contract, made_tables: dict[str, dict[str, str]]
 ) -> None:
+    if contract.table not in made_tables:
+        pytest.skip("no table of this name, which is another test's failure")
     promised = {name: column.data_type for name, column in contract.columns.items()}
     # Which of several messages had a queue id is told to other models by a number that nobody sees.
     made = {name: kind for name, kind in made_tables[contract.table].items() if name != "lifetime"}
@@ -163,10 +166,9 @@ def test_contracts_allow_just_the_kinds_that_patterns_give() -> None:
             kinds.setdefault((f"events.{pattern.table}", column), set()).add(value)
     for (table, column), given in kinds.items():
         allowed = allowed_values(table, column)
-        assert given == allowed, (
-            f"expectations/{table}.yaml: the value_set of {column} is not what the patterns give. Lacking: "
-            f"{sorted(given - allowed)}; given by none: {sorted(allowed - given)}"
-        )
+        lacking, unused = sorted(given - allowed), sorted(allowed - given)
+        assert not lacking, f"expectations/{table}.yaml: the value_set of {column} lacks {lacking}"
+        assert not unused, f"expectations/{table}.yaml: no pattern gives the {column} {unused}. Remove them"
 
 
 @pytest.mark.house

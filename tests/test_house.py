@@ -24,7 +24,8 @@ from tests.test_queries import query_schema
 from transforms.contracts.contracts import kept_tables, rule_in_words
 from transforms.fleet.fleet import HOST_KEYS
 from transforms.fleet.history import HISTORY_SCHEMA
-from transforms.fleet.host_settings import SETTING_NAMES
+from transforms.fleet.host_settings import POSTFIX_SETTINGS, SETTING_NAMES
+from transforms.fleet.inventory_settings import POSTFIX_TIMES
 from transforms.marts.mart_files import refuse_unkept
 from transforms.marts.models import load_models
 from transforms.parse.patterns import Pattern
@@ -35,10 +36,10 @@ pytestmark = pytest.mark.house
 PROJECT = Path(__file__).parents[1]
 MOST_LINES = 400
 MOST_LINES_OF_FUNCTION = 60
-# What numba compiles: calls between functions cost there.
+# Functions with this decorator are loops that numba compiles: they may be longer.
 COMPILED = "compiled"
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
-# Settings of hosts that no command shows; the product and the rest of them have a default or a hint.
+# Settings of hosts for which `maillag init` knows no command that shows them.
 NOT_ASKED = {"product", "patch", "mta", "sender_filter", "scan_port"}
 # Rules of Great Expectations that have no query of their own, as queries for the rows that break them.
 BREAKING_ROWS = {
@@ -85,7 +86,7 @@ def test_no_function_is_too_long() -> None:
         (path, node, (node.end_lineno or 0) - node.lineno + 1)
         for path in modules("transforms", "flows")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.FunctionDef)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     ]
     assert functions
     refuse(
@@ -110,26 +111,27 @@ def test_every_path_in_the_documents_is_there() -> None:
 
 def test_every_pattern_is_tried_on_lines_and_has_a_sample() -> None:
     used = [pattern for _, patterns in PATTERNS.values() for pattern in patterns]
-    written = {
-        (named(path), pattern.name): pattern
+    written = [
+        (named(path), pattern)
         for path in modules("transforms/parse")
         for group in vars(importlib.import_module(module_name(path))).values()
         if isinstance(group, tuple)
         for pattern in group
         if isinstance(pattern, Pattern)
-    }
+    ]
     assert written
-    refuse(
-        f"{where}: pattern {name!r} is tried on no line. Add it to a tuple that transforms/parse/routing.py "
-        "chooses; a new tuple needs a place there, and in PATTERNS of tests/test_lines.py"
-        for (where, name), pattern in written.items()
+    unused = (
+        f"{where}: pattern {pattern.name!r} is tried on no line. Add it to a tuple that "
+        "transforms/parse/routing.py chooses; a new tuple also needs a place in PATTERNS of test_lines.py"
+        for where, pattern in written
         if not any(pattern is one for one in used)
     )
-    refuse(
-        f"{where}: pattern {name!r} has no sample. Write a real line into `samples`, without its header"
-        for (where, name), pattern in written.items()
+    unsampled = (
+        f"{where}: pattern {pattern.name!r} has no sample. Write a real line without its header there"
+        for where, pattern in written
         if not pattern.samples
     )
+    refuse((*unused, *unsampled))
 
 
 def module_name(path: Path) -> str:
@@ -137,16 +139,18 @@ def module_name(path: Path) -> str:
 
 
 def test_every_mart_says_how_its_rows_are_kept() -> None:
-    try:
-        refuse_unkept(load_models())
-    except MaillagError as error:
-        pytest.fail(str(error), pytrace=False)
-    made = {table for model in load_models() for table in model.tables}
-    refuse(
+    models = load_models()
+    made = {table for model in models for table in model.tables}
+    problems = [
         f"expectations/{table}.yaml: has meta.kept, but no model makes this table. Write "
         f"sql/{table.replace('.', '/')}.sql"
         for table in sorted(kept_tables().keys() - made)
-    )
+    ]
+    try:
+        refuse_unkept(models)
+    except MaillagError as error:
+        problems.append(str(error))
+    refuse(problems)
 
 
 def test_every_rule_is_broken_by_one_of_the_broken_rows() -> None:
@@ -173,12 +177,22 @@ def breaking_rows(kind: str, kwargs: Mapping[str, Any]) -> str | None:
     return query.rstrip("; \n") or None
 
 
+def test_every_command_is_run_by_a_test() -> None:
+    tests = "".join(
+        path.read_text(encoding="utf-8") for path in sorted((PROJECT / "tests").glob("test_*.py"))
+    )
+    refuse(
+        f"tests/test_cli.py: no test runs `maillag {command.__name__}`. Write one"
+        for command in COMMANDS
+        if not re.search(rf'[(\[]"{command.__name__}"', tests)
+    )
+
+
 def test_readme_lists_every_command_with_its_options() -> None:
     refuse(
-        f"README.md: lacks {text} of flows/{command.__module__.removeprefix('flows.')}.py. Write it into the "
-        "table of commands"
+        f"README.md: lacks {text} of the command {command.__name__}. Write it into the table of commands"
         for command in COMMANDS
-        for text in (f"`maillag {command.__name__}", *options_of(command))
+        for text in (f"maillag {command.__name__} ", *options_of(command))
         if text not in README
     )
 
@@ -197,15 +211,16 @@ def test_every_setting_takes_effect_and_is_written_by_init() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Attribute)
     }
-    refuse(
+    unread = (
         f"flows/settings.py: nothing reads {name}. Give it to the Job, in Settings.job"
         for name in Settings.model_fields.keys() - read
     )
-    refuse(
+    unwritten = (
         f"flows/init.py: TABLES lacks {name}, so that `maillag init` does not write its keys"
         for name, field in Settings.model_fields.items()
         if is_dataclass(field.default) and name not in TABLES
     )
+    refuse((*unread, *unwritten))
 
 
 def test_every_threshold_is_used_and_has_the_same_meaning_in_its_contract() -> None:
@@ -241,25 +256,37 @@ def test_every_threshold_is_used_and_has_the_same_meaning_in_its_contract() -> N
 
 def test_every_key_of_a_host_is_documented_and_taken_everywhere() -> None:
     table = README.partition("### fleet.toml")[2].partition("\n### ")[0]
-    refuse(
+    undocumented = (
         f"README.md, fleet.toml: lacks {name}. Write an example with its meaning"
         for name in (*SETTING_NAMES, *HOST_KEYS)
         if f"{name} = " not in table and f".{name}]]" not in table
     )
-    refuse(
+    unasked = (
         f"flows/init.py: QUESTIONS lacks {name}. Write the command that shows it on a host; without one, "
         "add it to NOT_ASKED in tests/test_house.py"
         for name in SETTING_NAMES
         if name not in QUESTIONS.keys() | NOT_ASKED
     )
     changes = (PROJECT / "sql/staging/setting_changes.sql").read_text(encoding="utf-8")
-    refuse(
+    unnoticed = (
         f"sql/staging/setting_changes.sql: lacks {name}, so that no change of it is noticed"
         for name in SETTING_NAMES
         # Another zone dates lines otherwise; the host is the same.
         if f"'{name}'" not in changes and name != "time_zone"
     )
-    refuse(
+    rules = " ".join(str(rule["kwargs"]) for rule in CONTRACTS["fleet.host_history"].expectations)
+    unchecked = (
+        f"expectations/fleet.host_history.yaml: the rule that a known setting has a source lacks {name}"
+        for name in SETTING_NAMES
+        if f"({name} is null) <> ({name}_source is null)" not in rules
+    )
+    unshown = (
         f"sql/explain/host.sql: lacks {column}, so that `maillag explain` does not show it"
         for column in HISTORY_SCHEMA.keys() - query_schema("explain.host").keys()
     )
+    of_postfix = {name for name, _ in POSTFIX_TIMES.values()}
+    misplaced = (
+        f"transforms/fleet/host_settings.py: POSTFIX_SETTINGS lacks {name}, which Postfix's files hold"
+        for name in sorted(of_postfix - {*POSTFIX_SETTINGS})
+    )
+    refuse((*misplaced, *undocumented, *unasked, *unnoticed, *unchecked, *unshown))

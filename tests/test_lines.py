@@ -136,7 +136,7 @@ def test_pattern_takes_its_own_samples(name: str, pattern: Pattern) -> None:
     assert pattern.samples
     for sample in pattern.samples:
         parsed = parse(PATTERNS[name][0], with_header(name, pattern, sample))
-        assert counts(parsed) == {pattern.table: 1}, sample
+        assert counts(parsed) == {pattern.table: 1}, f"pattern {pattern.name!r} does not take: {sample}"
         for column, value in pattern.constants.items():
             assert set(parsed.tables[pattern.table][column]) == {value}, sample
 

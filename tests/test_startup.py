@@ -1,10 +1,13 @@
 """Commands that only ask the catalog import nothing that takes long to import."""
 
+import inspect
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from flows import ask_commands
 
 # 0.14 s, 7 s, 2 s and 0.3 s of a start that should take less than one.
 HEAVY = {"polars", "great_expectations", "prefect", "sqlalchemy"}
@@ -18,17 +21,29 @@ finally:
 """
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        ("restarts",),
-        ("status",),
-        ("fleet",),
-        ("trace", "nobody@example.com"),
-        ("query", "select 1"),
-    ],
-    ids=lambda command: command[0],
-)
+ASKED = [
+    ("restarts",),
+    ("status",),
+    ("fleet",),
+    ("trace", "nobody@example.com"),
+    ("query", "select 1"),
+]
+# It runs the models, which takes longer than any import.
+SLOW = "explain"
+
+
+@pytest.mark.house
+def test_every_command_that_asks_the_catalog_is_tried() -> None:
+    commands = {
+        name
+        for name, function in inspect.getmembers(ask_commands, inspect.isfunction)
+        if function.__module__ == ask_commands.__name__ and not name.startswith("_")
+    }
+    lacking = commands - {command[0] for command in ASKED} - {SLOW}
+    assert not lacking, f"tests/test_startup.py: ASKED lacks {', '.join(sorted(lacking))}"
+
+
+@pytest.mark.parametrize("command", ASKED, ids=lambda command: command[0])
 def test_asking_the_catalog_imports_only_what_it_needs(command: tuple[str, ...], sample_lake: Path) -> None:
     asked = [sys.executable, "-c", IMPORTED, *command, "--lake", str(sample_lake)]
     done = subprocess.run(asked, capture_output=True, text=True, check=True)
