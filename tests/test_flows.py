@@ -109,7 +109,7 @@ def test_a_run_waits_for_its_archive_and_fails_with_the_promise_that_broke(
     wait_for(lambda: orchestrator.flow_runs(**failed))
     (run,) = orchestrator.flow_runs(**failed)
     assert "1 critical finding, such as: imss13/maillog: breaks a rule" in run["state"]["message"]
-    assert "At most half of a file's lines are no lines of such a log" in run["state"]["message"]
+    assert "No more than half of a file's lines are foreign to that kind of log" in run["state"]["message"]
     wait_for(lambda: any(run["name"] in text for text in orchestrator.notifications))
     told = json.dumps(
         [

@@ -208,7 +208,7 @@ def test_rows_that_cannot_be_read_again_are_told_and_the_marts_stay(job: Job, ch
     (told,) = critical(run)
     assert told.startswith("gw1/maillog-20261123: rows of events.delivery_attempts of host gw1 are lost")
     assert "(2026-11-23, UTC)" in told
-    assert "Put it back into the archive" in told
+    assert "Put the source file back into the archive" in told
     assert rows_of(job.lake)["marts.restarts"] == before["marts.restarts"]
     assert rows_of(job.lake)["marts.held_messages"] == before["marts.held_messages"]
     # The other host goes on, also by other rules, and what was made of the lost rows stays.
