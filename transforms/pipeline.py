@@ -84,32 +84,27 @@ def ingest(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: Pr
         progress=lambda source: progress.advance(source.size_bytes),
     )
     records, of_expired_days = _take_over(job, ledger, run_id, checker, reads)
-    fleet, zones = with_hosts_in_lines(fleet, found_zones.zones, ledger)
+    known = ledger.source_records().values()
+    fleet, zones = with_hosts_in_lines(fleet, found_zones.zones, known)
     problems = [
         *fleet.problems,
         *discovery.problems,
         *passed_over(discovery.ignored),
-        *hosts_without_logs(fleet, discovery, ledger),
+        *hosts_without_logs(fleet, discovery, known),
         *reads.problems,
         *write_fleet(
-            fleet, zones, lake=job.lake, ledger=ledger, run_id=run_id, imss_ini_keys=job.imss_ini_keys
+            fleet,
+            zones,
+            known,
+            lake=job.lake,
+            ledger=ledger,
+            run_id=run_id,
+            imss_ini_keys=job.imss_ini_keys,
         ),
         *found_zones.problems,
-        *silent_hosts(fleet, ledger.lake_files(), ledger.source_records().values(), frozen_days(ledger)),
+        *silent_hosts(fleet, ledger.lake_files(), known, frozen_days(ledger)),
     ]
-    ledger.replace_findings(
-        ("archive", "lake"),
-        [
-            *_findings_of_other_hosts(job, ledger, fleet),
-            *rows_of_problems(problems, "archive", run_id),
-            *rows_of_problems(lost_rows(ledger), "lake", run_id),
-        ],
-    )
-    if not job.hosts:
-        seen = ledger.seen_files()
-        ledger.end_findings(
-            {row.source_id for source in discovery.sources for row in seen.get(source.path, ())}
-        )
+    _replace_findings(job, ledger, run_id, fleet, discovery, problems)
     ledger.update_run(
         run_id,
         source_file_count=len(discovery.sources),
@@ -188,6 +183,25 @@ def _take_over(
     if reads.has_leftovers:
         sweep(job.lake, ledger, run_id)
     return records, of_expired_days
+
+
+def _replace_findings(
+    job: Job, ledger: Ledger, run_id: str, fleet: Fleet, discovery: Discovery, problems: list[Problem]
+) -> None:
+    """Replace the findings about archive and lake; end those about files that left the archive."""
+    ledger.replace_findings(
+        ("archive", "lake"),
+        [
+            *_findings_of_other_hosts(job, ledger, fleet),
+            *rows_of_problems(problems, "archive", run_id),
+            *rows_of_problems(lost_rows(ledger), "lake", run_id),
+        ],
+    )
+    if not job.hosts:
+        seen = ledger.seen_files()
+        ledger.end_findings(
+            {row.source_id for source in discovery.sources for row in seen.get(source.path, ())}
+        )
 
 
 def _findings_of_other_hosts(job: Job, ledger: Ledger, fleet: Fleet) -> list[QuarantineRow]:

@@ -353,5 +353,12 @@ def write_parquet(rows: pl.DataFrame, path: Path) -> None:
     rows.write_parquet(path, compression="zstd", compression_level=1)
 
 
+def write_table(lake: Path, table: str, rows: pl.DataFrame, run_id: str) -> LakeFile:
+    """Write all rows of a table into one file of the lake; return it."""
+    path = Path(*table.split("."), f"{run_id}.parquet")
+    write_parquet(rows, lake / path)
+    return LakeFile(path.as_posix(), table, (), len(rows), run_id)
+
+
 def _date(day_number: int) -> str:
     return (date(1970, 1, 1) + timedelta(days=int(day_number))).isoformat()

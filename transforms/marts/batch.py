@@ -53,7 +53,7 @@ class Built:
     """
 
     hosts: set[str] = field(default_factory=set)
-    files: "list[LakeFile]" = field(default_factory=list)
+    files: list[LakeFile] = field(default_factory=list)
     replaced: list[str] = field(default_factory=list)
     log_dates: pl.DataFrame = field(default_factory=pl.DataFrame)
     settled_hosts: list[str] = field(default_factory=list)

@@ -12,8 +12,8 @@ import polars as pl
 
 from transforms.contracts.contracts import Contract, Finding, kept_tables
 from transforms.lake.catalog import create_tables, create_views, files_by_host
-from transforms.lake.files import write_parquet
-from transforms.lake.records import FrozenDays, LakeFile
+from transforms.lake.files import write_table
+from transforms.lake.records import FrozenDays
 from transforms.marts.advice import load_advice
 from transforms.marts.batch import Batch, Built, Recipe, build_batch, host_batches, merged_files
 from transforms.marts.database import open_database
@@ -38,7 +38,7 @@ def config_tables(thresholds: Thresholds) -> dict[str, pl.DataFrame]:
     return {"config.thresholds": pl.DataFrame([asdict(thresholds)]), "config.advice": advice}
 
 
-def no_check(batch: Batch, built: "Built") -> list[Finding]:
+def no_check(batch: Batch, built: Built) -> list[Finding]:
     """Find nothing."""
     return []
 
@@ -83,8 +83,9 @@ def build_marts(
     recipe = replace(recipe, models=_of_hosts(models), given=given | fleet.tables)
     hosts = fleet.hosts - built.failed.keys()
     _build_batches(recipe, by_host, hosts, fleet.settled, built, check, progress)
-    built.files.append(_write_thresholds(lake, thresholds, run_id))
-    built.replaced += files.get("config.thresholds", ())
+    table = "config.thresholds"
+    built.files.append(write_table(lake, table, given[table], run_id))
+    built.replaced += files.get(table, ())
     return built
 
 
@@ -221,13 +222,3 @@ def _raise_if_of_machine(error: Exception) -> None:
         isinstance(error, duckdb.Error) and any(os.strerror(number) in str(error) for number in numbers)
     ):
         raise error
-
-
-def _write_thresholds(lake: Path, thresholds: Thresholds, run_id: str) -> "LakeFile":
-    # SQLAlchemy takes 0.2 s, and settings import this module for its thresholds.
-    from transforms.lake.records import LakeFile
-
-    table = "config.thresholds"
-    path = Path(*table.split("."), f"{run_id}.parquet")
-    write_parquet(config_tables(thresholds)[table], lake / path)
-    return LakeFile(path.as_posix(), table, (), 1, run_id)

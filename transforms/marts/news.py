@@ -5,20 +5,18 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import duckdb
 import polars as pl
 
+from transforms.contracts.contracts import Contract
 from transforms.lake.catalog import literally
-from transforms.lake.files import write_parquet
+from transforms.lake.files import write_table
+from transforms.lake.records import LakeFile
 from transforms.marts.mart_files import show_marts
 from transforms.marts.settled import LINE_SPAN, MAIL_EVENTS, Settled, may_hold
 from transforms.queries import read_query
-
-if TYPE_CHECKING:
-    from transforms.contracts.contracts import Contract
-    from transforms.lake.records import LakeFile
 
 # Events are read from this long before the first rebuilt row, so that whatever was under way then is
 # complete; and from this many answers of the scan service before it, because the last answer bounds a
@@ -68,19 +66,11 @@ def read_basis(lake: Path, files: Mapping[str, list[str]]) -> Basis | None:
     return Basis(rules.item(), *others)
 
 
-def write_basis(lake: Path, basis: Basis, run_id: str) -> "list[LakeFile]":
+def write_basis(lake: Path, basis: Basis, run_id: str) -> list[LakeFile]:
     """Write what new marts are built from beside the marts."""
-    from transforms.lake.records import LakeFile
-
     rules = pl.DataFrame({"rules": [basis.rules]})
-    written = []
-    for table, frame in zip(
-        BASIS, (rules, basis.source_files, basis.host_history, basis.log_dates), strict=True
-    ):
-        path = Path(*table.split("."), f"{run_id}.parquet")
-        write_parquet(frame, lake / path)
-        written.append(LakeFile(path.as_posix(), table, (), len(frame), run_id))
-    return written
+    frames = (rules, basis.source_files, basis.host_history, basis.log_dates)
+    return [write_table(lake, table, rows, run_id) for table, rows in zip(BASIS, frames, strict=True)]
 
 
 def news_since(
@@ -158,7 +148,7 @@ def settle(
     news: Iterable[News],
     *,
     files: Mapping[str | None, Mapping[str, list[str]]],
-    contracts: "Mapping[str, Contract]",
+    contracts: Mapping[str, Contract],
 ) -> dict[str, Settled]:
     """Return from when on the marts of hosts are rebuilt. A host without an entry is rebuilt as a whole.
 

@@ -12,21 +12,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import duckdb
 import polars as pl
 
-from transforms.contracts.contracts import instant_in, kept_tables
+from transforms.contracts.contracts import Contract, instant_in, kept_tables
 from transforms.lake.catalog import create_tables, create_views, period_of_file
+from transforms.lake.records import FrozenDays
 from transforms.marts.database import create_table
 from transforms.parse.tables import UTC_TIME
 from transforms.queries import read_query
-
-if TYPE_CHECKING:
-    from transforms.contracts.contracts import Contract
-    from transforms.lake.records import FrozenDays
-
 
 # Events about mail, the bulk of all events; and other events that are not needed completely either, but only
 # from the last one on that is this long before the rest.
@@ -66,8 +61,8 @@ class Settled:
 def create_settled_hosts(
     connection: duckdb.DuckDBPyConnection,
     hosts: Iterable[str],
-    settled: "Mapping[str, Settled]",
-    frozen: "Mapping[str, FrozenDays]",
+    settled: Mapping[str, Settled],
+    frozen: Mapping[str, FrozenDays],
 ) -> None:
     """Create settled.hosts, which says until when a host's rows are kept, and an empty settled.reopened."""
     rows: list[tuple[object, ...]] = []
@@ -109,7 +104,7 @@ def show_events(
     lake: Path,
     *,
     files: Mapping[str, list[str]],
-    contracts: "Mapping[str, Contract]",
+    contracts: Mapping[str, Contract],
 ) -> set[str]:
     """Create views of the events that a rebuild of the hosts in settled.hosts depends on.
 
@@ -128,7 +123,7 @@ def _show_later_events(
     lake: Path,
     *,
     files: Mapping[str, list[str]],
-    contracts: "Mapping[str, Contract]",
+    contracts: Mapping[str, Contract],
 ) -> None:
     """Create views of the EARLIER_EVENTS."""
     for name in EARLIER_EVENTS:
@@ -156,7 +151,7 @@ def _show_open_mail(
     lake: Path,
     *,
     files: Mapping[str, list[str]],
-    contracts: "Mapping[str, Contract]",
+    contracts: Mapping[str, Contract],
 ) -> None:
     """Create views of the MAIL_EVENTS: all recent ones, and older ones about mail of open traces."""
     ((read_from, over_by),) = connection.execute(
@@ -210,7 +205,7 @@ def _first_arrived_at(connection: duckdb.DuckDBPyConnection, traces: str) -> dat
 
 
 def _show(
-    connection: duckdb.DuckDBPyConnection, lake: Path, view: str, contract: "Contract", paths: list[str]
+    connection: duckdb.DuckDBPyConnection, lake: Path, view: str, contract: Contract, paths: list[str]
 ) -> None:
     create_views(connection, lake, contracts=[replace(contract, table=view)], files={view: paths})
 
