@@ -1,6 +1,6 @@
 """Archives with odd files, names, bundles and fleet files, at random, beside one sound host.
 
-`python -m tests.oddities COUNT SEED` tries so many. Nothing may crash or hang, every line that is read is an
+`python -m tests.oddities COUNT SEED` tries archives with at least COUNT odd files. Nothing may crash or hang, every line that is read is an
 event, noise or an unparsed line, and the sound host's rows are those that it has alone.
 """
 
@@ -18,9 +18,12 @@ import tarfile
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import count as counting
+from itertools import takewhile
 from pathlib import Path
 from types import FrameType
 
@@ -172,8 +175,12 @@ class Lines:
         ).encode()
 
 
-def put_odd_things(archive: Path, chance: random.Random) -> None:
-    """Put some hosts of any name beside the sound one, with files of any kind, and perhaps a fleet file."""
+def put_odd_things(archive: Path, chance: random.Random) -> int:
+    """Put some hosts of any name beside the sound one, with files of any kind, and perhaps a fleet file.
+
+    Returns how many odd files there are.
+    """
+    count = 0
     lines = Lines()
     lines.some(1000)
     for name in chance.sample(NAMES, chance.randint(1, 3)):
@@ -182,12 +189,16 @@ def put_odd_things(archive: Path, chance: random.Random) -> None:
         for _ in range(chance.randint(1, 4)):
             with suppress(FileExistsError, OSError):
                 _put_one(folder, chance, lines)
+                count += 1
     if chance.random() < 0.2:
         (archive / "link").symlink_to(
             chance.choice(["/etc", ".", "..", SOUND, f"{SOUND}/x", "link", "nowhere"])
         )
+        count += 1
     if chance.random() < 0.3:
         (archive / "fleet.toml").write_bytes(mutated_text(FLEET, chance))
+        count += 1
+    return count
 
 
 def _put_one(folder: Path, chance: random.Random, lines: Lines) -> None:
@@ -312,12 +323,12 @@ def mutated_text(text: str, chance: random.Random) -> bytes:
     )
 
 
-def try_case(seed: int, folder: Path, alone: list[str]) -> None:
-    """Try one archive; raises AssertionError, or what should not have been raised."""
+def try_case(seed: int, folder: Path, alone: list[str]) -> int:
+    """Try one archive, and return how many odd files it has; raises what should not have been raised."""
     chance = random.Random(seed)
     archive = folder / "archive"
     put_sound_host(archive)
-    put_odd_things(archive, chance)
+    odd_count = put_odd_things(archive, chance)
     with time_limit(CASE_SECONDS):
         try_fleet_file(archive, folder / "told")
         taken = read(archive, folder / "lake")
@@ -332,6 +343,8 @@ def try_case(seed: int, folder: Path, alone: list[str]) -> None:
         assert problem.where.isprintable(), problem
     places = [record.path for record in taken.records]
     assert len(places) == len(set(places))
+    # The file of settings, too.
+    return odd_count + 1
 
 
 def try_fleet_file(archive: Path, lake: Path) -> None:
@@ -390,26 +403,32 @@ def time_limit(seconds: int) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def failures(count: int, seed: int, folder: Path) -> Iterator[str]:
-    """Try so many archives, and yield what went wrong."""
+def failures(seeds: Iterable[int], folder: Path, tried: Counter[str]) -> Iterator[str]:
+    """Try an archive for each seed, count archives and odd files in `tried`, and yield what went wrong."""
     alone = rows_alone(folder / "alone")
-    for number in range(seed, seed + count):
-        own = folder / str(number)
+    for seed in seeds:
+        own = folder / str(seed)
         try:
-            try_case(number, own, alone)
+            tried["odd files"] += try_case(seed, own, alone)
         except Exception as error:
-            yield f"seed {number}: {type(error).__name__}: {error}"
+            yield f"seed {seed}: {type(error).__name__}: {error}"
+        tried["archives"] += 1
         shutil.rmtree(own)
 
 
 def main(count: int, seed: int) -> None:
-    """Try so many archives, and say what went wrong."""
+    """Try at least `count` odd files, and say what went wrong."""
+    tried = Counter[str]()
+    failure_count = 0
+    seeds = takewhile(lambda _: tried["odd files"] < count, counting(seed))
     with tempfile.TemporaryDirectory() as folder:
-        failure_count = 0
-        for line in failures(count, seed, Path(folder)):
+        for line in failures(seeds, Path(folder), tried):
             failure_count += 1
             print(line[:3000], flush=True)
-    print(f"{count:,} archives, seeds from {seed}: {failure_count} failures")
+    print(
+        f"{tried['odd files']:,} odd files in {tried['archives']:,} archives, seeds from {seed}: "
+        f"{failure_count} failures"
+    )
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ MAILLAG_ODDITIES sets how many archives are tried, MAILLAG_SEED where the seeds 
 """
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -16,4 +17,7 @@ FIRST_SEED = int(os.environ.get("MAILLAG_SEED", "0"))
 
 @pytest.mark.timeout(300 + ODDITY_COUNT)
 def test_no_odd_archive_hurts_a_sound_host(tmp_path: Path) -> None:
-    assert list(failures(ODDITY_COUNT, FIRST_SEED, tmp_path)) == []
+    tried = Counter[str]()
+    assert list(failures(range(FIRST_SEED, FIRST_SEED + ODDITY_COUNT), tmp_path, tried)) == []
+    assert tried["archives"] == ODDITY_COUNT
+    assert tried["odd files"] > ODDITY_COUNT
