@@ -91,8 +91,7 @@ def ingest_archive(night: Night) -> None:
     logger = get_run_logger()
     for note in ingested.notes:
         logger.info("%s", for_logs(note))
-    line_count = sum(record.line_count for record in ingested.new_sources)
-    logger.info("Read %d new files, %d lines", len(ingested.new_sources), line_count)
+    logger.info("Read %d new files, %d lines", ingested.new_file_count, ingested.new_line_count)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="analyze {night.day}")

@@ -186,13 +186,13 @@ def _show_answer(
 def _counts(catalog: duckdb.DuckDBPyConnection, done: "ArchiveRun") -> Row:
     """Return what the lake holds, and what this run read and ignored."""
     (counts,) = fetch(catalog, read_query("answers.counts"))
-    new_sources, ignored = done.ingested.new_sources, done.ingested.ignored
+    ingested = done.ingested
     return counts | {
         "unparsed_reasons": fetch(catalog, read_query("answers.unparsed_reasons")),
-        "new_file_count": len(new_sources),
-        "new_line_count": sum(record.line_count for record in new_sources),
-        "ignored_file_count": len(ignored),
-        "ignored_files": ignored,
+        "new_file_count": ingested.new_file_count,
+        "new_line_count": ingested.new_line_count,
+        "ignored_file_count": len(ingested.ignored),
+        "ignored_files": ingested.ignored,
         "hosts_without_logs": [row["host"] for row in fetch(catalog, read_query("answers.silent_hosts"))],
     }
 

@@ -47,10 +47,11 @@ TROUBLES = Path(__file__).parent / "archives" / "rig-troubles"
 
 @dataclass(frozen=True)
 class Run:
-    """What one run said, and what the ledger holds after it."""
+    """What one run said, the sources that it read, and what the ledger holds after it."""
 
     job: Job
     ingested: Ingested
+    new_sources: list[SourceRecord]
     analyzed: Analyzed
     findings: list[QuarantineRow]
     sources: dict[str, SourceRecord]
@@ -63,8 +64,11 @@ def run_job(job: Job, checker: Checker) -> Run:
         with open_run(job, ledger) as run_id:
             ingested = pipeline.ingest(job, ledger, run_id, checker, NoProgress())
             analyzed = pipeline.analyze(job, ledger, run_id, checker, NoProgress())
-        sources = {record.path: record for record in ledger.source_records().values()}
-        return Run(job, ingested, analyzed, ledger.findings(), sources)
+        records = ledger.source_records().values()
+        # A collector's file holds several sources of one path.
+        sources = {record.path: record for record in records}
+        new_sources = [record for record in records if record.run_id == run_id]
+        return Run(job, ingested, new_sources, analyzed, ledger.findings(), sources)
     finally:
         ledger.close()
 

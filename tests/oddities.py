@@ -1,7 +1,8 @@
 """Archives with odd files, names, bundles and fleet files, at random, beside one sound host.
 
-`python -m tests.oddities COUNT SEED` tries archives with at least COUNT odd files. Nothing may crash or hang, every line that is read is an
-event, noise or an unparsed line, and the sound host's rows are those that it has alone.
+`python -m tests.oddities COUNT SEED` tries archives with at least COUNT odd files. Nothing may crash or hang,
+every line that is read is an event, noise or an unparsed line, and the sound host's rows are those that it has
+alone.
 """
 
 import bz2
@@ -185,7 +186,8 @@ def put_odd_things(archive: Path, chance: random.Random) -> int:
     lines.some(1000)
     for name in chance.sample(NAMES, chance.randint(1, 3)):
         folder = Path(os.fsdecode(os.fsencode(archive) + b"/" + name))
-        folder.mkdir()
+        # A link may have led a folder of another host here.
+        folder.mkdir(exist_ok=True)
         for _ in range(chance.randint(1, 4)):
             with suppress(FileExistsError, OSError):
                 _put_one(folder, chance, lines)

@@ -78,9 +78,10 @@ def read(job: Job, checker: Checker) -> set[str]:
     """Read what is new, and return the paths of it."""
     ledger = job.open_ledger()
     with open_run(job, ledger) as run_id:
-        ingested = pipeline.ingest(job, ledger, run_id, checker, NoProgress())
+        pipeline.ingest(job, ledger, run_id, checker, NoProgress())
+    new = {record.path for record in ledger.source_records().values() if record.run_id == run_id}
     ledger.close()
-    return {record.path for record in ingested.new_sources}
+    return new
 
 
 def forget(

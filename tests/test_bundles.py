@@ -125,6 +125,16 @@ def test_names_in_a_zip_file_may_be_any_bytes(raw: bytes, lines: Lines, tmp_path
     assert read_counts(tmp_path) == {f"gw/b.zip!{shown}/maillog": 3, "gw/b.zip!other/maillog": 4}
 
 
+@pytest.mark.parametrize("raw", [b"\0xxxxxx", b"/xxxxx/", b"\0" * 7])
+def test_a_name_that_is_none_does_not_hide_the_other_members(
+    raw: bytes, lines: Lines, tmp_path: Path
+) -> None:
+    placeholder = "x" * len(raw)
+    content = zipped([(placeholder, lines.some(3)), ("other/maillog", lines.some(4))])
+    put(tmp_path, "b.zip", content.replace(placeholder.encode(), raw))
+    assert read_counts(tmp_path) == {"gw/b.zip!other/maillog": 4}
+
+
 def test_backslashes_part_the_names_of_a_zip_file(lines: Lines, tmp_path: Path) -> None:
     put(tmp_path, "b.zip", zipped([("CDT\\LogFile\\maillog", lines.some(3))]))
     assert read_counts(tmp_path) == {"gw/b.zip!CDT\\LogFile\\maillog": 3}

@@ -90,7 +90,7 @@ def test_a_month_that_is_over_is_one_file_of_each_host_and_table(job: Job) -> No
 def test_after_it_a_run_reads_nothing_again_and_makes_no_marts(job: Job, checker: Checker) -> None:
     compact(job)
     run = run_job(job, checker)
-    assert run.ingested.new_sources == []
+    assert run.new_sources == []
     assert not run.analyzed.is_rebuilt
 
 

@@ -107,7 +107,7 @@ def test_support_bundle_is_read_in_every_form(
     ran = run_job(job, checker)
     assert {
         (record.path.rpartition("/")[2], record.log_kind, record.line_count, record.unparsed_line_count)
-        for record in ran.ingested.new_sources
+        for record in ran.new_sources
     } == {
         ("imssmgr.20261124.0001", "manager_log", 1, 0),
         ("maillog", "maillog", 60, 0),
@@ -115,14 +115,14 @@ def test_support_bundle_is_read_in_every_form(
         ("main.cf", "inventory", 1, 0),
     }
     assert [path.rpartition("/")[2] for path in ran.ingested.ignored] == ["log.imss.20261124.0001"]
-    assert {record.time_zone for record in ran.ingested.new_sources} == {"GMT+09:00"}
+    assert {record.time_zone for record in ran.new_sources} == {"GMT+09:00"}
     delay = "select queue_run_delay_seconds, queue_run_delay_seconds_source from fleet.hosts"
     assert rows(job.lake, delay) == [(300, "inventory")]
     assert rows(job.lake, "select count(*), count(distinct logged_at) from events.queue_removals") == [
         (120, 120)
     ]
     assert ran.findings == []
-    assert run_job(job, checker).ingested.new_sources == []
+    assert run_job(job, checker).new_sources == []
 
 
 def test_path_of_the_fleet_file_may_mean_a_bundle(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_an_encrypted_member_is_a_problem_and_the_others_are_read(tmp_path: Path
     content[content.index(b"PK\x03\x04") + 6] |= 1
     path.write_bytes(content)
     ran = run_job(job, checker)
-    assert [record.path for record in ran.ingested.new_sources] == ["gw/b.zip!maillog.1"]
+    assert [record.path for record in ran.new_sources] == ["gw/b.zip!maillog.1"]
     (finding,) = (finding for finding in ran.findings if finding.severity == "critical")
     assert finding.place == "gw/b.zip!maillog"
     assert finding.what == "is encrypted, so it was not read"
@@ -240,10 +240,10 @@ time_zone = "Europe/Berlin"
         ("found.example.com", 6, "2026-11-24 09:00:04+00"),
         ("gw2", 2, "2026-11-24 10:00:00+00"),
     ]
-    assert run_job(job, checker).ingested.new_sources == []
+    assert run_job(job, checker).new_sources == []
     with (job.archive / "central" / "2026" / "mail-2026-11-24.log").open("a") as log:
         log.write(LINE.format(59))
-    again = run_job(job, checker).ingested.new_sources
+    again = run_job(job, checker).new_sources
     assert {record.host: record.line_count for record in again} == {
         "central": 2,
         "found.example.com": 1,

@@ -102,7 +102,7 @@ def test_events_go_and_marts_stay(job: Job, checker: Checker) -> None:
     assert marts_of(job.lake) == before
     assert verify_lake(job.lake) == []
     run = run_job(job, checker)
-    assert run.ingested.new_sources == []
+    assert run.new_sources == []
     assert not run.analyzed.is_rebuilt
     assert expire(job).frozen == [], "there is nothing left to do"
     assert expire(job, DAY - timedelta(days=30)).frozen == []
@@ -119,7 +119,7 @@ def test_frozen_rows_survive_new_marts_and_events_do_not_come_back(job: Job, che
     old.with_suffix(".gz").write_bytes(gzip.compress(text + text.splitlines(keepends=True)[-1]))
     # By this rule restarts have other numbers.
     run = run_job(replace(job, thresholds=Thresholds(long_delay_seconds=1)), checker)
-    assert [record.path for record in run.ingested.new_sources] == ["imss13/maillog-20261024.gz"]
+    assert [record.path for record in run.new_sources] == ["imss13/maillog-20261024.gz"]
     assert run.analyzed.is_rebuilt
     assert [finding for finding in run.findings if finding.stage == "marts"] == []
     (note,) = (note for note in run.ingested.notes if note.where == "imss13")

@@ -118,12 +118,12 @@ def test_what_is_damaged_is_named_and_made_anew(
     assert all("maillag run --deep " in told[path] for path in paths)
     run = run_job(job, checker)
     assert {note.where for note in run.ingested.notes} >= paths
-    assert {record.host for record in run.ingested.new_sources} == {"gw1"}
+    assert {record.host for record in run.new_sources} == {"gw1"}
     assert critical(run) == []
     assert rows_of(job.lake) == before
     assert verify_lake(job.lake, is_deep=True) == []
     again = run_job(job, checker)
-    assert (again.ingested.notes, again.ingested.new_sources, again.analyzed.is_rebuilt) == ([], [], False)
+    assert (again.ingested.notes, again.new_sources, again.analyzed.is_rebuilt) == ([], [], False)
 
 
 def test_tables_of_no_host_are_made_anew(job: Job, checker: Checker) -> None:
@@ -156,7 +156,7 @@ def test_all_sources_of_a_compacted_file_are_read_again(job: Job, checker: Check
     assert len(file.source_ids) == 2
     (job.lake / file.path).unlink()
     run = run_job(job, checker)
-    assert {record.path for record in run.ingested.new_sources} == {f"gw1/{name}" for name in DAYS}
+    assert {record.path for record in run.new_sources} == {f"gw1/{name}" for name in DAYS}
     assert rows_of(job.lake) == before
     assert verify_lake(job.lake, is_deep=True) == []
 
@@ -302,7 +302,7 @@ def test_a_ledger_without_a_version_is_brought_up_to_date(job: Job, checker: Che
     with pytest.raises(MaillagError, match=r"has an older version. Bring it up to date with: maillag run"):
         verify_lake(job.lake)
     run = run_job(job, checker)
-    assert run.ingested.new_sources == []
+    assert run.new_sources == []
     assert rows_of(job.lake) == before
     paths = damage_all(job, "events.delivery_attempts", flip_unseen)
     assert {problem.where for problem in verify_lake(job.lake, is_deep=True)} == set(paths)

@@ -317,9 +317,9 @@ def test_a_file_beyond_a_limit_is_a_finding_until_the_limit_is_raised(
         (finding,) = (one for one in ran.findings if one.severity == "critical")
         assert finding.what.startswith("unpacks to more than 10 times its size")
         assert ran.sources[f"good/{peaks.NAME}"].status == "loaded"
-    assert ran.ingested.new_sources == []
+    assert ran.new_sources == []
     raised = run_job(replace(job, limits=Limits(unpacked_ratio=5_000)), checker)
-    assert [one.path for one in raised.ingested.new_sources] == [f"bad/{peaks.NAME}.gz"]
+    assert [one.path for one in raised.new_sources] == [f"bad/{peaks.NAME}.gz"]
     assert [one for one in raised.findings if one.severity == "critical"] == []
     assert asked(job.lake, "select host, held_message_count from marts.restarts order by host") == [
         ("bad", 1),

@@ -145,7 +145,7 @@ def test_a_new_pattern_reaches_a_lake_that_exists(
 
 def read_hosts(run: Run) -> list[str]:
     """Return the hosts of the files that a run read."""
-    return sorted(source.path.partition("/")[0] for source in run.ingested.new_sources)
+    return sorted(source.path.partition("/")[0] for source in run.new_sources)
 
 
 def events(lake: Path) -> set[tuple[str, str]]:

@@ -36,8 +36,8 @@ def found(run: Run) -> Found:
 
 
 def test_every_line_is_known_and_every_rule_holds(run: Run) -> None:
-    assert len(run.ingested.new_sources) == len(TRUTH)
-    assert [record.unparsed_line_count for record in run.ingested.new_sources] == [0] * len(TRUTH)
+    assert len(run.new_sources) == len(TRUTH)
+    assert [record.unparsed_line_count for record in run.new_sources] == [0] * len(TRUTH)
     assert [finding for finding in run.findings if finding.severity == "critical"] == []
 
 

@@ -42,10 +42,11 @@ from transforms.run import Job, Progress, sweep
 
 @dataclass(frozen=True)
 class Ingested:
-    """What a run read: the records of new source files, notes for the user, and what was ignored."""
+    """What a run found in the archive, what of it was new, notes for the user, and what was ignored."""
 
     source_file_count: int
-    new_sources: list[SourceRecord]
+    new_file_count: int
+    new_line_count: int
     notes: list[Problem]
     ignored: list[str]
 
@@ -84,6 +85,7 @@ def ingest(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: Pr
         progress=lambda source: progress.advance(source.size_bytes),
     )
     records, of_expired_days = _take_over(job, ledger, run_id, checker, reads)
+    line_count = sum(record.line_count for record in records)
     known = ledger.source_records().values()
     fleet, zones = with_hosts_in_lines(fleet, found_zones.zones, known)
     problems = [
@@ -108,13 +110,14 @@ def ingest(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: Pr
     ledger.update_run(
         run_id,
         source_file_count=len(discovery.sources),
-        line_count=sum(record.line_count for record in records),
+        line_count=line_count,
         unparsed_line_count=sum(record.unparsed_line_count for record in records),
     )
     of_sources = [problem for new in reads.new_sources for problem in new.problems]
     return Ingested(
         source_file_count=len(discovery.sources),
-        new_sources=records,
+        new_file_count=len(records),
+        new_line_count=line_count,
         notes=[problem for problem in healed + problems + of_sources + of_expired_days if problem.is_note],
         ignored=discovery.ignored,
     )

@@ -160,7 +160,8 @@ def _base_name(name: str) -> str:
 def _zip_members(bundle: zipfile.ZipFile, limits: Limits, bundle_bytes: int) -> Found:
     names = _Names()
     for info in bundle.infolist():
-        if info.is_dir():
+        # ZipInfo.is_dir fails on an empty name.
+        if info.filename.endswith("/"):
             continue
         is_utf8 = info.flag_bits & ZIP_UTF8
         member = Member(

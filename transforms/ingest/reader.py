@@ -3,17 +3,14 @@
 A batch continues from file to file, so that many small files cost little more than one large file.
 """
 
-import ctypes
 import hashlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import polars as pl
-import pyarrow as pa
 
 from transforms.archive.files import SourceFile
 from transforms.archive.lines import DamagedFileError, parts_of, read_blocks
@@ -21,6 +18,7 @@ from transforms.ingest.batch import Batch, Files, NewSource, Source, damaged, un
 from transforms.ingest.plan import Plan
 from transforms.ingest.zone_evidence import HEAD_BYTES
 from transforms.lake.records import SourceRecord
+from transforms.memory import release_memory
 from transforms.names import host_name
 from transforms.parse.clock import YearWindow
 from transforms.parse.events import Reading, headers_of, split_lines
@@ -104,7 +102,7 @@ class Reader:
         if file.host != self._host or is_full:
             self.finish_batches()
             if is_full:
-                _release_memory()
+                release_memory()
             self._host = file.host
         lane = self._lane if file.log_kind == "maillog" and not file.is_central else None
         log = _OpenLog(file, planned, planned, lane)
@@ -219,13 +217,6 @@ class Reader:
         else:
             self._batches[key] = batch
         return batch
-
-
-def _release_memory() -> None:
-    """Give back to the system what is free between the few objects that stay: half of what reading takes."""
-    pa.default_memory_pool().release_unused()
-    with suppress(OSError, AttributeError):  # not glibc
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _refuse_another(headed: pl.DataFrame) -> None:

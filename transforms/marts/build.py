@@ -21,6 +21,7 @@ from transforms.marts.mart_files import of_all_days, refuse_unkept
 from transforms.marts.models import Model, needed_models, run_models
 from transforms.marts.news import LATE, News, settle
 from transforms.marts.settled import Settled
+from transforms.memory import release_memory
 from transforms.problems import Problem, cause
 from transforms.thresholds import Thresholds
 
@@ -70,6 +71,8 @@ def build_marts(
     such as a full disk, are raised.
     """
     refuse_unkept(models)
+    # What was read is not needed any more, and DuckDB is about to take its share.
+    release_memory()
     given = {**frames, **config_tables(thresholds)}
     made = {model.name for model in models}
     read = frozenset().union(*(model.inputs for model in models)) - given.keys() - made
