@@ -1,8 +1,7 @@
 """Archives with odd files, names, bundles and fleet files, at random, beside one sound host.
 
-`python -m tests.oddities COUNT SEED` tries archives with at least COUNT odd files. Nothing may crash or hang,
-every line that is read is an event, noise or an unparsed line, and the sound host's rows are those that it has
-alone.
+`python -m tests.oddities COUNT SEED` tries archives with at least COUNT odd files. Nothing crashes or hangs,
+every line that is read is an event, noise or an unparsed line, and the sound host has the same rows as alone.
 """
 
 import bz2
