@@ -10,6 +10,8 @@ from datetime import date
 from itertools import cycle
 from pathlib import Path
 
+import duckdb
+import pyarrow.parquet as pq
 import pytest
 
 from flows.catalog import fetch, open_catalog
@@ -18,9 +20,10 @@ from tests.conftest import Run, published_rows, run_job
 from tests.test_crash import DAYS
 from transforms import upkeep
 from transforms.contracts.contracts import Checker
+from transforms.lake.adapt import adapt
 from transforms.lake.ledger_tables import VERSION
 from transforms.lake.opening import LEDGER_NAME
-from transforms.lake.records import LakeFile
+from transforms.lake.records import LakeFile, read_content
 from transforms.lake.verify import verify_lake
 from transforms.problems import MaillagError
 from transforms.run import Job, open_run
@@ -482,3 +485,65 @@ def test_commands_say_in_words_that_the_lake_is_damaged(
     told = capsys.readouterr().out
     assert all(path in told for path in paths)
     assert f"maillag run ARCHIVE --lake {job.lake}" in told
+
+
+def write_as_another_version(job: Job, table: str, columns: str) -> None:
+    """Rewrite a table's files with other columns, as a ledger without this version's columns lists them."""
+    with closing(job.open_ledger()) as ledger, duckdb.connect() as connection:
+        files = [file for file in ledger.files() if file.table_name == table]
+        assert files
+        for file in files:
+            path = job.lake / file.path
+            source = connection.read_parquet(str(path), hive_partitioning=False)
+            rows = source.project(columns).to_arrow_table()
+            pq.write_table(rows, path)
+            ledger.note_contents([(file.path, read_content(path))])
+        ledger.take_columns({}, replaced=[], files=[])
+
+
+OTHER_COLUMNS = {
+    "ops.line_counts": "* exclude (logging_host)",
+    "events.delivery_attempts": "* exclude (reason), 1 as another",
+    "events.queue_activations": "* replace (size_bytes::varchar as size_bytes)",
+    "marts.fleet_daily": "* exclude (judged_restart_count)",
+    "marts.message_trace": "* replace ([status] as status)",
+    "staging.log_instances": "*, 1 as another",
+    "fleet.host_history": "* exclude (build)",
+    "config.thresholds": "* exclude (gap_after_seconds)",
+}
+
+
+def test_files_of_another_version_are_rewritten_and_made_again(job: Job, checker: Checker) -> None:
+    before = rows_of(job.lake)
+    for table, columns in OTHER_COLUMNS.items():
+        write_as_another_version(job, table, columns)
+    run = run_job(job, checker)
+    noted = {note.where for note in run.ingested.notes if "another version" in note.what}
+    assert noted == OTHER_COLUMNS.keys()
+    assert critical(run) == []
+    assert rows_of(job.lake) == before
+    assert verify_lake(job.lake, is_deep=True) == []
+    again = run_job(job, checker)
+    assert (again.ingested.notes, again.analyzed.is_rebuilt) == ([], False)
+
+
+def test_rows_of_another_version_stay_where_the_archive_has_them_no_more(job: Job, checker: Checker) -> None:
+    before = rows_of(job.lake)
+    write_as_another_version(job, "events.delivery_attempts", "* exclude (connection_use_count)")
+    write_as_another_version(job, "marts.fleet_daily", "* exclude (judged_restart_count)")
+    (first, _), *_ = DAYS.items()
+    (job.archive / "gw1" / first).unlink()
+    run = run_job(job, checker)
+    assert critical(run) == []
+    assert rows_of(job.lake)["marts.restarts"] == before["marts.restarts"]
+
+
+def test_a_lake_of_this_version_is_not_looked_through(job: Job) -> None:
+    with closing(job.open_ledger()) as ledger:
+        paths = ledger.lake_files()
+        shutil.rmtree(job.lake / "events")
+        assert adapt(job.lake, ledger, "r") == []
+        ledger.take_columns({}, replaced=[], files=[])
+        # What cannot be read is healed, and what is as it should be is not rewritten.
+        assert adapt(job.lake, ledger, "r") == []
+        assert ledger.lake_files() == paths

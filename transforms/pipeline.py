@@ -23,6 +23,7 @@ from transforms.fleet.history import latest_hosts
 from transforms.ingest.hosts import hosts_without_logs, with_hosts_in_lines, write_fleet, zones_read_by
 from transforms.ingest.plan import FoundZones, find_zones, plan_reads
 from transforms.ingest.read import Reads, read_sources
+from transforms.lake.adapt import adapt
 from transforms.lake.catalog import host_of_file
 from transforms.lake.expire import events_since
 from transforms.lake.files import discard, without_sources
@@ -55,7 +56,7 @@ class Ingested:
 class Analyzed:
     """Whether marts were rebuilt, where the catalog is, and the hosts whose settled days were kept.
 
-    `notes` are about damaged files of the lake.
+    `notes` are about files of the lake that were damaged, or written by another version.
     """
 
     is_rebuilt: bool
@@ -69,7 +70,7 @@ def ingest(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: Pr
 
     A source file whose events break a critical rule is kept out. Raises MaillagError for wrong use.
     """
-    healed = heal(job.lake, ledger, is_deep=job.is_deep)
+    healed = [*heal(job.lake, ledger, is_deep=job.is_deep), *adapt(job.lake, ledger, run_id)]
     fleet = read_fleet(job.archive, job.fleet_file)
     discovery = _discover(job, ledger, fleet)
     found_zones = _find_zones(job, ledger, fleet, discovery)
@@ -224,6 +225,7 @@ def analyze(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: P
     """
     if healed := heal(job.lake, ledger):
         ledger.replace_findings(("lake",), rows_of_problems(lost_rows(ledger), "lake", run_id))
+    adapted = adapt(job.lake, ledger, run_id)
     files = ledger.lake_files()
     if "fleet.host_history" not in files:
         raise MaillagError(
@@ -240,7 +242,7 @@ def analyze(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: P
         built = _build_marts(job, ledger, run_id, models, contracts, files, checker, progress)
         ledger.name_marts(run_id, fingerprint)
         settled_hosts = built.settled_hosts
-    return Analyzed(is_stale, publish_lake(job, ledger, run_id, contracts), settled_hosts, healed)
+    return Analyzed(is_stale, publish_lake(job, ledger, run_id, contracts), settled_hosts, healed + adapted)
 
 
 def _build_marts(

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from transforms.contracts.contracts import Contract, load_contracts
+from transforms.lake.adapt import adapt
 from transforms.lake.catalog import CATALOG_NAME, host_of_file
 from transforms.lake.compact import compacted
 from transforms.lake.expire import FROZEN_BEYOND, YOUNGEST, changed_rows, events_since
@@ -43,6 +44,7 @@ def compact(job: Job, ledger: Ledger, run_id: str, *, today: date) -> Compacted:
 
     The old files stay for readers of the previous catalog.
     """
+    adapt(job.lake, ledger, run_id)
     contracts, models = load_contracts(), load_models()
     before = marts_fingerprint(job, ledger.lake_files(), models, contracts)
     of_days = [file for file in ledger.files() if file.source_ids or file.table_name == "marts.message_trace"]
@@ -140,4 +142,5 @@ def _later(frozen: Mapping[str, FrozenDays], before: date) -> list[FrozenDays]:
 def acknowledge(job: Job, ledger: Ledger, run_id: str, findings: Iterable[QuarantineRow]) -> None:
     """Turn findings into warnings for as long as they do not change, and publish that."""
     ledger.acknowledge(findings)
+    adapt(job.lake, ledger, run_id)
     publish_lake(job, ledger, run_id, load_contracts())

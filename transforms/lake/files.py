@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TextIO
 
 import numpy as np
@@ -223,13 +223,13 @@ def without_sources(
 
 def rewrite(lake: Path, file: LakeFile, rows: pa.Table, run_id: str) -> LakeFile:
     """Write the remaining rows of a file (at least one) under a new name; the file stays as it is."""
-    path = Path(file.path).with_name(_new_name(Path(file.path).name, run_id))
+    path = path_of_rewritten(file, run_id)
     schema = ARROW_SCHEMAS.get(file.table_name.removeprefix("events."))
     with open_events(lake / path, schema or rows.schema) as writer:
         writer.write_table(rows.cast(schema) if schema else rows)
     return replace(
         file,
-        path=path.as_posix(),
+        path=path,
         source_ids=tuple(sorted(pc.unique(rows.column("source_id")).to_pylist())),
         row_count=rows.num_rows,
         run_id=run_id,
@@ -243,10 +243,11 @@ def discard(lake: Path, files: Iterable[LakeFile], kept: Iterable[LakeFile] = ()
         (lake / file.path).unlink()
 
 
-def _new_name(name: str, run_id: str) -> str:
-    """Return a new name for a file; names do not grow if a file is rewritten every night."""
-    original = name if name.startswith(run_id) else name.split(".of.")[-1]
-    return f"{run_id}.of.{original}"
+def path_of_rewritten(file: LakeFile, run_id: str) -> str:
+    """Return the path for a file's rewritten rows; names do not grow if that happens every night."""
+    path = PurePosixPath(file.path)
+    original = path.name if path.name.startswith(run_id) else path.name.split(".of.")[-1]
+    return path.with_name(f"{run_id}.of.{original}").as_posix()
 
 
 @contextmanager

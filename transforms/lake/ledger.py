@@ -1,15 +1,15 @@
 """The ledger of what was read, when and with what result, in SQLite or PostgreSQL through SQLAlchemy."""
 
-from collections.abc import Collection, Iterable
-from dataclasses import asdict, replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import sqlalchemy as sa
 
+from transforms.lake.catalog import host_of_file
+from transforms.lake.ledger_rows import delete, drop_files, insert, insert_findings, make_again, record_growth
 from transforms.lake.ledger_tables import (
     ACKNOWLEDGED,
     DROPPED_FILES,
@@ -24,6 +24,7 @@ from transforms.lake.ledger_tables import (
     SEEN_FILES,
     SOURCE_FILES,
     STALE_HOSTS,
+    TABLE_COLUMNS,
     UtcDateTime,
 )
 from transforms.lake.records import (
@@ -36,9 +37,6 @@ from transforms.lake.records import (
     SourceRecord,
     read_content,
 )
-
-# Rows for one insert: a run may read a hundred thousand files.
-ROWS_AT_A_TIME = 1_000
 
 
 class Ledger:
@@ -111,7 +109,7 @@ class Ledger:
     def forget_seen(self, paths: Iterable[str]) -> None:
         """Forget that files were seen, so that the next run reads them again and replaces their rows."""
         with self.engine.begin() as connection:
-            _delete(connection, SEEN_FILES.c.path, paths)
+            delete(connection, SEEN_FILES.c.path, paths)
 
     def source_records(self) -> dict[str, SourceRecord]:
         """Return all source files by source_id."""
@@ -170,15 +168,38 @@ class Ledger:
         records, seen = list(records), list(seen)
         with self.engine.begin() as connection:
             source_ids = [record.source_id for record in records]
-            _record_growth(connection, source_ids, grown_ids)
+            record_growth(connection, source_ids, grown_ids)
             for table in (QUARANTINE, SOURCE_FILES, LOST_ROWS):
-                _delete(connection, table.c.source_id, source_ids)
-            _delete(connection, SEEN_FILES.c.path, [file.path for file in seen])
-            _drop_files(connection, [file.path for file in replaced])
-            _insert(connection, SOURCE_FILES, map(asdict, records))
-            _insert(connection, SEEN_FILES, map(asdict, seen))
+                delete(connection, table.c.source_id, source_ids)
+            delete(connection, SEEN_FILES.c.path, [file.path for file in seen])
+            drop_files(connection, [file.path for file in replaced])
+            insert(connection, SOURCE_FILES, map(asdict, records))
+            insert(connection, SEEN_FILES, map(asdict, seen))
             self._insert_files(connection, files)
-            _insert_findings(connection, findings)
+            insert_findings(connection, findings)
+
+    def table_columns(self) -> dict[str, str]:
+        """Return the columns that the files of each table have, as text."""
+        with self.engine.connect() as connection:
+            return dict(connection.execute(sa.select(TABLE_COLUMNS)).tuples().all())
+
+    def take_columns(
+        self, columns: Mapping[str, str], *, replaced: Iterable[LakeFile], files: Iterable[LakeFile]
+    ) -> None:
+        """Record which columns the files of all tables have, once those with others are replaced.
+
+        What is replaced is made again: source files are read, and marts are built.
+        """
+        replaced = list(replaced)
+        with self.engine.begin() as connection:
+            drop_files(connection, [file.path for file in replaced])
+            if replaced:
+                of_marts = (host_of_file(file.path) for file in replaced if not file.source_ids)
+                make_again(connection, replaced, filter(None, of_marts))
+            self._insert_files(connection, files)
+            connection.execute(sa.delete(TABLE_COLUMNS))
+            rows = ({"table_name": table, "columns": text} for table, text in columns.items())
+            insert(connection, TABLE_COLUMNS, rows)
 
     def replace_tables(self, files: Iterable[LakeFile]) -> None:
         """Make these the current files of their tables, which are written as a whole."""
@@ -186,13 +207,13 @@ class Ledger:
         names = {file.table_name for file in files}
         with self.engine.begin() as connection:
             before = sa.select(LAKE_FILES.c.path).where(LAKE_FILES.c.table_name.in_(names))
-            _drop_files(connection, connection.execute(before).scalars().all())
+            drop_files(connection, connection.execute(before).scalars().all())
             self._insert_files(connection, files)
 
     def replace_marts(self, files: Iterable[LakeFile], *, replaced: Iterable[str]) -> None:
         """Replace the files of the marts with these paths by new ones."""
         with self.engine.begin() as connection:
-            _drop_files(connection, replaced)
+            drop_files(connection, replaced)
             self._insert_files(connection, files)
             connection.execute(sa.delete(GROWN_SOURCES))
             connection.execute(sa.delete(STALE_HOSTS))
@@ -205,16 +226,10 @@ class Ledger:
         Their source files are read again, and the marts of stale hosts are rebuilt as a whole.
         """
         files = list(files)
-        source_ids = {source_id for file in files for source_id in file.source_ids}
         with self.engine.begin() as connection:
-            _drop_files(connection, [file.path for file in files])
-            seen = connection.execute(sa.select(SEEN_FILES.c.path, SEEN_FILES.c.source_id)).tuples()
-            _delete(connection, SEEN_FILES.c.path, {path for path, seen_id in seen if seen_id in source_ids})
-            _insert(connection, LOST_ROWS, map(asdict, lost))
-            hosts = set(stale_hosts)
-            _delete(connection, STALE_HOSTS.c.host, hosts)
-            _insert(connection, STALE_HOSTS, ({"host": host} for host in hosts))
-            connection.execute(sa.update(RUNS).values(marts_fingerprint=None))
+            drop_files(connection, [file.path for file in files])
+            insert(connection, LOST_ROWS, map(asdict, lost))
+            make_again(connection, files, stale_hosts)
 
     def lost_rows(self) -> list[LostRows]:
         """Return the rows that were lost with damaged files and whose source file was not read since."""
@@ -255,7 +270,7 @@ class Ledger:
     def forget_dropped(self, paths: Iterable[str]) -> None:
         """Forget files that were removed."""
         with self.engine.begin() as connection:
-            _delete(connection, DROPPED_FILES.c.path, paths)
+            delete(connection, DROPPED_FILES.c.path, paths)
 
     def frozen_days(self) -> dict[str, FrozenDays]:
         """Return, by host, which days have expired."""
@@ -273,16 +288,16 @@ class Ledger:
         """Record expired days, and replace files of events and marts."""
         frozen = list(frozen)
         with self.engine.begin() as connection:
-            _delete(connection, FROZEN_DAYS.c.host, [days.host for days in frozen])
-            _insert(connection, FROZEN_DAYS, map(asdict, frozen))
-            _drop_files(connection, replaced)
+            delete(connection, FROZEN_DAYS.c.host, [days.host for days in frozen])
+            insert(connection, FROZEN_DAYS, map(asdict, frozen))
+            drop_files(connection, replaced)
             self._insert_files(connection, files)
 
     def replace_findings(self, stages: Collection[str], rows: Iterable[QuarantineRow]) -> None:
         """Make these the open findings of some stages; other findings of these stages end."""
         with self.engine.begin() as connection:
             connection.execute(sa.delete(QUARANTINE).where(QUARANTINE.c.stage.in_(stages)))
-            _insert_findings(connection, rows)
+            insert_findings(connection, rows)
 
     def end_findings(self, present_ids: Collection[str]) -> None:
         """End the findings about source files that are no longer in the archive.
@@ -293,7 +308,7 @@ class Ledger:
             ids = sa.select(QUARANTINE.c.source_id).where(QUARANTINE.c.source_id.is_not(None)).distinct()
             gone = set(connection.execute(ids).scalars()) - set(present_ids)
             for table in (QUARANTINE, SEEN_FILES):
-                _delete(connection, table.c.source_id, gone)
+                delete(connection, table.c.source_id, gone)
             open_ = sa.exists().where(
                 *(QUARANTINE.c[name] == ACKNOWLEDGED.c[name] for name in ("place", "stage", "rule", "what"))
             )
@@ -306,15 +321,15 @@ class Ledger:
         with self.engine.begin() as connection:
             for row in findings:
                 key = {name: getattr(row, name) for name in ("place", "stage", "rule", "what")}
-                _insert(connection, ACKNOWLEDGED, [{**key, "acknowledged_at": now}])
+                insert(connection, ACKNOWLEDGED, [{**key, "acknowledged_at": now}])
                 is_it = [QUARANTINE.c[name] == value for name, value in key.items()]
                 connection.execute(sa.delete(QUARANTINE).where(*is_it))
-            _insert_findings(connection, findings)
+            insert_findings(connection, findings)
 
     def _insert_files(self, connection: sa.Connection, files: Iterable[LakeFile]) -> None:
         files = list(files)
         # A file that was dropped with others may be listed again unchanged.
-        _delete(connection, DROPPED_FILES.c.path, [file.path for file in files])
+        delete(connection, DROPPED_FILES.c.path, [file.path for file in files])
         rows = (
             {
                 "path": file.path,
@@ -325,8 +340,8 @@ class Ledger:
             }
             for file in files
         )
-        _insert(connection, LAKE_FILES, rows)
-        _insert(
+        insert(connection, LAKE_FILES, rows)
+        insert(
             connection,
             LAKE_FILE_SOURCES,
             ({"path": file.path, "source_id": source_id} for file in files for source_id in file.source_ids),
@@ -350,50 +365,3 @@ class Ledger:
         }
         columns = METADATA.tables[name].columns
         return pl.Schema({column.name: types[type(column.type)] for column in columns})
-
-
-def _record_growth(connection: sa.Connection, source_ids: Iterable[str], grown_ids: Collection[str]) -> None:
-    """Note the hash of sources before they grew, unless noted; forget sources that changed otherwise."""
-    noted = set(connection.execute(sa.select(GROWN_SOURCES.c.source_id)).scalars())
-    _delete(connection, GROWN_SOURCES.c.source_id, set(source_ids) - set(grown_ids))
-    hashes = sa.select(SOURCE_FILES.c.source_id, SOURCE_FILES.c.content_hash)
-    before = dict(connection.execute(hashes).tuples().all())
-    grown = [
-        {"source_id": source_id, "content_hash_before": before[source_id]}
-        for source_id in grown_ids
-        if source_id not in noted
-    ]
-    _insert(connection, GROWN_SOURCES, grown)
-
-
-def _drop_files(connection: sa.Connection, paths: Iterable[str]) -> None:
-    """Take files off the lists."""
-    paths = list(paths)
-    for table in (LAKE_FILES, LAKE_FILE_SOURCES, DROPPED_FILES):
-        _delete(connection, table.c.path, paths)
-    now = datetime.now(UTC)
-    _insert(connection, DROPPED_FILES, ({"path": path, "dropped_at": now} for path in paths))
-
-
-def _insert_findings(connection: sa.Connection, rows: Iterable[QuarantineRow]) -> None:
-    """Insert findings; acknowledged ones become warnings and say so."""
-    known = {tuple(row[:4]): row[4] for row in connection.execute(sa.select(ACKNOWLEDGED))}
-    documents = []
-    for row in rows:
-        if at := known.get((row.place, row.stage, row.rule, row.what)):
-            row = replace(row, severity="warning", remedy=f"Acknowledged on {at:%Y-%m-%d}. {row.remedy}")
-        documents.append(asdict(row))
-    _insert(connection, QUARANTINE, documents)
-
-
-def _insert(connection: sa.Connection, table: sa.Table, rows: Iterable[dict[str, Any]]) -> None:
-    rows = iter(rows)
-    while some := list(islice(rows, ROWS_AT_A_TIME)):
-        connection.execute(sa.insert(table), some)
-
-
-def _delete(connection: sa.Connection, column: sa.Column[Any], values: Iterable[str]) -> None:
-    """Delete the rows with any of these values, however many."""
-    table, name = column.table, column.name
-    if parameters := [{"value": value} for value in values]:
-        connection.execute(sa.delete(table).where(table.c[name] == sa.bindparam("value")), parameters)

@@ -82,6 +82,13 @@ LAKE_FILES = sa.Table(
     sa.Column("modified_at_ns", sa.BigInteger),
     sa.Column("content_hash", sa.String),
 )
+# The columns of each table's files, as its contract gave them when the last run began.
+TABLE_COLUMNS = sa.Table(
+    "table_columns",
+    METADATA,
+    sa.Column("table_name", sa.String, primary_key=True),
+    sa.Column("columns", sa.String, nullable=False),
+)
 # A file of events has the rows of several sources; a table that is written as a whole has no sources.
 LAKE_FILE_SOURCES = sa.Table(
     "parquet_file_sources",
