@@ -3,6 +3,7 @@
 What takes long to import (polars, SQLAlchemy, pydantic) is imported by the command that needs it.
 """
 
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
@@ -43,12 +44,14 @@ from flows.sandbox import open_sandbox
 from flows.show_fleet import CHANGES, DIAGNOSIS, show_changes, show_diagnosis
 from flows.show_trace import show_hops
 from flows.tables import output_console, plain
+from flows.words import counted
 from transforms.queries import read_query
 
 # Rows of a query that a table shows, and the bounds of a query unless others are given.
 ROWS_SHOWN = 1000
 QUERY_TIMEOUT_SECONDS = 300
 QUERY_MEMORY_MIB = 1024
+TABLE_NAME = re.compile(r"[a-z]+\.[a-z_]+")
 # The queries of `maillag status`, under the names that their rows have in its JSON.
 STATUS_QUERIES = {
     "counts": "counts",
@@ -269,3 +272,31 @@ def _print_rows(
         write_csv(columns, rows)
     else:
         show(output_console())
+
+
+def export(
+    what: Annotated[
+        str, typer.Argument(help="A table, such as marts.restarts, or one SELECT over the published tables.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="The file to write: .csv, .xlsx or .parquet.")],
+    lake: Lake = None,
+    purpose: Annotated[
+        Literal["excel"] | None,
+        typer.Option("--for", help="excel: CSV that Excel opens as it is, with times of the host."),
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=0, max=1e9, help="Seconds before it is stopped; 0 is no limit.")
+    ] = QUERY_TIMEOUT_SECONDS,
+    memory: Annotated[
+        int, typer.Option("--memory", min=256, max=2**24, help="Most memory it may use, in MiB.")
+    ] = QUERY_MEMORY_MIB,
+) -> None:
+    """Write a table or a query to a .csv, .xlsx or .parquet file."""
+    from flows.export import export_rows
+
+    sql = f"from {what}" if TABLE_NAME.fullmatch(what) else what
+    with open_sandbox(
+        chosen_lake(lake), timeout_seconds=timeout, memory_mib=memory, may_exit=True
+    ) as sandbox:
+        count = export_rows(sandbox, sql, out, for_spreadsheet=purpose == "excel")
+    print(f"{counted(count, 'row')} written to {plain(out)}", file=sys.stderr)

@@ -28,6 +28,7 @@ COMMANDS = (
     ask_commands.fleet,
     ask_commands.explain,
     ask_commands.query,
+    ask_commands.export,
 )
 
 app = typer.Typer(
