@@ -25,26 +25,31 @@ from flows.catalog import (
     fetch_zones,
     open_catalog,
 )
+from flows.language import say
 from flows.machine import write_csv, write_json, write_records
 from flows.options import (
     BROKEN,
+    DAY_FORMATS,
     AsCsv,
     AsJson,
+    Day,
     Hosts,
     Lake,
+    Lang,
     Since,
     Until,
     chosen_archive,
     chosen_lake,
+    chosen_language,
     exit_code,
     read_settings,
     restart_choice,
 )
 from flows.sandbox import open_sandbox
-from flows.show_fleet import CHANGES, DIAGNOSIS, show_changes, show_diagnosis
+from flows.show_fleet import ADVICE, CHANGES, DIAGNOSIS, SOURCES, show_changes, show_diagnosis
+from flows.show_status import ALL_AGREE, Status
 from flows.show_trace import show_hops
-from flows.tables import output_console, plain
-from flows.words import counted
+from flows.tables import output_console, plain, show_text
 from transforms.queries import read_query
 
 # Rows of a query that a table shows, and the bounds of a query unless others are given.
@@ -64,6 +69,7 @@ STATUS_QUERIES = {
 
 
 def status(
+    context: typer.Context,
     lake: Lake = None,
     verify: Annotated[
         bool, typer.Option("--verify", help="Also check that lake, ledger and catalog agree.")
@@ -71,6 +77,7 @@ def status(
     deep: Annotated[
         bool, typer.Option("--deep", help="With --verify: read every lake file in full, not only its size.")
     ] = False,
+    lang: Lang = None,
     as_json: AsJson = False,
 ) -> None:
     """Print what the lake holds, what was kept out and why.
@@ -89,24 +96,21 @@ def status(
             for name, query in STATUS_QUERIES.items()
         }
     if verify:
-        report["verified"] = [vars(problem) for problem in wrong] or [{"where": "lake", "what": "all agree"}]
+        report["verified"] = [vars(problem) for problem in wrong] or [ALL_AGREE]
     if as_json:
         write_json(report)
     else:
-        console = output_console()
-        for name, rows in report.items():
-            console.print(name.replace("_", " ").capitalize(), style="bold")
-            columns = [column.replace("_", " ") for column in rows[0]] if rows else []
-            show_rows(console, columns, [tuple(row.values()) for row in rows])
-            console.print()
+        Status(output_console(), report, chosen_language(context, lang)).show()
     raise typer.Exit(BROKEN if wrong else exit_code(row["severity"] for row in report["findings"]))
 
 
 def restarts(
+    context: typer.Context,
     lake: Lake = None,
     host: Hosts = None,
     since: Since = None,
     until: Until = None,
+    lang: Lang = None,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
@@ -122,43 +126,60 @@ def restarts(
         zones = fetch_zones(catalog)
 
     def show(console: Console) -> None:
-        show_restarts(console, rows, zones, sighted=sighted)
+        language = chosen_language(context, lang)
+        show_restarts(console, rows, zones, language=language, sighted=sighted)
 
     _print_rows(columns, map(dict.values, rows), show, as_json=as_json, as_csv=as_csv)
 
 
 def trace(
+    context: typer.Context,
     wanted: Annotated[
         str, typer.Argument(metavar="QUEUE_ID|MESSAGE_ID|ADDRESS", help="Which mail to trace.")
     ],
     lake: Lake = None,
     host: Hosts = None,
+    held: Annotated[
+        bool, typer.Option("--held", help="Only mail that a restart of the scan service held.")
+    ] = False,
+    since: Annotated[
+        Day, typer.Option("--since", formats=DAY_FORMATS, help="Only mail of this day or later (host time).")
+    ] = None,
+    lang: Lang = None,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
     """Print the path of mail through all hops.
 
-    Each hop comes with the restarts that held the mail there.
+    The newest mail comes first, and each hop with the restarts that held the mail there.
     """
     with open_catalog(chosen_lake(lake)) as catalog:
         check_hosts(catalog, host or ())
-        parameters = {"wanted": wanted, "hosts": list(host or ())}
+        parameters = {
+            "wanted": wanted,
+            "hosts": list(host or ()),
+            "is_held": held,
+            "since": since and since.date(),
+        }
         columns, rows = fetch_table(catalog, read_query("answers.hops"), parameters)
         zones = fetch_zones(catalog)
 
     def show(console: Console) -> None:
-        show_hops(console, rows, zones, wanted)
+        language = chosen_language(context, lang)
+        is_chosen = bool(host or held or since)
+        show_hops(console, rows, zones, wanted, language=language, is_chosen=is_chosen)
 
     _print_rows(columns, map(dict.values, rows), show, as_json=as_json, as_csv=as_csv)
 
 
 def fleet(
+    context: typer.Context,
     lake: Lake = None,
     host: Hosts = None,
     changes: Annotated[
         bool, typer.Option("--changes", help="Print instead what each change of settings did.")
     ] = False,
-    lang: Annotated[Literal["en", "ja"], typer.Option("--lang", help="Language of the advice.")] = "en",
+    lang: Lang = None,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
@@ -167,18 +188,22 @@ def fleet(
         check_hosts(catalog, host or ())
         sql = CHANGES if changes else DIAGNOSIS
         columns, rows = fetch_table(catalog, sql, {"hosts": list(host or ())})
+        advice = fetch(catalog, ADVICE, {"hosts": list(host or ())})
+        sources = fetch(catalog, SOURCES)
         zones = fetch_zones(catalog)
 
     def show(console: Console) -> None:
+        language = chosen_language(context, lang)
         if changes:
-            show_changes(console, rows, zones)
+            show_changes(console, rows, zones, language)
         else:
-            show_diagnosis(console, rows, zones, lang)
+            show_diagnosis(console, rows, advice, sources, zones, language)
 
     _print_rows(columns, map(dict.values, rows), show, as_json=as_json, as_csv=as_csv)
 
 
 def explain(
+    context: typer.Context,
     restart_id: Annotated[
         str, typer.Argument(help="The restart's id, or HOST-INSTANT for any instant inside it (UTC).")
     ],
@@ -190,6 +215,7 @@ def explain(
         ),
     ] = None,
     show_all: Annotated[bool, typer.Option("--all", help="Show all messages, not only the worst.")] = False,
+    lang: Lang = None,
     as_json: AsJson = False,
 ) -> None:
     """Print the log lines behind a restart and its verdict.
@@ -208,6 +234,7 @@ def explain(
     from transforms.explain.explain import explain_restart, find_restart
 
     lake, archive = chosen_lake(lake), chosen_archive(archive)
+    language = "en" if as_json else chosen_language(context, lang)
     with open_catalog(lake) as catalog:
         known_id = find_restart(catalog, restart_id)
         if frozen := fetch_frozen_days(catalog, known_id):
@@ -215,21 +242,25 @@ def explain(
             if as_json:
                 write_json({"restart": restart, "frozen": frozen})
             else:
-                show_restarts(output_console(), [restart], fetch_zones(catalog))
-                print(f"\n{plain(frozen_in_words(frozen))}")
+                console = output_console()
+                show_restarts(console, [restart], fetch_zones(catalog), language=language)
+                console.print()
+                show_text(console, frozen_in_words(frozen, language))
             return
     limit = None if show_all or as_json else SHOWN
     explanation = explain_restart(lake, known_id, archive=archive, message_limit=limit)
     if as_json:
         write_json(as_document(explanation))
     else:
-        show_explanation(output_console(), explanation, is_all=show_all)
+        show_explanation(output_console(), explanation, is_all=show_all, language=language)
     if explanation.differences:
-        print(f"critical: {plain(difference_in_words(explanation))}", file=sys.stderr)
+        severity = say(language, "terminal.severity_critical")
+        print(f"{severity}: {plain(difference_in_words(explanation, language))}", file=sys.stderr)
         raise typer.Exit(BROKEN)
 
 
 def query(
+    context: typer.Context,
     sql: Annotated[str, typer.Argument(help="One SELECT over the schemas events, fleet, ops and marts.")],
     lake: Lake = None,
     timeout: Annotated[
@@ -238,6 +269,7 @@ def query(
     memory: Annotated[
         int, typer.Option("--memory", min=256, max=2**24, help="Most memory it may use, in MiB.")
     ] = QUERY_MEMORY_MIB,
+    lang: Lang = None,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
@@ -248,11 +280,10 @@ def query(
         columns, rows = sandbox.select(sql)
 
         def show(console: Console) -> None:
-            show_rows(console, columns, list(islice(rows, ROWS_SHOWN)))
+            language = chosen_language(context, lang)
+            show_rows(console, columns, list(islice(rows, ROWS_SHOWN)), language=language)
             if next(rows, None):
-                print(
-                    f"Only the first {ROWS_SHOWN:,} rows are shown. For all: --csv or --json", file=sys.stderr
-                )
+                print(say(language, "terminal.first_rows_only", n=ROWS_SHOWN), file=sys.stderr)
 
         _print_rows(columns, rows, show, as_json=as_json, as_csv=as_csv)
 
@@ -275,6 +306,7 @@ def _print_rows(
 
 
 def export(
+    context: typer.Context,
     what: Annotated[
         str, typer.Argument(help="A table, such as marts.restarts, or one SELECT over the published tables.")
     ],
@@ -290,6 +322,7 @@ def export(
     memory: Annotated[
         int, typer.Option("--memory", min=256, max=2**24, help="Most memory it may use, in MiB.")
     ] = QUERY_MEMORY_MIB,
+    lang: Lang = None,
 ) -> None:
     """Write a table or a query to a .csv, .xlsx or .parquet file."""
     from flows.export import export_rows
@@ -299,4 +332,5 @@ def export(
         chosen_lake(lake), timeout_seconds=timeout, memory_mib=memory, may_exit=True
     ) as sandbox:
         count = export_rows(sandbox, sql, out, for_spreadsheet=purpose == "excel")
-    print(f"{counted(count, 'row')} written to {plain(out)}", file=sys.stderr)
+    written = say(chosen_language(context, lang), "export.written", n=count, out=str(out))
+    print(plain(written), file=sys.stderr)

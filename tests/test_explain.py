@@ -391,7 +391,7 @@ def test_a_reload_is_no_start_of_postfix(lakes: dict[str, Path]) -> None:
 
 def test_a_flush_that_was_seen_to_miss_mail_is_incomplete(lakes: dict[str, Path]) -> None:
     title, *_ = printed(explained(lakes["rig"], "imss48-20261124T114851Z", RECORDING))
-    assert title == "imss48-20261124T114851Z: flush incomplete"
+    assert title == "imss48-20261124T114851Z: Flushed incompletely"
 
 
 def test_it_prints_path_line_time_and_text_and_the_sentence(told: Told) -> None:
@@ -415,8 +415,8 @@ def test_it_prints_path_line_time_and_text_and_the_sentence(told: Told) -> None:
         "Why not ineffective: no flush was seen that missed anything, and no manager log covers the window.",
         "Why not unknown: the maillog goes on without a gap until 10:05:31, and minimal_backoff_time is 300 "
         "s (the host's entry in the fleet file).",
-        "Why it is missing (unknown): no manager log covers the window, so the manager may or may not have "
-        "ordered a flush.",
+        "Why it is missing (the log does not show why): no manager log covers the window, so the manager may "
+        "or may not have ordered a flush.",
     ]
 
 
@@ -606,7 +606,7 @@ SEEN_AT = datetime(2026, 11, 24, 10, 0, 50, tzinfo=UTC)
             "unspecified",
             None,
             f"{NO_EFFECT} the wrapper script is not known to be defective "
-            f"(flush of the build (IMSS 9.1 b1335): unspecified): {NOT_DESCRIBED}",
+            f"(flush of the build (IMSS 9.1 b1335): not mentioned): {NOT_DESCRIBED}",
         ),
         (
             "unknown",
