@@ -139,7 +139,7 @@ def show_missing_flushes(
         else:
             console.print("No flush is known to be missing.")
         return
-    titles = {advice.code: advice.title for advice in load_advice()}
+    titles = {advice.code: advice.title_en for advice in load_advice()}
     cells = [
         (
             row["restart_id"],

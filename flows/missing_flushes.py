@@ -48,7 +48,7 @@ def find_new(before: Iterable[Row], after: Iterable[Row]) -> list[Row]:
 
 def emit(row: Row) -> None:
     """Emit the event of a missing flush, with control characters from the logs escaped."""
-    titles = {advice.code: advice.title for advice in load_advice()}
+    titles = {advice.code: advice.title_en for advice in load_advice()}
     restart_id, host = plain(row["restart_id"]), plain(row["host"])
     emit_event(
         event=EVENT,

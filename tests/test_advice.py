@@ -61,11 +61,9 @@ def test_every_code_is_explained_where_a_table_has_it() -> None:
 @pytest.mark.house
 @pytest.mark.parametrize("code", CODES)
 def test_every_code_is_given_in_some_case(code: str) -> None:
-    given = {
-        row.get("advice") for case in CASES if case.table == "staging.host_advice" for row in case.expect
-    }
+    given = {row.get("code") for case in CASES if case.table == "marts.host_advice" for row in case.expect}
     assert code in given | {"apply_patch_1", "check_wrapper"}, (
-        f"no case gives the advice {code}: add one in tests/sql/staging.host_advice/"
+        f"no case gives the advice {code}: add one in tests/sql/marts.host_advice/"
     )
 
 
@@ -75,15 +73,16 @@ def test_every_sentence_and_command_is_said_to_some_host() -> None:
         for product in ("imss", "imsva")
         for verdict in ("fixed", "known_defective", "unspecified", "unknown")
     ]
-    case = Case("staging.host_advice", "", "", [], given={"staging.host_evidence": hosts})
+    case = Case("marts.host_advice", "", "", [], given={"staging.host_evidence": hosts})
     with connect() as connection:
         models = models_of(case)
         create_tables(connection, given_frames(case, models))
         create_tables(connection, config_tables(Thresholds()))
         run_models(connection, models)
         texts = connection.execute(
-            "select advice, string_agg(advice_text, ' '), string_agg(advice_text_ja, ' ') "
-            "from staging.host_advice group by advice"
+            "select code, string_agg(text_en || array_to_string(commands, ' '), ' '), "
+            "string_agg(text_ja || array_to_string(commands, ' '), ' ') "
+            "from marts.host_advice group by code"
         ).fetchall()
     said = {code: (english, japanese) for code, english, japanese in texts}
     assert said.keys() == set(CODES)

@@ -72,7 +72,7 @@ def test_each_deployment_runs_by_hand_and_nightly_by_its_schedule(orchestrator: 
         "flush_verdict": "missing",
         "missing_reason": "not_ordered",
         "advice": "apply_patch_1",
-        "advice_title": "apply Patch 1 (b1335), then check the wrapper script",
+        "advice_title": "Apply Patch 1 (b1335), then check the wrapper script",
     }
     wait_for(lambda: orchestrator.notifications)
     assert [text.split(":")[0] for text in orchestrator.notifications] == [

@@ -73,7 +73,7 @@ def test_what_a_log_puts_into_an_event_is_plain_text(monkeypatch: pytest.MonkeyP
                 "flush_verdict": "missing",
                 "missing_reason": None,
                 "advice": "apply_patch_1",
-                "advice_title": "apply Patch 1 (b1335), then check the wrapper script",
+                "advice_title": "Apply Patch 1 (b1335), then check the wrapper script",
             },
         }
     ]

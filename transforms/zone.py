@@ -6,6 +6,8 @@ from datetime import UTC, date, datetime, time, timedelta, timezone
 from zoneinfo import ZoneInfo
 
 FARTHEST_OFFSET = timedelta(hours=14)
+# ZoneInfo takes dots for packages, as many as there are.
+IANA_NAME = re.compile(r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,3}")
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Zone:
         """Tell whether the name can be used: an IANA zone of this system, or a sound offset."""
         try:
             if self.offset is None:
-                ZoneInfo(self.name)
+                return bool(IANA_NAME.fullmatch(self.name) and ZoneInfo(self.name))
         except (ValueError, OSError, KeyError):
             return False
         return True

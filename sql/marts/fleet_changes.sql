@@ -53,8 +53,8 @@ counts as (
             as restarts_with_held_mail_count_after,
         count(*) filter (where not is_after and is_missing) as missing_flush_count_before,
         count(*) filter (where is_after and is_missing) as missing_flush_count_after,
-        count(*) filter (where not is_after and (is_missing or is_flushed)) as judged_count_before,
-        count(*) filter (where is_after and (is_missing or is_flushed)) as judged_count_after
+        count(*) filter (where not is_after and (is_missing or is_flushed)) as judged_before_count,
+        count(*) filter (where is_after and (is_missing or is_flushed)) as judged_after_count
     from sided_restarts
     group by host, changed_at
 ),
@@ -91,8 +91,10 @@ select
     coalesce(counts.restarts_with_held_mail_count_after, 0) as restarts_with_held_mail_count_after,
     coalesce(counts.missing_flush_count_before, 0) as missing_flush_count_before,
     coalesce(counts.missing_flush_count_after, 0) as missing_flush_count_after,
-    counts.missing_flush_count_before / nullif(counts.judged_count_before, 0) as missing_share_before,
-    counts.missing_flush_count_after / nullif(counts.judged_count_after, 0) as missing_share_after,
+    coalesce(counts.judged_before_count, 0) as judged_before_count,
+    coalesce(counts.judged_after_count, 0) as judged_after_count,
+    counts.missing_flush_count_before / nullif(counts.judged_before_count, 0) as missing_share_before,
+    counts.missing_flush_count_after / nullif(counts.judged_after_count, 0) as missing_share_after,
     delays.restart_delay_p50_seconds_before,
     delays.restart_delay_p50_seconds_after,
     delays.restart_delay_p95_seconds_before,

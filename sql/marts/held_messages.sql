@@ -3,40 +3,7 @@
 -- attempt that the service answered, or that failed in a later restart (which then holds it); the
 -- message's hold ends with its last held recipient's. released_at is that end: a message that expired, was
 -- deleted or requeued, or is pending has none. Attempts after the end of the hold do not count.
-with first_failures as (
-    select
-        restart_id,
-        host,
-        instance,
-        queue_id,
-        lifetime,
-        recipient,
-        any_value(down_at) as down_at,
-        min(attempt_number) as attempt_number
-    from staging.held_attempts
-    where restart_id is not null
-    group by restart_id, host, instance, queue_id, lifetime, recipient
-),
-
-held_recipients as (
-    select
-        first_failures.*,
-        min(attempts.attempt_number) as end_number,
-        arg_min(attempts.logged_at, attempts.attempt_number) as ended_at
-    from first_failures
-    left join staging.held_attempts as attempts
-        on
-            first_failures.host = attempts.host
-            and first_failures.instance = attempts.instance
-            and first_failures.queue_id = attempts.queue_id
-            and first_failures.lifetime = attempts.lifetime
-            and first_failures.recipient is not distinct from attempts.recipient
-            and first_failures.attempt_number < attempts.attempt_number
-            and (attempts.is_answered or first_failures.down_at < attempts.down_at)
-    group by all
-),
-
-held_messages as (
+with held_messages as (
     select
         restart_id,
         host,
@@ -45,8 +12,8 @@ held_messages as (
         lifetime,
         count(*) as held_recipient_count,
         -- max() skips the recipients whose hold has no end.
-        if(bool_and(ended_at is not null), max(ended_at), null) as released_at
-    from held_recipients
+        if(bool_and(released_at is not null), max(released_at), null) as released_at
+    from staging.held_recipients
     group by restart_id, host, instance, queue_id, lifetime
 ),
 
@@ -63,7 +30,7 @@ failures as (
         bool_or(attempts.is_hop_inferred) as is_hop_inferred,
         min(attempts.logged_at) as first_deferred_at,
         max(attempts.logged_at) as last_deferred_at
-    from held_recipients
+    from staging.held_recipients as held_recipients
     inner join staging.held_attempts as attempts
         on
             held_recipients.restart_id = attempts.restart_id

@@ -3,13 +3,27 @@
 -- MTA; all other counts and delays cover all restarts. A restart is evidence if mail waited after it, its
 -- verdict is known, and the queue was not flushed by somebody else. If the defect is intermittent, a flush
 -- is as expected; with sendmail, which the product does not flush, a missing one is.
-with advice as (
+with texts as (
     select
         host,
-        list(advice order by position) as advice,
-        string_agg(advice_text, chr(10) || chr(10) order by position) as advice_text,
-        string_agg(advice_text_ja, chr(10) || chr(10) order by position) as advice_text_ja
-    from staging.host_advice
+        position,
+        code,
+        text_en,
+        text_ja,
+        if(
+            len(commands) = 0, '',
+            chr(10) || '    ' || array_to_string(commands, chr(10) || '    ')
+        ) as commands
+    from marts.host_advice
+),
+
+advice as (
+    select
+        host,
+        list(code order by position) as advice,
+        string_agg(text_en || commands, chr(10) || chr(10) order by position) as advice_text,
+        string_agg(text_ja || commands, chr(10) || chr(10) order by position) as advice_text_ja
+    from texts
     group by host
 )
 

@@ -11,13 +11,14 @@ ADVICE_FILE = Path(__file__).with_name("advice.yaml")
 
 @dataclass(frozen=True)
 class Advice:
-    """One thing to do: its code, a title for tables, sentences in English and Japanese, and commands.
+    """One thing to do: its code, titles and sentences in English and Japanese, and commands.
 
-    Names in braces are figures, which sql/staging/host_advice.sql fills in for each host.
+    Names in braces are figures, which sql/marts/host_advice.sql fills in for each host.
     """
 
     code: str
-    title: str
+    title_en: str
+    title_ja: str
     en: tuple[str, ...]
     ja: tuple[str, ...]
     commands: tuple[str, ...] = ()
@@ -30,7 +31,8 @@ def load_advice() -> tuple[Advice, ...]:
     return tuple(
         Advice(
             code=entry["code"],
-            title=entry["title"],
+            title_en=entry["title_en"],
+            title_ja=entry["title_ja"],
             en=tuple(entry["en"]),
             ja=tuple(entry["ja"]),
             commands=tuple(entry.get("commands", ())),

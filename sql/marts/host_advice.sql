@@ -1,4 +1,5 @@
--- One row per host and advice, in the order of config.advice, with its text in both languages.
+-- One row per host and piece of advice, in order of urgency, with its text in both languages.
+-- The order is that of config.advice.
 -- The document's advice for the build applies whether or not the host was seen to lack a flush; other
 -- advice rests on what the restarts since the last change showed (staging.host_evidence). The texts are in
 -- transforms/marts/advice.yaml; a line is left out if its figure is NULL here. Advice about a
@@ -131,27 +132,25 @@ texts as (
     select
         host,
         code,
-        string_agg(line, ' ' order by line_number) filter (where kind = 'en') as en,
-        string_agg(line, '' order by line_number) filter (where kind = 'ja') as ja,
-        coalesce(
-            string_agg(chr(10) || '    ' || line, '' order by line_number)
-            filter (where kind = 'command'),
-            ''
-        ) as commands
+        string_agg(line, ' ' order by line_number) filter (where kind = 'en') as text_en,
+        string_agg(line, '' order by line_number) filter (where kind = 'ja') as text_ja,
+        coalesce(list(line order by line_number) filter (where kind = 'command'), []) as commands
     from filled_lines
     group by host, code
 )
 
 select
     given.host,
-    given.advice,
-    if(
-        given.advice = 'raise_bounce_lifetime' and not given.is_bounce_lost,
-        (select count(all_advice.code) from config.advice as all_advice),
-        advice.position
+    row_number() over (
+        partition by given.host
+        order by given.advice = 'raise_bounce_lifetime' and not given.is_bounce_lost, advice.position
     ) as position,
-    texts.en || texts.commands as advice_text,
-    texts.ja || texts.commands as advice_text_ja
+    advice.code,
+    advice.title_en,
+    advice.title_ja,
+    texts.text_en,
+    texts.text_ja,
+    texts.commands
 from given
 inner join config.advice as advice
     on given.advice = advice.code
