@@ -9,6 +9,7 @@ from rich.text import Text
 
 from flows.catalog import Row, Values
 from flows.machine import cell_text
+from flows.report.rows import REPORT_NAME
 from flows.tables import Column, for_logs, plain, show_table
 from flows.words import counted, duration, first_few, local_time
 from transforms.marts.advice import load_advice
@@ -195,6 +196,9 @@ def show_counts(console: Console, counts: Row, catalog: Path) -> None:
         hosts = plain(first_few(counts["hosts_without_logs"], noun="host"))
         console.print(Text(f"No logs were found for: {hosts}."))
     console.print(Text(f"Lake: {catalog.parent}    Tables: duckdb -readonly {catalog}"))
+    page = catalog.with_name(REPORT_NAME)
+    if page.exists():
+        console.print(Text(f"Page for the browser: {page}"))
 
 
 def problem_lines(problems: Iterable[Row]) -> Iterator[str]:

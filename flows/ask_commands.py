@@ -24,6 +24,7 @@ from flows.catalog import (
     fetch_zones,
     open_catalog,
 )
+from flows.language import language_of
 from flows.machine import write_csv, write_json, write_records
 from flows.options import (
     BROKEN,
@@ -39,10 +40,12 @@ from flows.options import (
     read_settings,
     restart_choice,
 )
+from flows.report.rows import DAYS, REPORT_NAME
 from flows.sandbox import open_sandbox
 from flows.show_fleet import CHANGES, DIAGNOSIS, show_changes, show_diagnosis
 from flows.show_trace import show_hops
 from flows.tables import output_console, plain
+from transforms.problems import MaillagError
 from transforms.queries import read_query
 
 # Rows of a query that a table shows, and the bounds of a query unless others are given.
@@ -224,6 +227,33 @@ def explain(
     if explanation.differences:
         print(f"critical: {plain(difference_in_words(explanation))}", file=sys.stderr)
         raise typer.Exit(BROKEN)
+
+
+def report(
+    lake: Lake = None,
+    days: Annotated[
+        int,
+        typer.Option("--days", min=1, max=3660, help="How many of the latest days with logs it is about."),
+    ] = DAYS,
+    lang: Annotated[
+        Literal["en", "ja"] | None,
+        typer.Option("--lang", help="Language it opens in. Default: that of the locale. It has both."),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="File to write.")] = Path(REPORT_NAME),
+) -> None:
+    """Write a page for the browser, as one HTML file.
+
+    It has no sender, recipient or message id in it, and needs nothing beside it.
+    """
+    from flows.report.page import write_page
+
+    try:
+        write_page(chosen_lake(lake), out, language=language_of(lang), days=days)
+    except OSError as error:
+        raise MaillagError(
+            f"{out}: cannot be written ({error.strerror}). Give another file with --out."
+        ) from None
+    print(f"Wrote {plain(out)} ({out.stat().st_size / 1e6:.1f} MB). Open it in a browser.")
 
 
 def query(

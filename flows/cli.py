@@ -27,6 +27,7 @@ COMMANDS = (
     ask_commands.trace,
     ask_commands.fleet,
     ask_commands.explain,
+    ask_commands.report,
     ask_commands.query,
 )
 

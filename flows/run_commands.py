@@ -60,10 +60,13 @@ def run(
     """
     from flows.runs import ProgressBar, run_archive
 
-    job = read_settings().job(archive, lake=lake, fleet_file=fleet, hosts=tuple(host or ()), is_deep=deep)
+    settings = read_settings()
+    job = settings.job(archive, lake=lake, fleet_file=fleet, hosts=tuple(host or ()), is_deep=deep)
     with ProgressBar() as progress:
-        done = run_archive(job, progress)
-    _print_problems([_problem_row(note) for note in done.ingested.notes])
+        done = run_archive(job, progress, has_page=settings.report)
+    _print_problems(
+        [_problem_row(note) for note in (*done.ingested.notes, *filter(None, [done.page_problem]))]
+    )
     _print_problems([vars(finding) for finding in done.findings])
     choice = restart_choice(host, since, until)
     with open_catalog(job.lake) as catalog:

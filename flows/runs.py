@@ -14,6 +14,7 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
 
 from flows.catalog import open_catalog
+from flows.report.page import leave_page
 from flows.tables import plain
 from flows.words import first_few
 from transforms import pipeline, upkeep
@@ -21,7 +22,7 @@ from transforms.contracts.contracts import Checker
 from transforms.lake.ledger import Ledger
 from transforms.lake.records import QuarantineRow
 from transforms.pipeline import Analyzed, Ingested
-from transforms.problems import MaillagError
+from transforms.problems import MaillagError, Problem
 from transforms.run import Job, Progress, open_run
 from transforms.upkeep import Compacted, Expired
 
@@ -64,15 +65,18 @@ class ArchiveRun:
     ingested: Ingested
     analyzed: Analyzed
     findings: list[QuarantineRow]
+    page_problem: Problem | None
+    """Why the page could not be written, if so."""
 
 
-def run_archive(job: Job, progress: Progress) -> ArchiveRun:
-    """Read what is new in the archive, build the marts and publish them."""
+def run_archive(job: Job, progress: Progress, *, has_page: bool) -> ArchiveRun:
+    """Read what is new in the archive, build the marts, publish them and, if wanted, write the page."""
     with closing(job.open_ledger()) as ledger:
         with Checker() as checker, open_run(job, ledger) as run_id:
             ingested = pipeline.ingest(job, ledger, run_id, checker, progress)
             analyzed = pipeline.analyze(job, ledger, run_id, checker, progress)
-        return ArchiveRun(ingested, analyzed, ledger.findings())
+            page_problem = leave_page(job.lake, run_id) if has_page else None
+        return ArchiveRun(ingested, analyzed, ledger.findings(), page_problem)
 
 
 def compact_lake(job: Job, *, today: date) -> Compacted:
