@@ -45,11 +45,13 @@ from flows.options import (
     read_settings,
     restart_choice,
 )
+from flows.report.rows import DAYS, REPORT_NAME
 from flows.sandbox import open_sandbox
 from flows.show_fleet import ADVICE, CHANGES, DIAGNOSIS, SOURCES, show_changes, show_diagnosis
 from flows.show_status import ALL_AGREE, Status
 from flows.show_trace import show_hops
 from flows.tables import output_console, plain, show_text
+from transforms.problems import MaillagError
 from transforms.queries import read_query
 
 # Rows of a query that a table shows, and the bounds of a query unless others are given.
@@ -257,6 +259,34 @@ def explain(
         severity = say(language, "terminal.severity_critical")
         print(f"{severity}: {plain(difference_in_words(explanation, language))}", file=sys.stderr)
         raise typer.Exit(BROKEN)
+
+
+def report(
+    context: typer.Context,
+    lake: Lake = None,
+    days: Annotated[
+        int,
+        typer.Option("--days", min=1, max=3660, help="How many of the latest days with logs it is about."),
+    ] = DAYS,
+    out: Annotated[Path, typer.Option("--out", help="File to write.")] = Path(REPORT_NAME),
+    lang: Lang = None,
+) -> None:
+    """Write a page for the browser, as one HTML file.
+
+    It holds both languages and opens in the chosen one. It has no sender, recipient or message id in it, and
+    needs nothing beside it.
+    """
+    from flows.report.page import write_page
+
+    language = chosen_language(context, lang)
+    try:
+        write_page(chosen_lake(lake), out, language=language, days=days)
+    except OSError as error:
+        raise MaillagError(
+            f"{out}: cannot be written ({error.strerror}). Give another file with --out."
+        ) from None
+    size = f"{out.stat().st_size / 1e6:.1f} MB"
+    print(plain(say(language, "terminal.page_written", page=str(out), size=size)))
 
 
 def query(

@@ -36,7 +36,6 @@ WIDTH = 720
 OUTCOMES = ("missing", "effective", "other")
 """What became of a restart, as charts colour it: not flushed, flushed, or nothing waited or not known."""
 
-TIME_SCALE = alt.Scale(nice=False, zero=False, padding=4)
 # Steps of an axis of time, in seconds.
 _STEPS = (5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800)
 
@@ -54,7 +53,7 @@ def chart_png(chart: Chart, scale: float = 2) -> bytes:
 def page_spec(chart: Chart) -> dict[str, Any]:
     """Return a chart's Vega-Lite specification without its rows, with colours as CSS variables."""
     spec: dict[str, Any] = chart.to_dict()
-    return {name: part for name, part in spec.items() if name not in {"datasets", "$schema", "background"}}
+    return {name: part for name, part in spec.items() if name not in {"datasets", "$schema"}}
 
 
 def _with_file_colors(spec: dict[str, Any]) -> dict[str, Any]:
@@ -107,7 +106,7 @@ def finished(chart: Any, *, name: str, rows: Rows, columns: Sequence[str], descr
     return done
 
 
-def time_axis(field: str, title: str, language: Language) -> alt.X:
+def time_axis(field: str, title: str, language: Language, scale: alt.Scale) -> alt.X:
     """Return an axis of seconds with at most ten steps of a round length, in the unit that fits them."""
     begin, end = "domain('x')[0]", "domain('x')[1]"
     step = (
@@ -121,7 +120,7 @@ def time_axis(field: str, title: str, language: Language) -> alt.X:
     return alt.X(
         f"{field}:Q",
         title=title,
-        scale=TIME_SCALE,
+        scale=scale,
         axis=alt.Axis(
             values=alt.ExprRef(f"sequence(ceil({begin} / ({step})) * ({step}), {end} + 1, {step})"),
             labelExpr=f"{in_units} : ''",

@@ -11,7 +11,6 @@ import altair as alt
 
 from flows.chart_style import (
     OUTCOMES,
-    TIME_SCALE,
     WIDTH,
     Chart,
     Rows,
@@ -28,6 +27,7 @@ from flows.chart_style import (
     time_axis,
 )
 from flows.language import Language, say, texts
+from flows.marks import INSTANTS, MAIL
 from flows.tables import plain
 
 __all__ = [
@@ -40,10 +40,6 @@ __all__ = [
     "waits_chart",
 ]
 
-MAIL = ("deferred", "flush_release", "queue_run_release", "unknown_release", "end")
-"""The marks of a timeline that count mail; `end` counts none and is where the picture ends."""
-INSTANTS = ("down", "due", "ordered", "marked", "flush", "queue_run")
-"""The marks of a timeline that are instants with a label, if `is_told`."""
 LABEL_ROWS = 4
 LABEL_HEIGHT = 16
 TIMELINE_HEIGHT = 210
@@ -58,7 +54,7 @@ def waits_chart(rows: Rows, language: Language) -> Chart:
         alt.Chart(alt.NamedData("waits"))
         .mark_line(interpolate="step-after", strokeWidth=2.2)
         .encode(
-            x=time_axis("waited_seconds", say(language, "page.waits_axis"), language),
+            x=time_axis("waited_seconds", say(language, "page.waits_axis"), language, alt.Scale(nice=False)),
             y=alt.Y("waiting_share:Q", title=None, scale=alt.Scale(domain=[0, 1]), axis=percent_axis()),
             color=outcome_colors(language, OUTCOMES[:2], "stroke"),
             order="waited_seconds:Q",
@@ -178,8 +174,11 @@ def timeline_chart(rows: Rows, language: Language, description: str = "") -> Cha
     down_at), `message_count`, `is_told`.
     """
     everything = alt.Chart(alt.NamedData("marks")).transform_joinaggregate(last="max(at_seconds)")
-    axis = time_axis("at_seconds", say(language, "page.timeline_axis"), language)
-    x = alt.X("at_seconds:Q", axis=None, scale=TIME_SCALE)
+    # Left to itself, Vega would look at each layer, and complain of those without rows.
+    ends = [alt.ExprRef(f"extent(pluck(data('marks'), 'at_seconds'))[{end}]") for end in (0, 1)]
+    scale = alt.Scale(domain=ends, nice=False, zero=False, padding=4)
+    axis = time_axis("at_seconds", say(language, "page.timeline_axis"), language, scale)
+    x = alt.X("at_seconds:Q", axis=None, scale=scale)
     top = LABEL_ROWS * LABEL_HEIGHT
     upper = alt.layer(
         _bands(everything, x, top), _waiting(everything, x, top), _labels(everything, x, language)

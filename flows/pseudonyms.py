@@ -44,7 +44,7 @@ class Pseudonyms:
         return f"{before}<{self._pseudonym(inner) if is_person else inner}>"
 
     def _pseudonym(self, address: str) -> str:
-        name, at, domain = address.rpartition("@")
+        _, at, domain = address.rpartition("@")
         hidden = self._names.setdefault(address.lower(), f"name{len(self._names) + 1}")
         if not at:
             return hidden

@@ -26,6 +26,7 @@ ASKED = [
     ("status",),
     ("fleet",),
     ("trace", "nobody@example.com"),
+    ("report",),
     ("query", "select 1"),
     ("export", "marts.restarts", "--out", "restarts.csv"),
 ]

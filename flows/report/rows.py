@@ -10,6 +10,7 @@ from flows.catalog import Row, fetch, open_catalog
 from transforms.lake.catalog import attach_published
 from transforms.queries import read_query
 
+REPORT_NAME = "report.html"
 DAYS = 30
 # A timeline is about 600 pixels wide: nobody sees finer steps.
 TIMELINE_STEPS = 600

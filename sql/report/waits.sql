@@ -1,4 +1,5 @@
 -- One row per outcome, flushed or not, and percent of its held messages: how long they waited at least.
+-- At 0 s all of them wait.
 with waited as (
     select
         restarts.outcome,
@@ -15,6 +16,6 @@ with waited as (
 
 select
     outcome,
-    unnest(waited_seconds) as waited_seconds,
-    1 - unnest(range(101)) / 100 as waiting_share
+    unnest([0.0] || waited_seconds) as waited_seconds,
+    1 - unnest([0] || range(101)) / 100 as waiting_share
 from waited
