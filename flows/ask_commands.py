@@ -217,6 +217,13 @@ def explain(
         ),
     ] = None,
     show_all: Annotated[bool, typer.Option("--all", help="Show all messages, not only the worst.")] = False,
+    ticket: Annotated[
+        Path | None,
+        typer.Option("--ticket", help="Write it to this folder instead, as files for a support case."),
+    ] = None,
+    with_addresses: Annotated[
+        bool, typer.Option("--with-addresses", help="With --ticket: addresses as logged, not pseudonyms.")
+    ] = False,
     lang: Lang = None,
     as_json: AsJson = False,
 ) -> None:
@@ -233,6 +240,7 @@ def explain(
         frozen_in_words,
         show_explanation,
     )
+    from flows.ticket import MESSAGES, write_ticket
     from transforms.explain.explain import explain_restart, find_restart
 
     lake, archive = chosen_lake(lake), chosen_archive(archive)
@@ -249,9 +257,13 @@ def explain(
                 console.print()
                 show_text(console, frozen_in_words(frozen, language))
             return
-    limit = None if show_all or as_json else SHOWN
+    limit = MESSAGES if ticket else None if show_all or as_json else SHOWN
     explanation = explain_restart(lake, known_id, archive=archive, message_limit=limit)
-    if as_json:
+    if ticket:
+        names = write_ticket(lake, explanation, ticket, language=language, with_addresses=with_addresses)
+        said = say(language, "ticket.written", folder=str(ticket), files=", ".join(names))
+        print(plain(said), file=sys.stderr)
+    elif as_json:
         write_json(as_document(explanation))
     else:
         show_explanation(output_console(), explanation, is_all=show_all, language=language)
@@ -338,9 +350,19 @@ def _print_rows(
 def export(
     context: typer.Context,
     what: Annotated[
-        str, typer.Argument(help="A table, such as marts.restarts, or one SELECT over the published tables.")
+        str,
+        typer.Argument(
+            help="A table, such as marts.restarts; one SELECT over the published tables; or a chart: waits, "
+            "hours, changes, or the id of a restart for its timeline."
+        ),
     ],
-    out: Annotated[Path, typer.Option("--out", help="The file to write: .csv, .xlsx or .parquet.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", help="The file to write: .csv, .xlsx or .parquet; .png or .svg for a chart."),
+    ],
+    days: Annotated[
+        int, typer.Option("--days", min=1, max=3660, help="A chart is about so many latest days.")
+    ] = DAYS,
     lake: Lake = None,
     purpose: Annotated[
         Literal["excel"] | None,
@@ -354,9 +376,14 @@ def export(
     ] = QUERY_MEMORY_MIB,
     lang: Lang = None,
 ) -> None:
-    """Write a table or a query to a .csv, .xlsx or .parquet file."""
+    """Write a table, a query or a chart to a file."""
     from flows.export import export_rows
 
+    if out.suffix.lower() in (".png", ".svg"):
+        from flows.export_chart import export_chart  # 0.7 s, which only charts need
+
+        export_chart(chosen_lake(lake), what, out, days=days, language=chosen_language(context, lang))
+        return
     sql = f"from {what}" if TABLE_NAME.fullmatch(what) else what
     with open_sandbox(
         chosen_lake(lake), timeout_seconds=timeout, memory_mib=memory, may_exit=True
