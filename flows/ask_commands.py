@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import duckdb
 import typer
 from rich.console import Console
 
@@ -17,6 +18,7 @@ from flows.answer import show_restarts, show_rows
 from flows.catalog import (
     RESTARTS,
     SHOWN_RESTARTS,
+    Row,
     check_hosts,
     fetch,
     fetch_readable,
@@ -25,7 +27,7 @@ from flows.catalog import (
     fetch_zones,
     open_catalog,
 )
-from flows.language import say
+from flows.language import Language, say
 from flows.machine import write_csv, write_json, write_records
 from flows.options import (
     BROKEN,
@@ -237,7 +239,6 @@ def explain(
         difference_in_words,
         fetch_frozen_days,
         fetch_restart,
-        frozen_in_words,
         show_explanation,
     )
     from flows.ticket import MESSAGES, write_ticket
@@ -248,14 +249,7 @@ def explain(
     with open_catalog(lake) as catalog:
         known_id = find_restart(catalog, restart_id)
         if frozen := fetch_frozen_days(catalog, known_id):
-            restart = fetch_restart(catalog, known_id)
-            if as_json:
-                write_json({"restart": restart, "frozen": frozen})
-            else:
-                console = output_console()
-                show_restarts(console, [restart], fetch_zones(catalog), language=language)
-                console.print()
-                show_text(console, frozen_in_words(frozen, language))
+            _print_frozen(catalog, fetch_restart(catalog, known_id), frozen, language, as_json=as_json)
             return
     limit = MESSAGES if ticket else None if show_all or as_json else SHOWN
     explanation = explain_restart(lake, known_id, archive=archive, message_limit=limit)
@@ -271,6 +265,21 @@ def explain(
         severity = say(language, "terminal.severity_critical")
         print(f"{severity}: {plain(difference_in_words(explanation, language))}", file=sys.stderr)
         raise typer.Exit(BROKEN)
+
+
+def _print_frozen(
+    catalog: duckdb.DuckDBPyConnection, restart: Row, frozen: Row, language: Language, *, as_json: bool
+) -> None:
+    """Print a restart whose evidence has expired, and why there is no more."""
+    if as_json:
+        write_json({"restart": restart, "frozen": frozen})
+        return
+    from flows.show_explanation import frozen_in_words
+
+    console = output_console()
+    show_restarts(console, [restart], fetch_zones(catalog), language=language)
+    console.print()
+    show_text(console, frozen_in_words(frozen, language))
 
 
 def report(
