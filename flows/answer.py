@@ -10,6 +10,7 @@ from flows.catalog import Row, Values
 from flows.findings_in_words import finding_in_words
 from flows.language import Language, say
 from flows.machine import cell_text
+from flows.report.rows import REPORT_NAME
 from flows.tables import Column, for_logs, plain, show_table, show_text
 from flows.words import Clock, counted, first_few, named, waited
 from transforms.marts.advice import load_advice
@@ -200,6 +201,9 @@ def show_counts(console: Console, counts: Row, catalog: Path, *, language: Langu
         show_text(console, say(language, "terminal.without_logs", hosts=hosts))
     where = say(language, "terminal.lake", lake=plain(catalog.parent), catalog=plain(catalog))
     show_text(console, where, is_whole=True)
+    page = catalog.with_name(REPORT_NAME)
+    if page.exists():
+        show_text(console, say(language, "terminal.page", page=plain(page)), is_whole=True)
 
 
 def problem_lines(

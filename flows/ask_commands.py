@@ -3,11 +3,12 @@
 What takes long to import (polars, SQLAlchemy, pydantic) is imported by the command that needs it.
 """
 
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -44,17 +45,20 @@ from flows.options import (
     read_settings,
     restart_choice,
 )
+from flows.report.rows import DAYS, REPORT_NAME
 from flows.sandbox import open_sandbox
 from flows.show_fleet import ADVICE, CHANGES, DIAGNOSIS, SOURCES, show_changes, show_diagnosis
 from flows.show_status import ALL_AGREE, Status
 from flows.show_trace import show_hops
 from flows.tables import output_console, plain, show_text
+from transforms.problems import MaillagError
 from transforms.queries import read_query
 
 # Rows of a query that a table shows, and the bounds of a query unless others are given.
 ROWS_SHOWN = 1000
 QUERY_TIMEOUT_SECONDS = 300
 QUERY_MEMORY_MIB = 1024
+TABLE_NAME = re.compile(r"[a-z]+\.[a-z_]+")
 # The queries of `maillag status`, under the names that their rows have in its JSON.
 STATUS_QUERIES = {
     "counts": "counts",
@@ -257,6 +261,34 @@ def explain(
         raise typer.Exit(BROKEN)
 
 
+def report(
+    context: typer.Context,
+    lake: Lake = None,
+    days: Annotated[
+        int,
+        typer.Option("--days", min=1, max=3660, help="How many of the latest days with logs it is about."),
+    ] = DAYS,
+    out: Annotated[Path, typer.Option("--out", help="File to write.")] = Path(REPORT_NAME),
+    lang: Lang = None,
+) -> None:
+    """Write a page for the browser, as one HTML file.
+
+    It holds both languages and opens in the chosen one. It has no sender, recipient or message id in it, and
+    needs nothing beside it.
+    """
+    from flows.report.page import write_page
+
+    language = chosen_language(context, lang)
+    try:
+        write_page(chosen_lake(lake), out, language=language, days=days)
+    except OSError as error:
+        raise MaillagError(
+            f"{out}: cannot be written ({error.strerror}). Give another file with --out."
+        ) from None
+    size = f"{out.stat().st_size / 1e6:.1f} MB"
+    print(plain(say(language, "terminal.page_written", page=str(out), size=size)))
+
+
 def query(
     context: typer.Context,
     sql: Annotated[str, typer.Argument(help="One SELECT over the schemas events, fleet, ops and marts.")],
@@ -301,3 +333,34 @@ def _print_rows(
         write_csv(columns, rows)
     else:
         show(output_console())
+
+
+def export(
+    context: typer.Context,
+    what: Annotated[
+        str, typer.Argument(help="A table, such as marts.restarts, or one SELECT over the published tables.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="The file to write: .csv, .xlsx or .parquet.")],
+    lake: Lake = None,
+    purpose: Annotated[
+        Literal["excel"] | None,
+        typer.Option("--for", help="excel: CSV that Excel opens as it is, with times of the host."),
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=0, max=1e9, help="Seconds before it is stopped; 0 is no limit.")
+    ] = QUERY_TIMEOUT_SECONDS,
+    memory: Annotated[
+        int, typer.Option("--memory", min=256, max=2**24, help="Most memory it may use, in MiB.")
+    ] = QUERY_MEMORY_MIB,
+    lang: Lang = None,
+) -> None:
+    """Write a table or a query to a .csv, .xlsx or .parquet file."""
+    from flows.export import export_rows
+
+    sql = f"from {what}" if TABLE_NAME.fullmatch(what) else what
+    with open_sandbox(
+        chosen_lake(lake), timeout_seconds=timeout, memory_mib=memory, may_exit=True
+    ) as sandbox:
+        count = export_rows(sandbox, sql, out, for_spreadsheet=purpose == "excel")
+    written = say(chosen_language(context, lang), "export.written", n=count, out=str(out))
+    print(plain(written), file=sys.stderr)

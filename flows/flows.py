@@ -15,6 +15,7 @@ from flows import missing_flushes
 from flows.answer import problem_lines
 from flows.catalog import EVERYTHING, MISSING_FLUSHES, RESTARTS, Row, count_rows, fetch, open_catalog
 from flows.machine import cell_text
+from flows.report.page import leave_page
 from flows.settings import load_settings
 from flows.tables import for_logs, for_pages
 from flows.words import counted
@@ -96,11 +97,13 @@ def ingest_archive(night: Night) -> None:
 
 @task(cache_policy=NO_CACHE, task_run_name="analyze {night.day}")
 def analyze_lake(night: Night) -> list[Row]:
-    """Build the marts and publish the catalog; return the missing flushes that are new in it."""
+    """Build the marts, publish them and the page; return the missing flushes that are new."""
     before = missing_flushes.fetch_published(night.job.lake)
     analyzed = pipeline.analyze(night.job, night.ledger, night.run_id, night.checker, NoProgress())
     for note in analyzed.notes:
         get_run_logger().info("%s", for_logs(note))
+    if load_settings().report and (problem := leave_page(night.job.lake, night.run_id)):
+        get_run_logger().warning("%s", for_logs(problem))
     return missing_flushes.find_new(before, missing_flushes.fetch_published(night.job.lake))
 
 

@@ -82,12 +82,14 @@ def run(
     """
     from flows.runs import ProgressBar, run_archive
 
-    job = read_settings().job(archive, lake=lake, fleet_file=fleet, hosts=tuple(host or ()), is_deep=deep)
+    settings = read_settings()
+    job = settings.job(archive, lake=lake, fleet_file=fleet, hosts=tuple(host or ()), is_deep=deep)
     language = chosen_language(context, lang)
     with ProgressBar(language, is_quiet=quiet, is_verbose=verbose) as progress:
-        done = run_archive(job, progress)
-    notes = [] if quiet else [_problem_row(note) for note in done.ingested.notes]
-    _print_problems([*notes, *map(vars, done.findings)], language, is_whole=verbose)
+        done = run_archive(job, progress, has_page=settings.report)
+    notes = [*done.ingested.notes, *filter(None, [done.page_problem])]
+    shown = [] if quiet else [_problem_row(note) for note in notes]
+    _print_problems([*shown, *map(vars, done.findings)], language, is_whole=verbose)
     choice = restart_choice(host, since, until)
     if as_json or not quiet:
         with open_catalog(job.lake) as catalog:

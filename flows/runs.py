@@ -17,6 +17,7 @@ from rich.text import Text
 
 from flows.catalog import open_catalog
 from flows.language import Language, Seconds, say
+from flows.report.page import leave_page
 from flows.tables import plain
 from flows.words import first_few
 from transforms import pipeline, upkeep
@@ -24,7 +25,7 @@ from transforms.contracts.contracts import Checker
 from transforms.lake.ledger import Ledger
 from transforms.lake.records import QuarantineRow
 from transforms.pipeline import Analyzed, Ingested
-from transforms.problems import MaillagError
+from transforms.problems import MaillagError, Problem
 from transforms.run import Job, Progress, open_run
 from transforms.upkeep import Compacted, Expired
 
@@ -112,15 +113,18 @@ class ArchiveRun:
     ingested: Ingested
     analyzed: Analyzed
     findings: list[QuarantineRow]
+    page_problem: Problem | None
+    """Why the page could not be written, if so."""
 
 
-def run_archive(job: Job, progress: Progress) -> ArchiveRun:
-    """Read what is new in the archive, build the marts and publish them."""
+def run_archive(job: Job, progress: Progress, *, has_page: bool) -> ArchiveRun:
+    """Read what is new in the archive, build the marts, publish them and, if wanted, write the page."""
     with closing(job.open_ledger()) as ledger:
         with Checker() as checker, open_run(job, ledger) as run_id:
             ingested = pipeline.ingest(job, ledger, run_id, checker, progress)
             analyzed = pipeline.analyze(job, ledger, run_id, checker, progress)
-        return ArchiveRun(ingested, analyzed, ledger.findings())
+            page_problem = leave_page(job.lake, run_id) if has_page else None
+        return ArchiveRun(ingested, analyzed, ledger.findings(), page_problem)
 
 
 def compact_lake(job: Job, *, today: date, is_dry_run: bool = False) -> Compacted:

@@ -1,9 +1,9 @@
 """An explanation of a restart to the text that `maillag explain` prints, or to the same as JSON."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import duckdb
 from rich.console import Console
@@ -117,42 +117,65 @@ def show_explanation(
     console: Console, explanation: Explanation, *, is_all: bool, language: Language = "en"
 ) -> None:
     """Print an explanation, with its lines grouped under headings and in order of time."""
-    Shown(console, explanation, is_all, language).show()
+    for part in ExplanationText(explanation, is_all, language).parts():
+        if part.kind == "heading":
+            console.print()
+        style = "bold" if part.kind in ("title", "heading") else ""
+        # A log line stays one line.
+        is_line = part.kind == "line"
+        show_text(console, f"  {part.text}" if is_line else part.text, style=style, is_whole=is_line)
 
 
 @dataclass(frozen=True)
-class Shown:
-    """An explanation on a console."""
+class Part:
+    """A piece of an explanation: its title, a heading, a sentence, or a log line with its place and role."""
 
-    console: Console
+    kind: Literal["title", "heading", "sentence", "line"]
+    text: str
+
+
+Parts = Iterator[Part]
+
+
+@dataclass(frozen=True)
+class ExplanationText:
+    """An explanation in words, section by section."""
+
     explanation: Explanation
     is_all: bool
     language: Language
 
-    def show(self) -> None:
-        """Print all of it."""
-        restart = self.explanation.restart
-        title = f"{plain(restart['restart_id'])}: {verdict_in_words(restart, self.language)}"
-        show_text(self.console, title, style="bold")
+    def parts(self) -> Parts:
+        """Yield all of it; without evidence, only the title."""
+        yield self.title()
         if not is_derived(self.explanation):
             return
-        words = VerdictWords(self.explanation, self.language)
-        self._print("times", zone=self._zone)
-        self._show_service()
-        self._show_held()
-        self._show_flushes(words)
-        self._show_coverage()
-        self._show_settings()
-        self._show_reasons(words)
+        yield self._sentence("times", zone=self._zone)
+        yield from self.service()
+        yield from self.held()
+        yield from self.flushes()
+        yield from self.coverage()
+        yield from self.settings()
+        yield from self.reasons()
+
+    def title(self) -> Part:
+        """Return the restart and its verdict."""
+        restart = self.explanation.restart
+        return Part("title", f"{plain(restart['restart_id'])}: {verdict_in_words(restart, self.language)}")
+
+    @property
+    def _words(self) -> VerdictWords:
+        return VerdictWords(self.explanation, self.language)
 
     @property
     def _zone(self) -> str:
         return str(self.explanation.host["time_zone"])
 
-    def _show_service(self) -> None:
-        self._heading("service_heading")
-        show_text(self.console, self._outage())
-        self._show_lines(self.explanation.service)
+    def service(self) -> Parts:
+        """Yield what the service did."""
+        yield self._heading("service_heading")
+        yield Part("sentence", self._outage())
+        yield from self._lines(self.explanation.service)
 
     def _outage(self) -> str:
         restart = self.explanation.restart
@@ -168,15 +191,16 @@ class Shown:
             failed="" if "maillog" in restart["evidence"] else self._say("none_failed"),
         )
 
-    def _show_held(self) -> None:
-        self._heading("held_heading")
-        show_text(self.console, self._held())
+    def held(self) -> Parts:
+        """Yield what was held."""
+        yield self._heading("held_heading")
+        yield Part("sentence", self._held())
         messages = self.explanation.messages
         shown = messages if self.is_all else messages[:SHOWN]
         for message in shown:
-            show_text(self.console, self._message(message.facts))
-            self._show_lines(message.lines)
-        self._show_rest(self.explanation.restart["held_message_count"] - len(shown), "more_messages")
+            yield Part("sentence", self._message(message.facts))
+            yield from self._lines(message.lines)
+        yield from self._rest(self.explanation.restart["held_message_count"] - len(shown), "more_messages")
 
     def _held(self) -> str:
         restart = self.explanation.restart
@@ -212,64 +236,68 @@ class Shown:
             failed=failed,
         )
 
-    def _show_flushes(self, words: VerdictWords) -> None:
-        self._heading("flushes_heading")
+    def flushes(self) -> Parts:
+        """Yield orders, flushes and queue runs."""
+        yield self._heading("flushes_heading")
         if not self.explanation.orders:
-            self._print("no_order")
-        self._show_lines(self.explanation.orders)
+            yield self._sentence("no_order")
+        yield from self._lines(self.explanation.orders)
         scans = self.explanation.scans if self.is_all else _first_scans(self.explanation.scans)
         for scan in scans:
             facts = scan.facts
-            self._print(
+            yield self._sentence(
                 "scan",
                 n=facts["reactivated_count"],
                 at=self._at(facts["began_at"]),
                 held=facts["held_message_count"],
                 outside="" if facts["is_in_window"] else self._say("outside"),
-                proves=words.scan(facts),
+                proves=self._words.scan(facts),
             )
-            self._show_lines(scan.lines)
-        self._show_rest(len(self.explanation.scans) - len(scans), "more_scans")
+            yield from self._lines(scan.lines)
+        yield from self._rest(len(self.explanation.scans) - len(scans), "more_scans")
 
-    def _show_coverage(self) -> None:
-        self._heading("coverage_heading")
+    def coverage(self) -> Parts:
+        """Yield what the logs cover."""
+        yield self._heading("coverage_heading")
         for span in self.explanation.spans:
             log = named("explain.log_", span["log_kind"], self.language)
             bounds = {"from": self._at(span["covered_from"]), "until": self._at(span["covered_until"])}
-            self._print("covered", log=log, **bounds)
+            yield self._sentence("covered", log=log, **bounds)
         for source in self.explanation.sources:
-            self._print(
+            yield self._sentence(
                 "file",
                 path=plain(source["path"]),
                 lines=counted(source["line_count"], "line", self.language),
                 status=named("explain.file_", source["status"], self.language),
             )
-        self._show_lines(self.explanation.losses)
+        yield from self._lines(self.explanation.losses)
 
-    def _show_settings(self) -> None:
-        self._heading("settings_heading")
+    def settings(self) -> Parts:
+        """Yield the settings of host and rules."""
+        yield self._heading("settings_heading")
         for setting in host_settings(self.explanation.host):
             source = named("source.", setting["source"], self.language)
             value = plain(setting["value"])
-            self._print("setting", name=setting["name"], value=value, source=source)
+            yield self._sentence("setting", name=setting["name"], value=value, source=source)
         for name in THRESHOLDS:
-            self._print("threshold", name=name, value=str(self.explanation.thresholds[name]))
+            yield self._sentence("threshold", name=name, value=str(self.explanation.thresholds[name]))
 
-    def _show_reasons(self, words: VerdictWords) -> None:
-        restart = self.explanation.restart
-        self._heading("why_heading")
-        show_text(self.console, words.verdict())
+    def reasons(self) -> Parts:
+        """Yield why this verdict and no other."""
+        restart, words = self.explanation.restart, self._words
+        yield self._heading("why_heading")
+        yield Part("sentence", words.verdict())
         for verdict, because in words.others().items():
-            self._print("why_not", verdict=words.name_of(verdict), because=because)
+            yield self._sentence("why_not", verdict=words.name_of(verdict), because=because)
         if reason := words.missing_reason():
-            self._print(
+            yield self._sentence(
                 "why_missing",
                 verdict=words.name_of(restart["flush_verdict"]),
                 reason=named("words.why_", restart["missing_reason"], self.language),
                 because=reason,
             )
 
-    def _show_lines(self, lines: Iterable[Line]) -> None:
+    def _lines(self, lines: Iterable[Line]) -> Parts:
         for line in lines:
             said = self._say(
                 "line",
@@ -279,19 +307,17 @@ class Shown:
                 rebuilt="" if line.is_quoted else self._say("rebuilt"),
                 text=plain(line.text),
             )
-            # A log line stays one line.
-            show_text(self.console, f"  {said}", is_whole=True)
+            yield Part("line", said)
 
-    def _show_rest(self, count: int, key: str) -> None:
+    def _rest(self, count: int, key: str) -> Parts:
         if count > 0:
-            self._print(key, n=count)
+            yield self._sentence(key, n=count)
 
-    def _heading(self, key: str) -> None:
-        self.console.print()
-        show_text(self.console, self._say(key), style="bold")
+    def _heading(self, key: str) -> Part:
+        return Part("heading", self._say(key))
 
-    def _print(self, key: str, **figures: object) -> None:
-        show_text(self.console, self._say(key, **figures))
+    def _sentence(self, key: str, **figures: object) -> Part:
+        return Part("sentence", self._say(key, **figures))
 
     def _at(self, instant: datetime) -> str:
         return local_time(instant, self._zone)

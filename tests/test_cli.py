@@ -298,6 +298,25 @@ def test_a_recipient_finds_the_mail_that_was_tried_for_it(maillag: Maillag, samp
     assert all("john@example.co.jp" in json.loads(row["recipients"]) for row in rows)
 
 
+def test_a_page_for_the_browser_is_written_where_one_asks(
+    maillag: Maillag, sample_lake: Path, tmp_path: Path
+) -> None:
+    done = maillag("report", "--lake", sample_lake, "--lang", "ja", "--days", "1", "--out", "page.html")
+    assert done.returncode == 0
+    assert done.stdout.startswith("Wrote page.html (1.1 MB).")
+    page = (tmp_path / "page.html").read_text("utf-8")
+    assert '<html lang="ja">' in page
+    assert 'data-date="2026-11-24"' in page
+    assert 'data-date="2020-02-03"' not in page, "--days 1 is about the latest day alone"
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+
+
+def test_a_page_that_cannot_be_written_is_wrong_use(maillag: Maillag, sample_lake: Path) -> None:
+    done = maillag("report", "--lake", sample_lake, "--out", "no/such/folder.html")
+    assert done.returncode == 2
+    assert "folder.html: cannot be written (No such file or directory). Give another" in done.stderr
+
+
 def test_a_trace_of_nothing_says_so(maillag: Maillag, sample_lake: Path) -> None:
     done = maillag("trace", "\x1b[31mnobody", "--lake", sample_lake)
     assert done.returncode == 0

@@ -26,7 +26,9 @@ ASKED = [
     ("status",),
     ("fleet",),
     ("trace", "nobody@example.com"),
+    ("report",),
     ("query", "select 1"),
+    ("export", "marts.restarts", "--out", "restarts.csv"),
 ]
 # It runs the models, which takes longer than any import.
 SLOW = "explain"
@@ -44,9 +46,11 @@ def test_every_command_that_asks_the_catalog_is_tried() -> None:
 
 
 @pytest.mark.parametrize("command", ASKED, ids=lambda command: command[0])
-def test_asking_the_catalog_imports_only_what_it_needs(command: tuple[str, ...], sample_lake: Path) -> None:
+def test_asking_the_catalog_imports_only_what_it_needs(
+    command: tuple[str, ...], sample_lake: Path, tmp_path: Path
+) -> None:
     asked = [sys.executable, "-c", IMPORTED, *command, "--lake", str(sample_lake)]
-    done = subprocess.run(asked, capture_output=True, text=True, check=True)
+    done = subprocess.run(asked, capture_output=True, text=True, check=True, cwd=tmp_path)
     assert "duckdb" in done.stderr.split()
     assert HEAVY.isdisjoint(done.stderr.split())
 

@@ -1,0 +1,1 @@
+"""The published catalog to one HTML file, in English and Japanese."""
