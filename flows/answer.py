@@ -129,7 +129,7 @@ def show_missing_flushes(
         else:
             show_text(console, say(language, "terminal.none_known_missing"))
         return
-    titles = {advice.code: advice.title_en for advice in load_advice()}
+    titles = {advice.code: getattr(advice, f"title_{language}") for advice in load_advice()}
     cells = [
         (
             row["restart_id"],
@@ -211,15 +211,15 @@ def problem_lines(
 ) -> Iterator[str]:
     """Yield a line for each problem; hosts with the very same problem share one, which names the first few.
 
-    A row has severity, place (a path or a host), rule, what and remedy. All hosts are named if `hosts_shown`
+    A row has severity, place (a path or a host), what and remedy. All hosts are named if `hosts_shown`
     is None.
     """
     places: dict[tuple[str, ...], list[str]] = {}
     for row in problems:
         file = row["place"] if "/" in row["place"] else ""
-        problem = (file, *(row[name] for name in ("severity", "rule", "what", "remedy")))
+        problem = (file, *(row[name] for name in ("severity", "what", "remedy")))
         places.setdefault(problem, []).append(row["place"])
-    for (_, severity, _, what, remedy), of_problem in places.items():
+    for (_, severity, what, remedy), of_problem in places.items():
         shown = len(of_problem) if hosts_shown is None else hosts_shown
         where = first_few(of_problem, noun="host", shown=shown, language=language)
         text = finding_in_words(what, remedy, language)

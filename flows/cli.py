@@ -80,7 +80,7 @@ def main() -> None:
             stream.reconfigure(errors=AS_SHOWN)
     try:
         try:
-            app()
+            app(prog_name="maillag")
         finally:
             sys.stdout.flush()
     except MaillagError as error:

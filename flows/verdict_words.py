@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from flows.answer import verdict_in_words
 from flows.language import Language, Seconds, say
 from flows.words import counted, local_time, named, product_in_words
 from transforms.explain.explain import Explanation, Row
@@ -36,8 +37,8 @@ class VerdictWords:
         return self._say("verdict", verdict=self.name_of(verdict), because=because)
 
     def name_of(self, verdict: str) -> str:
-        """Return what these sentences call a verdict."""
-        return self._say(f"v_{verdict}")
+        """Return what a verdict is called; that of the restart as in its title."""
+        return verdict_in_words(self.restart | {"flush_verdict": verdict}, self.language)
 
     def others(self) -> dict[str, str]:
         """Return, for each other verdict, why it is not the one."""

@@ -5,10 +5,14 @@ import inspect
 import io
 import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -377,9 +381,13 @@ def test_init_writes_settings_that_the_next_run_follows(maillag: Maillag, tmp_pa
     (restart,) = json.loads(maillag("restarts", "--json", "--lake", "data/lake").stdout)
     assert restart["host"] == "gw%1B1"
     again = maillag("init", "its logs")
-    assert again.returncode == 2
-    assert "fleet.toml: exists already" in again.stderr
-    assert maillag("init", "its logs", "--force").returncode == 0
+    assert again.returncode == 0
+    assert again.stdout.splitlines() == [
+        "Kept fleet.toml as it is.",
+        "Kept maillag.toml as it is.",
+        "Next: maillag run 'its logs'",
+    ]
+    assert "Wrote fleet.toml, maillag.toml" in maillag("init", "its logs", "--force").stdout
 
 
 def test_a_run_prints_the_answer_and_a_second_one_reads_nothing(maillag: Maillag) -> None:
@@ -393,6 +401,98 @@ def test_a_run_prints_the_answer_and_a_second_one_reads_nothing(maillag: Maillag
     second = maillag("run", SAMPLE, "--lake", "lake")
     assert second.returncode == 0
     assert "New in this run: 0 files, 0 lines" in second.stdout
+
+
+@pytest.mark.parametrize(
+    ("before", "behind", "settings", "is_japanese"),
+    [
+        ([], [], {}, False),
+        ([], [], {"LC_ALL": "ja_JP.UTF-8"}, True),
+        ([], [], {"LC_ALL": "ja_JP.UTF-8", "MAILLAG_LANG": "en"}, False),
+        ([], [], {"MAILLAG_LANG": "ja"}, True),
+        (["--lang", "ja"], [], {"MAILLAG_LANG": "en"}, True),
+        (["--lang", "ja"], ["--lang", "en"], {}, False),
+    ],
+)
+def test_the_language_is_that_of_the_command_else_of_the_settings_else_of_the_locale(
+    before: list[str],
+    behind: list[str],
+    settings: dict[str, str],
+    is_japanese: bool,
+    maillag: Maillag,
+    sample_lake: Path,
+) -> None:
+    done = maillag(*before, "restarts", *behind, "--lake", sample_lake, PYTHONIOENCODING="utf-8", **settings)
+    assert done.returncode == 0
+    assert done.stdout.startswith("検索サービスの再起動" if is_japanese else "Restarts of the scan service")
+
+
+def test_the_language_is_a_setting_of_the_file(maillag: Maillag, tmp_path: Path, sample_lake: Path) -> None:
+    (tmp_path / "maillag.toml").write_text("lang = 'ja'\n")
+    done = maillag("restarts", "--lake", sample_lake)
+    assert done.stdout.startswith("検索サービスの再起動")
+    (tmp_path / "maillag.toml").write_text("lang = 'fr'\n")
+    done = maillag("restarts", "--lake", sample_lake)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "lang = 'fr' is wrong" in done.stderr
+
+
+def test_it_names_its_version_and_has_short_options_and_examples(maillag: Maillag) -> None:
+    assert maillag("--version").stdout == f"maillag {version('maillag')}\n"
+    for command in COMMANDS:
+        page = maillag(command.__name__, "-h").stdout
+        assert page == maillag(command.__name__, "--help").stdout
+        assert f"Example:\n    maillag {command.__name__} " in page
+
+
+def test_a_shell_completes_commands(maillag: Maillag) -> None:
+    asked = {"_MAILLAG_COMPLETE": "complete_bash", "COMP_WORDS": "maillag res", "COMP_CWORD": "1"}
+    assert maillag(**asked).stdout.split() == ["restarts"]
+
+
+def test_a_quiet_run_prints_nothing_if_all_is_well_and_a_verbose_one_times_its_steps(
+    maillag: Maillag,
+) -> None:
+    done = maillag("run", SAMPLE, "--lake", "lake", "-q")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    done = maillag("run", SAMPLE, "--lake", "lake", "-v")
+    assert re.fullmatch(r"Reading took \d+ s\.\n(Analyzing took \d+ s\.\n)?", done.stderr)
+
+
+def test_a_quiet_run_prints_what_is_wrong(maillag: Maillag, tmp_path: Path) -> None:
+    (tmp_path / "archive" / "gw1").mkdir(parents=True)
+    (tmp_path / "archive" / "gw1" / "maillog").write_text("this is no log\n")
+    done = maillag("run", "archive", "--lake", "lake", "--quiet")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "critical: gw1/maillog: is not a maillog file" in done.stderr
+    assert "note: " not in done.stderr
+
+
+def test_a_run_that_is_stopped_says_what_is_kept_and_the_next_one_does_all(
+    maillag: Maillag, tmp_path: Path
+) -> None:
+    started = subprocess.Popen(
+        [MAILLAG, "run", SAMPLE, "--lake", "lake"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Ctrl-C reaches all processes of the terminal.
+        start_new_session=True,
+    )
+    while not (tmp_path / "lake" / "events").exists():
+        assert started.poll() is None
+        time.sleep(0.01)
+    os.killpg(started.pid, signal.SIGINT)
+    stdout, stderr = started.communicate(timeout=60)
+    assert (started.returncode, stdout) == (130, "")
+    assert stderr.strip() == (
+        "Stopped. What was published before stays as it is, and nothing is lost: the same command does the "
+        "rest."
+    )
+    done = maillag("run", SAMPLE, "--lake", "lake")
+    assert done.returncode == 0
+    assert "50,613 lines: 0 unparsed" in done.stdout
 
 
 def test_a_run_with_a_bad_file_ends_with_1_and_says_so(maillag: Maillag, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import atexit
 import json
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -224,7 +225,10 @@ class Checker:
             self._executor = ProcessPoolExecutor(
                 max_workers=1, mp_context=get_context("spawn"), initializer=_end_with_parent
             )
+            # Ctrl-C reaches both processes: until the new one can end quietly, it must not see it.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             self._executor.submit(_import_great_expectations)
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return self._executor
 
     def check(self, database: Path, contracts: Iterable[Contract]) -> list[Finding]:
@@ -234,7 +238,7 @@ class Checker:
 
 
 def _end_with_parent() -> None:
-    """End this process when its parent ends or is killed; a pool does not do that by itself."""
+    """End this process with its parent, however that ends; a pool does not do that by itself."""
 
     def watch() -> None:
         if parent := parent_process():
@@ -242,6 +246,8 @@ def _end_with_parent() -> None:
         os._exit(1)
 
     Thread(target=watch, daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     # Unloading Great Expectations takes 0.7 s, and DuckDB complains about what the thread still holds.
     atexit.register(os._exit, 0)
 
