@@ -1,5 +1,8 @@
 """The Prefect flows ingest, analyze, nightly and backfill, over the same functions as the command line."""
 
+import atexit
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -33,6 +36,17 @@ TIMEOUT_SECONDS = 20 * 3600
 # Retries are only for what passes: a mount that went away, a server that restarts. A run reports what it
 # cannot read, and the next run reads it; the next run also finishes what this one did not.
 RETRY_DELAY_SECONDS = [10.0, 60.0, 300.0]
+
+
+@atexit.register
+def _leave_quietly() -> None:
+    """Drop what is written to standard error while Python shuts down.
+
+    DuckDB's binding lists there, line by line, what Prefect's threads still hold; the end of each run would
+    be a page of it in the worker's log.
+    """
+    sys.stderr.flush()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,7 @@ def test_each_deployment_runs_by_hand_and_nightly_by_its_schedule(orchestrator: 
     ]
     of_run = {"flow_run_id": {"any_": [scheduled["id"]]}}
     (artifact,) = orchestrator.ask("artifacts/filter", artifacts=of_run | {"key": {"any_": ["night"]}})
+    assert "nanobind" not in orchestrator.worker_log.read_text()
     assert artifact["data"].startswith("# After the only restart the queue was not flushed: 85 messages")
 
 
