@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice, zip_longest
 
 from rich.cells import cell_len, chop_cells
@@ -21,9 +22,6 @@ MARKDOWN = re.compile(r"[\\`*\[\]|~]|(?<!\w)_|_(?!\w)|^[-+#=]")
 WORD_COLUMNS = 16
 # Text of wide characters, such as Japanese, may be folded anywhere.
 WIDE_WORD_COLUMNS = 10
-# Where a text may be folded: between these. A closing mark stays with what it closes.
-WIDE = "\u1100-\uffff"
-PIECES = re.compile(rf"\s+|[「(]*(?:[^\s{WIDE}]+|[{WIDE}])[、。」)ーっゃゅょッャュョ]*|.")
 GAP = "  "
 # Printing many lines with one call is faster.
 LINES_AT_ONCE = 1000
@@ -179,10 +177,18 @@ def _fold(columns: Sequence[Column], cells: Sequence[str], widths: Sequence[int]
         yield GAP.join(padded).rstrip()
 
 
+@cache
+def _pieces() -> re.Pattern[str]:
+    """Return the pieces between which text may be folded; a closing mark stays with what it closes."""
+    wide = "\\u1100-\\uffff"
+    # Compiled when it is needed: that takes as long as the rest of this module.
+    return re.compile(rf"\s+|[「(]*(?:[^\s{wide}]+|[{wide}])[、。」)ーっゃゅょッャュョ]*|.")
+
+
 def _folded(text: str, width: int) -> list[str]:
     """Return a text in lines of at most this width, folded between words or wide characters."""
     lines = [""]
-    for piece in [text] if cell_len(text) <= width else PIECES.findall(text):
+    for piece in [text] if cell_len(text) <= width else _pieces().findall(text):
         for part in chop_cells(piece, width) if cell_len(piece) > width else [piece]:
             if lines[-1] and cell_len(lines[-1] + part) > width:
                 lines.append("")
