@@ -3,13 +3,13 @@
 What takes long to import (polars, SQLAlchemy, pydantic) is imported by the command that needs it.
 """
 
-import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
+import duckdb
 import typer
 from rich.console import Console
 
@@ -17,6 +17,7 @@ from flows.answer import show_restarts, show_rows
 from flows.catalog import (
     RESTARTS,
     SHOWN_RESTARTS,
+    Row,
     check_hosts,
     fetch,
     fetch_readable,
@@ -25,7 +26,7 @@ from flows.catalog import (
     fetch_zones,
     open_catalog,
 )
-from flows.language import say
+from flows.language import Language, say
 from flows.machine import write_csv, write_json, write_records
 from flows.options import (
     BROKEN,
@@ -45,20 +46,17 @@ from flows.options import (
     read_settings,
     restart_choice,
 )
-from flows.report.rows import DAYS, REPORT_NAME
 from flows.sandbox import open_sandbox
 from flows.show_fleet import ADVICE, CHANGES, DIAGNOSIS, SOURCES, show_changes, show_diagnosis
 from flows.show_status import ALL_AGREE, Status
 from flows.show_trace import show_hops
 from flows.tables import output_console, plain, show_text
-from transforms.problems import MaillagError
 from transforms.queries import read_query
 
 # Rows of a query that a table shows, and the bounds of a query unless others are given.
 ROWS_SHOWN = 1000
 QUERY_TIMEOUT_SECONDS = 300
 QUERY_MEMORY_MIB = 1024
-TABLE_NAME = re.compile(r"[a-z]+\.[a-z_]+")
 # The queries of `maillag status`, under the names that their rows have in its JSON.
 STATUS_QUERIES = {
     "counts": "counts",
@@ -217,6 +215,13 @@ def explain(
         ),
     ] = None,
     show_all: Annotated[bool, typer.Option("--all", help="Show all messages, not only the worst.")] = False,
+    ticket: Annotated[
+        Path | None,
+        typer.Option("--ticket", help="Write it to this folder instead, as files for a support case."),
+    ] = None,
+    with_addresses: Annotated[
+        bool, typer.Option("--with-addresses", help="With --ticket: addresses as logged, not pseudonyms.")
+    ] = False,
     lang: Lang = None,
     as_json: AsJson = False,
 ) -> None:
@@ -230,9 +235,9 @@ def explain(
         difference_in_words,
         fetch_frozen_days,
         fetch_restart,
-        frozen_in_words,
         show_explanation,
     )
+    from flows.ticket import MESSAGES, write_ticket
     from transforms.explain.explain import explain_restart, find_restart
 
     lake, archive = chosen_lake(lake), chosen_archive(archive)
@@ -240,18 +245,15 @@ def explain(
     with open_catalog(lake) as catalog:
         known_id = find_restart(catalog, restart_id)
         if frozen := fetch_frozen_days(catalog, known_id):
-            restart = fetch_restart(catalog, known_id)
-            if as_json:
-                write_json({"restart": restart, "frozen": frozen})
-            else:
-                console = output_console()
-                show_restarts(console, [restart], fetch_zones(catalog), language=language)
-                console.print()
-                show_text(console, frozen_in_words(frozen, language))
+            _print_frozen(catalog, fetch_restart(catalog, known_id), frozen, language, as_json=as_json)
             return
-    limit = None if show_all or as_json else SHOWN
+    limit = MESSAGES if ticket else None if show_all or as_json else SHOWN
     explanation = explain_restart(lake, known_id, archive=archive, message_limit=limit)
-    if as_json:
+    if ticket:
+        names = write_ticket(lake, explanation, ticket, language=language, with_addresses=with_addresses)
+        said = say(language, "ticket.written", folder=str(ticket), files=", ".join(names))
+        print(plain(said), file=sys.stderr)
+    elif as_json:
         write_json(as_document(explanation))
     else:
         show_explanation(output_console(), explanation, is_all=show_all, language=language)
@@ -261,32 +263,19 @@ def explain(
         raise typer.Exit(BROKEN)
 
 
-def report(
-    context: typer.Context,
-    lake: Lake = None,
-    days: Annotated[
-        int,
-        typer.Option("--days", min=1, max=3660, help="How many of the latest days with logs it is about."),
-    ] = DAYS,
-    out: Annotated[Path, typer.Option("--out", help="File to write.")] = Path(REPORT_NAME),
-    lang: Lang = None,
+def _print_frozen(
+    catalog: duckdb.DuckDBPyConnection, restart: Row, frozen: Row, language: Language, *, as_json: bool
 ) -> None:
-    """Write a page for the browser, as one HTML file.
+    """Print a restart whose evidence has expired, and why there is no more."""
+    if as_json:
+        write_json({"restart": restart, "frozen": frozen})
+        return
+    from flows.show_explanation import frozen_in_words
 
-    It holds both languages and opens in the chosen one. It has no sender, recipient or message id in it, and
-    needs nothing beside it.
-    """
-    from flows.report.page import write_page
-
-    language = chosen_language(context, lang)
-    try:
-        write_page(chosen_lake(lake), out, language=language, days=days)
-    except OSError as error:
-        raise MaillagError(
-            f"{out}: cannot be written ({error.strerror}). Give another file with --out."
-        ) from None
-    size = f"{out.stat().st_size / 1e6:.1f} MB"
-    print(plain(say(language, "terminal.page_written", page=str(out), size=size)))
+    console = output_console()
+    show_restarts(console, [restart], fetch_zones(catalog), language=language)
+    console.print()
+    show_text(console, frozen_in_words(frozen, language))
 
 
 def query(
@@ -333,34 +322,3 @@ def _print_rows(
         write_csv(columns, rows)
     else:
         show(output_console())
-
-
-def export(
-    context: typer.Context,
-    what: Annotated[
-        str, typer.Argument(help="A table, such as marts.restarts, or one SELECT over the published tables.")
-    ],
-    out: Annotated[Path, typer.Option("--out", help="The file to write: .csv, .xlsx or .parquet.")],
-    lake: Lake = None,
-    purpose: Annotated[
-        Literal["excel"] | None,
-        typer.Option("--for", help="excel: CSV that Excel opens as it is, with times of the host."),
-    ] = None,
-    timeout: Annotated[
-        float, typer.Option("--timeout", min=0, max=1e9, help="Seconds before it is stopped; 0 is no limit.")
-    ] = QUERY_TIMEOUT_SECONDS,
-    memory: Annotated[
-        int, typer.Option("--memory", min=256, max=2**24, help="Most memory it may use, in MiB.")
-    ] = QUERY_MEMORY_MIB,
-    lang: Lang = None,
-) -> None:
-    """Write a table or a query to a .csv, .xlsx or .parquet file."""
-    from flows.export import export_rows
-
-    sql = f"from {what}" if TABLE_NAME.fullmatch(what) else what
-    with open_sandbox(
-        chosen_lake(lake), timeout_seconds=timeout, memory_mib=memory, may_exit=True
-    ) as sandbox:
-        count = export_rows(sandbox, sql, out, for_spreadsheet=purpose == "excel")
-    written = say(chosen_language(context, lang), "export.written", n=count, out=str(out))
-    print(plain(written), file=sys.stderr)

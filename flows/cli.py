@@ -10,7 +10,7 @@ from typing import Annotated
 import duckdb
 import typer
 
-from flows import ask_commands, run_commands
+from flows import ask_commands, file_commands, run_commands
 from flows.language import language_of, say
 from flows.options import WRONG_USE, Lang
 from flows.tables import plain, plain_lines
@@ -31,9 +31,9 @@ COMMANDS: dict[Callable[..., None], str] = {
     ask_commands.trace: "maillag trace user@example.com --held --since 2026-11-01",
     ask_commands.fleet: "maillag fleet --host gw1",
     ask_commands.explain: "maillag explain gw1-20261124T031333Z --archive /srv/archive",
-    ask_commands.report: "maillag report --days 30 --out report.html",
+    file_commands.report: "maillag report --days 30 --out report.html",
     ask_commands.query: "maillag query 'select host, count(*) from marts.restarts group by host'",
-    ask_commands.export: "maillag export marts.restarts --for excel --out restarts.csv",
+    file_commands.export: "maillag export marts.restarts --for excel --out restarts.csv",
 }
 HELP = {"help_option_names": ["-h", "--help"]}
 

@@ -38,9 +38,11 @@ def export_rows(sandbox: Sandbox, sql: str, out: Path, *, for_spreadsheet: bool 
     """
     ending = out.suffix.lower()
     if ending not in (".csv", ".xlsx", ".parquet"):
-        raise MaillagError(f"{out}: ends in neither .csv, .xlsx nor .parquet. Choose one of these.")
+        raise MaillagError(
+            f"{out}: ends in neither .csv, .xlsx nor .parquet, nor .png or .svg for a chart. Choose one."
+        )
     if ending == ".parquet":
-        with _aside(out) as path:
+        with written_aside(out) as path:
             return _write_parquet(sandbox, sql, path)
     columns: Sequence[str]
     rows: Rows
@@ -48,7 +50,7 @@ def export_rows(sandbox: Sandbox, sql: str, out: Path, *, for_spreadsheet: bool 
         columns, rows = _with_host_times(sandbox, sql)
     else:
         columns, rows = sandbox.select(sql)
-    with _aside(out) as path:
+    with written_aside(out) as path:
         if ending == ".xlsx":
             return _counted(rows, lambda rows: _write_xlsx(columns, rows, path))
         return _counted(rows, lambda rows: _write_csv(columns, rows, path, for_spreadsheet=for_spreadsheet))
@@ -69,7 +71,7 @@ def _counted(rows: Rows, write: Callable[[Rows], None]) -> int:
 
 
 @contextmanager
-def _aside(out: Path) -> Iterator[Path]:
+def written_aside(out: Path) -> Iterator[Path]:
     """Yield a path beside `out` to write to, and put what was written there in its place."""
     try:
         with TemporaryDirectory(prefix=".maillag-", dir=out.parent) as folder:

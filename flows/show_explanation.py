@@ -144,6 +144,8 @@ class ExplanationText:
     explanation: Explanation
     is_all: bool
     language: Language
+    rest_in: str = "explain.all_with"
+    """The key of the text that says where the messages and scans are that are left out."""
 
     def parts(self) -> Parts:
         """Yield all of it; without evidence, only the title."""
@@ -311,7 +313,7 @@ class ExplanationText:
 
     def _rest(self, count: int, key: str) -> Parts:
         if count > 0:
-            yield self._sentence(key, n=count)
+            yield self._sentence(key, n=count, where=say(self.language, self.rest_in))
 
     def _heading(self, key: str) -> Part:
         return Part("heading", self._say(key))

@@ -63,7 +63,12 @@ def for_logs(value: object) -> str:
 
 def for_pages(value: object) -> str:
     """Return text for a page that renders HTML and Markdown: as by `for_logs`, with both escaped."""
-    text = html.escape(for_logs(value), quote=False)
+    return for_markdown(for_logs(value))
+
+
+def for_markdown(value: object) -> str:
+    """Return text as Markdown that shows it as it is, also where HTML is rendered."""
+    text = html.escape(plain(value), quote=False)
     return MARKDOWN.sub(r"\\\g<0>", text).replace("://", "&#58;//")
 
 

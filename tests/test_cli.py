@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import ask_commands, run_commands
+from flows import ask_commands, file_commands, run_commands
 from flows.cli import COMMANDS, app
 from tests.conftest import SAMPLE, run_job
 from transforms.contracts.contracts import Checker
@@ -63,7 +63,7 @@ def test_every_command_is_registered_and_its_line_in_the_help_is_whole(
 ) -> None:
     commands = {
         name
-        for module in (ask_commands, run_commands)
+        for module in (ask_commands, file_commands, run_commands)
         for name, function in inspect.getmembers(module, inspect.isfunction)
         if function.__module__ == module.__name__ and not name.startswith("_")
     }

@@ -15,6 +15,8 @@ import pytest
 from flows import export
 from flows.catalog import fetch
 from flows.export import export_rows
+from flows.export_chart import export_chart
+from flows.language import Language
 from flows.sandbox import Sandbox, open_sandbox
 from transforms.problems import MaillagError
 
@@ -160,7 +162,7 @@ def test_without_rows_there_are_headings(sandbox: Sandbox, tmp_path: Path, name:
 @pytest.mark.parametrize(
     ("query", "name", "message"),
     [
-        ("select 1 as a", "a.txt", "ends in neither .csv, .xlsx nor .parquet"),
+        ("select 1 as a", "a.txt", "ends in neither .csv, .xlsx nor .parquet, nor .png or .svg for a chart"),
         ("select 1 as a", "nowhere/a.csv", "cannot be written (No such file or directory)"),
         ("select 1 as a, 2 as a", "a.xlsx", "two columns are called a"),
         ("select 1 as a, 2 as a", "a.parquet", "two columns are called a"),
@@ -184,3 +186,31 @@ def test_the_command_takes_a_table_by_its_name(sample_lake: Path, tmp_path: Path
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("", f"7 rows written to {out}\n")
     assert {datetime.fromisoformat(row["down_at"]).year for row in read_csv(out)} == {2020, 2026}
+
+
+@pytest.mark.parametrize("what", ["waits", "hours", "changes", "burst14-20261124T032623Z"])
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_a_chart_is_a_picture_in_either_format(
+    sample_lake: Path, tmp_path: Path, what: str, language: Language
+) -> None:
+    for name in ("a.svg", "a.png"):
+        export_chart(sample_lake, what, tmp_path / name, days=30, language=language)
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    picture = (tmp_path / "a.svg").read_text(encoding="utf-8")
+    assert ElementTree.fromstring(picture).tag.endswith("svg")  # noqa: S314 - our own file
+    assert "var(--" not in picture
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("weights", "weights: is no chart. Choose waits, hours, changes or the id of a restart"),
+        ("imss12-20200101T000000Z", "lies in no restart. The nearest: imss12-20261124T031333Z"),
+    ],
+)
+def test_a_chart_that_there_is_not_is_told_from_those_that_there_are(
+    sample_lake: Path, tmp_path: Path, what: str, message: str
+) -> None:
+    with pytest.raises(MaillagError) as raised:
+        export_chart(sample_lake, what, tmp_path / "a.png", days=30, language="en")
+    assert message in str(raised.value)
