@@ -26,9 +26,13 @@ def templates() -> tuple[tuple[re.Pattern[str], str], ...]:
 
 def finding_in_words(what: str, remedy: str, language: Language) -> str:
     """Return a finding's sentences; where the catalogue has no Japanese, the English stands."""
-    if language == "en":
-        return f"{what}. {remedy}"
-    return f"{in_japanese(what)}。{in_japanese(remedy)}"
+    between = ". " if language == "en" else "。"
+    return f"{in_language(what, language)}{between}{in_language(remedy, language)}"
+
+
+def in_language(text: str, language: Language) -> str:
+    """Return what was found, or a remedy."""
+    return text if language == "en" else in_japanese(text)
 
 
 def in_japanese(text: str) -> str:

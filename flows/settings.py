@@ -60,6 +60,8 @@ class Settings(BaseSettings):
     """The ledger's database as an SQLAlchemy URL, if it is not SQLite in the lake."""
     report: bool = True
     """Whether each run also writes the page, report.html in the lake."""
+    report_url: str | None = None
+    """Where report.html can be opened in a browser, if a web server offers it: for links in Prefect."""
     lake_mode: Literal["0600", "0640", "0644"] = "0640"
     """Who may read the lake: its owner (0600), also its group (0640), or all users of the machine (0644)."""
     default_time_zone: str = "UTC"

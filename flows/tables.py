@@ -15,7 +15,7 @@ from rich.text import Text
 from flows.language import Language, say
 
 # An address of mail, also within a path; quotes may hold anything.
-ADDRESS = re.compile(r"""(?:"[^"]*"|[^\s"<>(),;:=/]+)@[^\s"<>(),;=/]+""")
+ADDRESS = re.compile(r"""(?:"[^"]*"|[^\s"<>(),;:=/]+)@[^\s"<>(),;=/]+(?<![.:!?])""")
 # An underscore within a word is only text.
 MARKDOWN = re.compile(r"[\\`*\[\]|~]|(?<!\w)_|_(?!\w)|^[-+#=]")
 # Longer words of prose, such as addresses, are folded rather than widen their column.
