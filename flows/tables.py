@@ -82,7 +82,7 @@ def show_text(console: Console, text: str, *, style: str = "", is_whole: bool = 
     """Print text, folded between words where the width is known; a command, or a log line, stays whole."""
     lines = text.split("\n")
     if not (is_whole or console.soft_wrap):
-        lines = [part for line in lines for part in _folded(line, console.width)]
+        lines = [part for line in lines for part in _folded(line, console.width, is_cut=False)]
     _print(console, ((plain(line), style) for line in lines))
 
 
@@ -190,11 +190,14 @@ def _pieces() -> re.Pattern[str]:
     return re.compile(rf"\s+|[「(]*(?:[^\s{wide}]+|[{wide}])[、。」)ーっゃゅょッャュョ]*|.")
 
 
-def _folded(text: str, width: int) -> list[str]:
-    """Return a text in lines of at most this width, folded between words or wide characters."""
+def _folded(text: str, width: int, *, is_cut: bool = True) -> list[str]:
+    """Return a text in lines of at most this width, folded between words or wide characters.
+
+    Unless `is_cut`, a word that is longer stays whole: a path is to be copied.
+    """
     lines = [""]
     for piece in [text] if cell_len(text) <= width else _pieces().findall(text):
-        for part in chop_cells(piece, width) if cell_len(piece) > width else [piece]:
+        for part in chop_cells(piece, width) if is_cut and cell_len(piece) > width else [piece]:
             if lines[-1] and cell_len(lines[-1] + part) > width:
                 lines.append("")
             if lines[-1] or not part.isspace() or len(lines) == 1:
