@@ -316,7 +316,7 @@ def test_a_page_for_the_browser_is_written_where_one_asks(
 ) -> None:
     done = maillag("report", "--lake", sample_lake, "--lang", "ja", "--days", "1", "--out", "page.html")
     assert done.returncode == 0
-    assert done.stdout.startswith("Wrote page.html (1.1 MB).")
+    assert re.match(r"page\.html \(\d+\.\d MB\) を書き出しました。", done.stdout)
     page = (tmp_path / "page.html").read_text("utf-8")
     assert '<html lang="ja">' in page
     assert 'data-date="2026-11-24"' in page
