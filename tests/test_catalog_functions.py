@@ -1,4 +1,4 @@
-"""The functions that analysts call (sql/catalog.sql), with given rows and in a lake that was moved."""
+"""The functions that analysts call (sql/catalog.sql), with given rows and in a published catalog."""
 
 import shutil
 import subprocess
@@ -157,6 +157,11 @@ def test_every_function_has_its_comment_in_the_catalog(catalog: duckdb.DuckDBPyC
     )
     assert {function.name for function in functions} >= {"local_time", "waiting_at"}
     assert functions[0].comment.startswith("The host's clock at an instant")
+
+
+def test_the_catalog_has_the_file_format_of_duckdb_1_1(sample_lake: Path) -> None:
+    header = (sample_lake / CATALOG_NAME).read_bytes()[8:20]
+    assert header == b"DUCK" + (64).to_bytes(8, "little")
 
 
 def test_functions_follow_a_lake_that_was_moved(sample_lake: Path, tmp_path: Path) -> None:

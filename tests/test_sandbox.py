@@ -50,7 +50,7 @@ def one_file(lake: Path, schema: str) -> Path:
         "from pragma_table_info('marts.restarts')",
         "select * from range(3), unnest([1, 2])",
         "select local_time(down_at, 'Asia/Tokyo') from marts.restarts",
-        "from restarts_between('2026-11-24', null)",
+        "from restarts_between((select max(down_at) from marts.restarts), null)",
         "from RESTARTS_BETWEEN(timestamptz '2026-11-24 00:00:00Z', now())",
         "select count(*) from main.waiting_at('2026-11-24 03:20:00Z')",
         "select unnest(delay_percentiles(restart_delay_seconds)) from marts.held_messages group by host",
