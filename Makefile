@@ -53,6 +53,7 @@ mutate: $(INSTALLED)
 
 docs: $(INSTALLED)
 	@$(BIN)/python -m transforms.contracts.dictionary
+	@$(BIN)/python -m tests.cookbook
 	@$(BIN)/python -m tests.rig.results
 
 # Records all scenarios of tests/rig on a real Postfix, in twenty minutes; needs root.

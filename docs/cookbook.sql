@@ -2,10 +2,11 @@
 --
 --     duckdb -readonly data/lake/maillag.duckdb < docs/cookbook.sql
 --
--- Any DuckDB from 1.5 on will do. Times are UTC, shown in the zone of your session; `set timezone = 'UTC';`
--- shows them as they are, and question 4 takes them to the host's own clock. What the columns mean stands in
--- data-dictionary.md. Where a query is about one restart or one message, its first step picks an example:
--- put your own there.
+-- Any DuckDB from 1.1 on will do. cookbook.md has the same questions with their answers on the sample. Times
+-- are UTC, shown in the zone of your session; `set timezone = 'UTC';` shows them as they are, and question 4
+-- converts them to the host's own clock. data-dictionary.md says what the columns mean, and what local_time,
+-- restarts_between, waiting_at and delay_percentiles do: functions of the catalog. Where a query is about one
+-- restart or one message, its first step picks an example: put your own there.
 
 
 -- 1. Which restarts were not followed by a flush, and what did it cost?
@@ -59,8 +60,7 @@ order by host asc, month asc;
 
 
 -- 4. Which is the worst hour of the day, in each host's own time zone?
--- Restarts by the local hour of down_at. A peak at a fixed hour points to a scheduled update. local_time is a
--- macro of the catalog: it also knows the offsets, such as GMT+09:00, that manager logs give.
+-- Restarts by the local hour of down_at. A peak at a fixed hour points to a scheduled update.
 with local_restarts as (
     select
         restarts.host,
@@ -534,13 +534,14 @@ order by current_missing_count desc, host_count desc, advice asc;
 
 
 -- 20. Did the patches and the new retry settings help?
--- Both sides of each change reach to the host's next one. Few restarts on a side prove little.
+-- Both sides of each change reach to the host's next one. The shares are of the judged restarts: few of them
+-- on a side prove little.
 select
     host,
     changed_at,
     changes,
-    restart_count_before,
-    restart_count_after,
+    judged_before_count,
+    judged_after_count,
     round(missing_share_before, 2) as missing_share_before,
     round(missing_share_after, 2) as missing_share_after,
     restart_delay_p95_seconds_before,
@@ -564,3 +565,171 @@ select
 from marts.fleet_daily
 group by host
 order by received_count desc, host asc;
+
+
+-- 22. What should be done on each host, step by step?
+-- Most urgent first, with the commands to run on the host. text_en says why.
+select
+    host,
+    position,
+    title_en,
+    array_to_string(commands, ' && ') as commands
+from marts.host_advice
+order by host asc, position asc;
+
+
+-- 23. Which recipient domains waited longest?
+-- Recipients that a restart held, with how long. A message to several recipients counts once for each.
+with domains as (
+    select
+        recipient_domain,
+        count(distinct restart_id) as restart_count,
+        count(*) as held_recipient_count,
+        delay_percentiles(restart_delay_seconds) as delays
+    from marts.held_recipients
+    where recipient_domain is not null
+    group by recipient_domain
+)
+
+select
+    recipient_domain,
+    restart_count,
+    held_recipient_count,
+    delays.p50_seconds,
+    delays.p95_seconds,
+    delays.max_seconds
+from domains
+order by delays.max_seconds desc nulls last, recipient_domain asc
+limit 20;
+
+
+-- 24. How much mail waited at each moment of one restart?
+-- The mail of the host that waited, every 15 seconds from the first deferral to the last release. The example
+-- is the missing flush that cost most; put `select 'imss12-20261124T031333Z' as restart_id` in place of the
+-- first step.
+with wanted as (
+    select restart_id
+    from marts.missing_flushes
+    order by avoidable_delay_total_seconds desc, restart_id asc
+    limit 1
+),
+
+instants as (
+    select
+        restarts.host,
+        unnest(
+            generate_series(
+                restarts.first_deferred_at,
+                restarts.last_released_at + interval 15 seconds,
+                interval 15 seconds
+            )
+        ) as instant
+    from marts.restarts as restarts
+    inner join wanted on restarts.restart_id = wanted.restart_id
+)
+
+select
+    instants.host,
+    instants.instant,
+    (
+        select count(*)
+        from waiting_at(instants.instant) as waiting
+        where waiting.host = instants.host
+    ) as waiting_count
+from instants
+order by instants.instant asc;
+
+
+-- 25. How long did mail wait where the queue was flushed, and where it was not?
+-- Seconds that the restarts held mail, by the verdict. The difference between effective and missing is what
+-- a flush is worth.
+with verdicts as (
+    select
+        restarts.flush_verdict,
+        count(distinct restarts.restart_id) as restart_count,
+        delay_percentiles(held_messages.restart_delay_seconds) as delays
+    from marts.held_messages as held_messages
+    inner join marts.restarts as restarts on held_messages.restart_id = restarts.restart_id
+    group by restarts.flush_verdict
+)
+
+select
+    flush_verdict,
+    restart_count,
+    delays.delay_count as released_count,
+    delays.p50_seconds,
+    delays.p95_seconds,
+    delays.max_seconds
+from verdicts
+order by flush_verdict asc;
+
+
+-- 26. What happened on one day?
+-- The restarts of a day in Japan, with the clock of each host. Put your own bounds there.
+select
+    restart_id,
+    local_time(down_at, time_zone) as local_down_at,
+    round(outage_seconds, 0) as outage_seconds,
+    held_message_count,
+    flush_verdict,
+    restart_delay_max_seconds
+from restarts_between('2026-11-24 00:00:00+09', '2026-11-25 00:00:00+09')
+order by down_at asc, restart_id asc;
+
+
+-- 27. Who was held by several restarts?
+-- Recipients whose mail waited again and again; they are the first to complain.
+select
+    recipient,
+    count(distinct restart_id) as restart_count,
+    count(*) as held_mail_count,
+    round(sum(restart_delay_seconds) / 60, 0) as waited_minutes,
+    max(restart_delay_seconds) as restart_delay_max_seconds
+from marts.held_recipients
+where recipient is not null
+group by recipient
+having count(distinct restart_id) > 1
+order by restart_count desc, held_mail_count desc, recipient asc
+limit 20;
+
+
+-- 28. What triggers the restarts, and which kind holds most mail?
+-- `unknown` where no log line matches a pattern of the setting log_rules.
+select
+    restart_trigger,
+    count(*) as restart_count,
+    count(distinct host) as host_count,
+    sum(held_message_count) as held_message_count,
+    round(median(outage_seconds), 0) as outage_p50_seconds,
+    count(*) filter (where is_overlong) as overlong_count
+from marts.restarts
+group by restart_trigger
+order by held_message_count desc, restart_trigger asc;
+
+
+-- 29. How sure is each restart, and how exact are its times?
+-- The witnesses, and the seconds within which the service went down and came up: NULL where the log lacks a
+-- bound.
+select
+    restart_id,
+    confidence,
+    evidence,
+    date_diff('second', down_at_earliest, down_at_latest) as down_at_within_seconds,
+    date_diff('second', up_at_earliest, up_at_latest) as up_at_within_seconds,
+    is_up_at_estimated
+from marts.restarts
+order by down_at asc, restart_id asc;
+
+
+-- 30. From when until when do the logs of each host reach?
+-- A host whose maillog ends early is one that the archive no longer collects.
+select
+    host,
+    log_kind,
+    count(*) as file_count,
+    sum(line_count) as line_count,
+    min(first_logged_at) as first_logged_at,
+    max(last_logged_at) as last_logged_at
+from ops.source_files
+group by host, log_kind
+order by host asc, log_kind asc;

@@ -20,6 +20,7 @@ import duckdb
 
 from flows.catalog import Values, open_catalog
 from transforms.problems import MaillagError
+from transforms.queries import catalog_functions
 
 # Most queries need no Arrow, whose import takes 0.3 s.
 if TYPE_CHECKING:
@@ -32,8 +33,10 @@ COUNTED_SHARE = 0.5
 # DuckDB cannot interrupt a single call of a function, such as levenshtein() of two long texts.
 GRACE_SECONDS = 5
 ROWS_AT_ONCE = 256
-# All others read files, change the state of the process, or run SQL that nothing has checked.
+# All others read files, change the state of the process, or run SQL that nothing has checked. The catalog's
+# own functions only read its tables.
 TABLE_FUNCTIONS = {
+    *(function.name for function in catalog_functions() if function.gives_rows),
     "duckdb_columns",
     "duckdb_functions",
     "duckdb_keywords",

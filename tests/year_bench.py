@@ -24,8 +24,8 @@ import polars as pl
 
 from tests.bench.document import DOCUMENT, replace_section
 from tests.bench.measure import Figure, measure, size_bytes
+from tests.cookbook import RECIPES
 from tests.marts_bench import Numbers, addresses, clients, hexadecimal, queue_ids
-from tests.test_cookbook import RECIPES
 from transforms.contracts.contracts import Contract, load_contracts
 from transforms.fleet.fleet import Fleet, Host
 from transforms.fleet.history import host_history, latest_hosts

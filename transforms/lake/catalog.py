@@ -12,6 +12,7 @@ from urllib.parse import quote, unquote
 import duckdb
 
 from transforms.problems import MaillagError
+from transforms.queries import catalog_functions, read_catalog_sql
 
 # Only for types: these imports would cost readers of a published catalog 0.2 s.
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from transforms.contracts.contracts import Contract
 
 CATALOG_NAME = "maillag.duckdb"
-# The version of the file format: DuckDB 1.5 clients read it as well.
-STORAGE_VERSION = "v1.5.0"
+# The version of the file format. DuckDB from 1.1 on reads it; the views call getvariable(), which 1.0 lacks.
+STORAGE_VERSION = "v1.0.0"
 HOST_PREFIX = "host="
 # A name that is too long for a folder is split into nested folders.
 LONG_HOST_PREFIX = "long_host="
@@ -37,21 +38,6 @@ NO_HOST = "__HIVE_DEFAULT_PARTITION__"
 # The variable that says where the lake is, if it was moved since its catalog was published.
 PLACE = "lake"
 PERIOD_FOLDER = re.compile(r"(?:date|month)=(?P<period>[0-9]{4}-[0-9]{2}(?:-[0-9]{2})?)")
-
-# DuckDB 1.5 knows IANA zones, but not the GMT+09:00 that a manager log writes.
-MACROS = """
-create macro local_time(instant, time_zone) as
-    case
-        when time_zone like 'GMT_%:%'
-            then
-                timezone('UTC', instant)
-                + to_minutes(
-                    60 * cast(substr(time_zone, 4, 3) as integer)
-                    + cast(substr(time_zone, 4, 1) || substr(time_zone, 8, 2) as integer)
-                )
-        else timezone(time_zone, instant)
-    end
-"""
 
 
 def create_views(
@@ -110,6 +96,14 @@ def create_tables(connection: duckdb.DuckDBPyConnection, frames: "Mapping[str, p
         connection.unregister("frame")
 
 
+def create_functions(connection: duckdb.DuckDBPyConnection) -> None:
+    """Create the functions that analysts call, with their comments. Needs the tables."""
+    connection.execute(read_catalog_sql())
+    for function in catalog_functions():
+        kind = "macro table" if function.gives_rows else "macro"
+        connection.execute(f"comment on {kind} {function.name} is {_literal(function.comment)}")
+
+
 def publish(
     lake: Path,
     *,
@@ -126,7 +120,7 @@ def publish(
         in_lake = [contract for contract in contracts if contract.table not in frames]
         create_views(connection, lake, contracts=in_lake, files=files)
         create_tables(connection, frames)
-        connection.execute(MACROS)
+        create_functions(connection)
         for contract in contracts:
             kind = "table" if contract.table in frames else "view"
             connection.execute(f"comment on {kind} {contract.table} is {_literal(contract.comment)}")
