@@ -5,47 +5,28 @@ from decimal import Decimal
 from pathlib import Path
 
 from rich.console import Console
-from rich.text import Text
 
 from flows.catalog import Row, Values
+from flows.findings_in_words import finding_in_words
+from flows.language import Language, say
 from flows.machine import cell_text
 from flows.report.rows import REPORT_NAME
-from flows.tables import Column, for_logs, plain, show_table
-from flows.words import counted, duration, first_few, local_time
+from flows.tables import Column, for_logs, plain, show_table, show_text
+from flows.words import Clock, counted, first_few, named, waited
 from transforms.marts.advice import load_advice
 
-VERDICTS = {
-    "effective": "flushed",
-    "ineffective": "flush without effect",
-    "missing": "NOT FLUSHED",
-    "not_needed": "nothing waited",
-    "unknown": "unknown",
-}
-REASONS = {
-    "log_end": "the log ends too early",
-    "coverage_gap": "the log has a gap, or lacks lines",
-    "settings_unknown": "retry settings unknown",
-    "too_few_messages": "too few messages to tell",
-    "qmgr_restart": "Postfix was restarted",
-    "still_down": "still down",
-    "no_maillog": "no maillog",
-    "clock_set_back": "the clock was set back",
-    "several_hosts": "lines of several hosts",
-    "not_noticed": "the manager did not notice",
-    "wrapper_defect": "ordered, but the wrapper is defective",
-    "order_without_effect": "ordered, but without effect",
-    "not_ordered": "the manager ordered none",
-}
 # Why a line that matches a pattern is no event all the same (docs/hostile-text.md).
 DOUBTFUL = {"ambiguous", "cut", "out_of_range"}
 # Hosts named where many have the same problem.
 HOSTS_SHOWN = 3
 
 
-def show_rows(console: Console, columns: Sequence[str], rows: Sequence[Values]) -> None:
+def show_rows(
+    console: Console, columns: Sequence[str], rows: Sequence[Values], *, language: Language = "en"
+) -> None:
     """Print the rows of any query."""
     if not rows:
-        console.print("none")
+        show_text(console, say(language, "terminal.none"))
         return
     cells = [[cell_text(value) for value in row] for row in rows]
     shown = [
@@ -65,6 +46,7 @@ def show_restarts(
     rows: Sequence[Row],
     zones: Mapping[str, str],
     *,
+    language: Language = "en",
     of_count: int | None = None,
     sighted: Mapping[str, bool] | None = None,
 ) -> None:
@@ -75,53 +57,61 @@ def show_restarts(
     """
     blind = [host for host, is_sighted in (sighted or {}).items() if not is_sighted]
     if not rows:
-        _print_none(console, [host for host, is_sighted in (sighted or {}).items() if is_sighted], blind)
+        seen = [host for host, is_sighted in (sighted or {}).items() if is_sighted]
+        _print_none(console, seen, blind, language)
     if blind:
-        hosts = plain(first_few(blind))
-        console.print(Text(f"Nothing can be said of {hosts}: no line of their mail was read."))
+        hosts = plain(first_few(blind, language=language))
+        show_text(console, say(language, "terminal.blind", hosts=hosts))
     if not rows:
         return
+    clock = Clock.of((row["host"] for row in rows), zones, language)
     cells = [
         (
             row["restart_id"],
-            local_time(row["down_at"], zones[row["host"]]),
-            _estimated(row),
+            # The id has the year and the second.
+            clock.show(row["down_at"], row["host"], "%m-%d %H:%M"),
+            _estimated(row, language),
             f"{row['held_message_count']:,}",
-            duration(row["restart_delay_p50_seconds"]),
-            duration(row["restart_delay_max_seconds"]),
-            _flush(row),
+            waited(row["restart_delay_p50_seconds"], language),
+            waited(row["restart_delay_max_seconds"], language),
+            _flush(row, language),
         )
         for row in rows
     ]
     show_table(
         console,
         (
-            Column("restart"),
-            Column("down at (host time)"),
-            Column("out for", is_right=True),
-            Column("held", is_right=True),
-            Column("median wait", is_right=True),
-            Column("longest", is_right=True),
-            Column("flush", is_prose=True),
+            Column(say(language, "terminal.restart")),
+            Column(say(language, "terminal.down_at")),
+            Column(say(language, "terminal.out_for"), is_right=True),
+            Column(say(language, "terminal.held"), is_right=True),
+            Column(say(language, "terminal.median"), is_right=True, is_spare=True),
+            Column(say(language, "terminal.longest"), is_right=True),
+            Column(say(language, "terminal.flush"), is_prose=True),
         ),
         cells,
-        title="Restarts of the scan service",
+        title=say(language, "terminal.restarts_title", zone=plain(clock.heading)),
         red=[index for index, row in enumerate(rows) if row["flush_verdict"] in {"missing", "ineffective"}],
+        language=language,
     )
-    _print_rest(console, rows, of_count, "maillag restarts [--since DAY]")
+    if any(row["is_up_at_estimated"] for row in rows):
+        show_text(console, say(language, "terminal.mark_estimated"))
+    _print_rest(console, rows, of_count, "maillag restarts [--since DAY]", language)
 
 
-def _print_none(console: Console, seen: Sequence[str], blind: Sequence[str]) -> None:
+def _print_none(console: Console, seen: Sequence[str], blind: Sequence[str], language: Language) -> None:
     if not blind:
-        console.print("No restart of the scan service was found.")
+        show_text(console, say(language, "terminal.no_restart"))
     elif seen:
-        console.print(Text(f"No restart of the scan service was found on {plain(first_few(seen))}."))
+        hosts = plain(first_few(seen, language=language))
+        show_text(console, say(language, "terminal.no_restart_on", hosts=hosts))
 
 
 def show_missing_flushes(
     console: Console,
     rows: Sequence[Row],
     *,
+    language: Language = "en",
     of_count: int | None = None,
     unknown_count: int = 0,
     sighted: Mapping[str, bool] | None = None,
@@ -133,21 +123,20 @@ def show_missing_flushes(
     """
     if not rows:
         if unknown_count:
-            restarts = counted(unknown_count, "restart")
-            console.print(f"No flush is known to be missing. The verdict on {restarts} is unknown.")
+            show_text(console, say(language, "terminal.none_known_unknown", n=unknown_count))
         elif all((sighted or {}).values()):
-            console.print("No flush is missing.")
+            show_text(console, say(language, "terminal.none_missing"))
         else:
-            console.print("No flush is known to be missing.")
+            show_text(console, say(language, "terminal.none_known_missing"))
         return
-    titles = {advice.code: advice.title_en for advice in load_advice()}
+    titles = {advice.code: getattr(advice, f"title_{language}") for advice in load_advice()}
     cells = [
         (
             row["restart_id"],
             f"{row['held_message_count']:,}",
-            duration(row["avoidable_delay_total_seconds"]),
-            duration(row["avoidable_delay_max_seconds"]),
-            row["build_verdict"].replace("_", " "),
+            waited(row["avoidable_delay_total_seconds"], language),
+            waited(row["avoidable_delay_max_seconds"], language),
+            say(language, f"words.build_{row['build_verdict']}"),
             titles[row["advice"]],
         )
         for row in rows
@@ -155,79 +144,103 @@ def show_missing_flushes(
     show_table(
         console,
         (
-            Column("restart"),
-            Column("held", is_right=True),
-            Column("avoidable wait", is_right=True),
-            Column("longest", is_right=True),
-            Column("flush of its build", is_prose=True),
-            Column("what to do", is_prose=True),
+            Column(say(language, "terminal.restart")),
+            Column(say(language, "terminal.held"), is_right=True),
+            Column(say(language, "terminal.avoidable"), is_right=True),
+            Column(say(language, "terminal.avoidable_longest"), is_right=True, is_spare=True),
+            Column(say(language, "terminal.build_flush"), is_prose=True),
+            Column(say(language, "terminal.to_do"), is_prose=True),
         ),
         cells,
-        title="Missing flushes, and what they cost",
+        title=say(language, "terminal.missing_title"),
+        language=language,
     )
-    _print_rest(console, rows, of_count, "maillag query 'select * from marts.missing_flushes'")
+    _print_rest(console, rows, of_count, "maillag query 'select * from marts.missing_flushes'", language)
 
 
-def _print_rest(console: Console, rows: Sequence[Row], of_count: int | None, command: str) -> None:
+def _print_rest(
+    console: Console, rows: Sequence[Row], of_count: int | None, command: str, language: Language
+) -> None:
     if of_count and of_count > len(rows):
-        console.print(f"Only the newest {len(rows):,} of {of_count:,} are shown. For the others: {command}")
+        said = say(language, "terminal.newest_only", shown=len(rows), all=of_count, command=command)
+        show_text(console, said)
 
 
-def show_counts(console: Console, counts: Row, catalog: Path) -> None:
+def show_counts(console: Console, counts: Row, catalog: Path, *, language: Language = "en") -> None:
     """Print what was read, what was left out, and where the tables are."""
-    reasons = ", ".join(f"{row['line_count']:,} {row['reason']}" for row in counts["unparsed_reasons"])
-    console.print(
-        f"{counted(counts['host_count'], 'host')}, {counted(counts['source_file_count'], 'log file')}, "
-        f"{counted(counts['line_count'], 'line')}: {counts['unparsed_line_count']:,} unparsed"
-        f"{f' ({reasons})' if reasons else ''}, "
-        f"{counted(counts['quarantined_file_count'], 'file')} kept out, "
-        f"{counts['damaged_file_count']} damaged. New in this run: "
-        f"{counted(counts['new_file_count'], 'file')}, {counted(counts['new_line_count'], 'line')}."
-    )
-    if DOUBTFUL.intersection(row["reason"] for row in counts["unparsed_reasons"]):
-        console.print(
-            "Lines that can be read in two ways (ambiguous), were cut, or hold an impossible number "
-            "(out_of_range) prove nothing. Look at them with: maillag status"
+    reasons = say(language, "counted.comma").join(
+        say(
+            language,
+            "terminal.reason_count",
+            n=row["line_count"],
+            reason=named("terminal.unparsed_", row["reason"], language),
         )
+        for row in counts["unparsed_reasons"]
+    )
+    said = say(
+        language,
+        "terminal.counts",
+        hosts=counted(counts["host_count"], "host", language),
+        files=counted(counts["source_file_count"], "log_file", language),
+        lines=counted(counts["line_count"], "line", language),
+        unparsed=counts["unparsed_line_count"],
+        reasons=f" ({reasons})" if reasons else "",
+        kept_out=counted(counts["quarantined_file_count"], "file", language),
+        damaged=counts["damaged_file_count"],
+        new_files=counted(counts["new_file_count"], "file", language),
+        new_lines=counted(counts["new_line_count"], "line", language),
+    )
+    show_text(console, said)
+    if DOUBTFUL.intersection(row["reason"] for row in counts["unparsed_reasons"]):
+        show_text(console, say(language, "terminal.doubtful"))
     if counts["ignored_file_count"]:
-        names = plain(first_few(counts["ignored_files"], noun="file"))
-        console.print(Text(f"Ignored (file name not recognised): {names}."))
+        files = plain(first_few(counts["ignored_files"], noun="file", language=language))
+        show_text(console, say(language, "terminal.ignored", files=files))
     if counts["hosts_without_logs"]:
-        hosts = plain(first_few(counts["hosts_without_logs"], noun="host"))
-        console.print(Text(f"No logs were found for: {hosts}."))
-    console.print(Text(f"Lake: {catalog.parent}    Tables: duckdb -readonly {catalog}"))
+        hosts = plain(first_few(counts["hosts_without_logs"], noun="host", language=language))
+        show_text(console, say(language, "terminal.without_logs", hosts=hosts))
+    where = say(language, "terminal.lake", lake=plain(catalog.parent), catalog=plain(catalog))
+    show_text(console, where, is_whole=True)
     page = catalog.with_name(REPORT_NAME)
     if page.exists():
-        console.print(Text(f"Page for the browser: {page}"))
+        show_text(console, say(language, "terminal.page", page=plain(page)), is_whole=True)
 
 
-def problem_lines(problems: Iterable[Row]) -> Iterator[str]:
+def problem_lines(
+    problems: Iterable[Row], language: Language = "en", *, hosts_shown: int | None = HOSTS_SHOWN
+) -> Iterator[str]:
     """Yield a line for each problem; hosts with the very same problem share one, which names the first few.
 
-    A row has severity, place (a path or a host), rule, what and remedy.
+    A row has severity, place (a path or a host), what and remedy. All hosts are named if `hosts_shown`
+    is None.
     """
     places: dict[tuple[str, ...], list[str]] = {}
     for row in problems:
         file = row["place"] if "/" in row["place"] else ""
-        problem = (file, *(row[name] for name in ("severity", "rule", "what", "remedy")))
+        problem = (file, *(row[name] for name in ("severity", "what", "remedy")))
         places.setdefault(problem, []).append(row["place"])
-    for (_, severity, _, what, remedy), of_problem in places.items():
-        named = first_few(of_problem, noun="host", shown=HOSTS_SHOWN)
-        yield f"{severity}: {for_logs(f'{named}: {what}. {remedy}')}"
+    for (_, severity, what, remedy), of_problem in places.items():
+        shown = len(of_problem) if hosts_shown is None else hosts_shown
+        where = first_few(of_problem, noun="host", shown=shown, language=language)
+        text = finding_in_words(what, remedy, language)
+        yield f"{named('terminal.severity_', severity, language)}: {for_logs(f'{where}: {text}')}"
 
 
-def verdict_in_words(restart: Row) -> str:
+def verdict_in_words(restart: Row, language: Language = "en") -> str:
     """Return the verdict on a flush: one that was seen had some effect, even if it left mail behind."""
     if restart["flush_verdict"] == "ineffective" and restart["flush_observed_at"]:
-        return "flush incomplete"
-    return VERDICTS[restart["flush_verdict"]]
+        return say(language, "terminal.flush_incomplete")
+    return say(language, f"words.verdict_{restart['flush_verdict']}")
 
 
-def _flush(row: Row) -> str:
+def _flush(row: Row, language: Language) -> str:
     reason = row["verdict_reason"] or row["missing_reason"]
-    return verdict_in_words(row) + (f" ({REASONS.get(reason, reason)})" if reason else "")
+    verdict = verdict_in_words(row, language)
+    if not reason:
+        return verdict
+    return say(language, "terminal.in_brackets", text=verdict, more=named("words.why_", reason, language))
 
 
-def _estimated(row: Row) -> str:
+def _estimated(row: Row, language: Language) -> str:
     about = "~" if row["is_up_at_estimated"] and row["outage_seconds"] is not None else ""
-    return about + duration(row["outage_seconds"])
+    return about + waited(row["outage_seconds"], language)

@@ -7,8 +7,9 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
+import duckdb
 import typer
 from rich.console import Console
 
@@ -16,6 +17,7 @@ from flows.answer import show_restarts, show_rows
 from flows.catalog import (
     RESTARTS,
     SHOWN_RESTARTS,
+    Row,
     check_hosts,
     fetch,
     fetch_readable,
@@ -24,28 +26,31 @@ from flows.catalog import (
     fetch_zones,
     open_catalog,
 )
-from flows.language import language_of
+from flows.language import Language, say
 from flows.machine import write_csv, write_json, write_records
 from flows.options import (
     BROKEN,
+    DAY_FORMATS,
     AsCsv,
     AsJson,
+    Day,
     Hosts,
     Lake,
+    Lang,
     Since,
     Until,
     chosen_archive,
     chosen_lake,
+    chosen_language,
     exit_code,
     read_settings,
     restart_choice,
 )
-from flows.report.rows import DAYS, REPORT_NAME
 from flows.sandbox import open_sandbox
-from flows.show_fleet import CHANGES, DIAGNOSIS, show_changes, show_diagnosis
+from flows.show_fleet import ADVICE, CHANGES, DIAGNOSIS, SOURCES, show_changes, show_diagnosis
+from flows.show_status import ALL_AGREE, Status
 from flows.show_trace import show_hops
-from flows.tables import output_console, plain
-from transforms.problems import MaillagError
+from flows.tables import output_console, plain, show_text
 from transforms.queries import read_query
 
 # Rows of a query that a table shows, and the bounds of a query unless others are given.
@@ -64,6 +69,7 @@ STATUS_QUERIES = {
 
 
 def status(
+    context: typer.Context,
     lake: Lake = None,
     verify: Annotated[
         bool, typer.Option("--verify", help="Also check that lake, ledger and catalog agree.")
@@ -71,6 +77,7 @@ def status(
     deep: Annotated[
         bool, typer.Option("--deep", help="With --verify: read every lake file in full, not only its size.")
     ] = False,
+    lang: Lang = None,
     as_json: AsJson = False,
 ) -> None:
     """Print what the lake holds, what was kept out and why.
@@ -89,24 +96,21 @@ def status(
             for name, query in STATUS_QUERIES.items()
         }
     if verify:
-        report["verified"] = [vars(problem) for problem in wrong] or [{"where": "lake", "what": "all agree"}]
+        report["verified"] = [vars(problem) for problem in wrong] or [ALL_AGREE]
     if as_json:
         write_json(report)
     else:
-        console = output_console()
-        for name, rows in report.items():
-            console.print(name.replace("_", " ").capitalize(), style="bold")
-            columns = [column.replace("_", " ") for column in rows[0]] if rows else []
-            show_rows(console, columns, [tuple(row.values()) for row in rows])
-            console.print()
+        Status(output_console(), report, chosen_language(context, lang)).show()
     raise typer.Exit(BROKEN if wrong else exit_code(row["severity"] for row in report["findings"]))
 
 
 def restarts(
+    context: typer.Context,
     lake: Lake = None,
     host: Hosts = None,
     since: Since = None,
     until: Until = None,
+    lang: Lang = None,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
@@ -122,43 +126,60 @@ def restarts(
         zones = fetch_zones(catalog)
 
     def show(console: Console) -> None:
-        show_restarts(console, rows, zones, sighted=sighted)
+        language = chosen_language(context, lang)
+        show_restarts(console, rows, zones, language=language, sighted=sighted)
 
     _print_rows(columns, map(dict.values, rows), show, as_json=as_json, as_csv=as_csv)
 
 
 def trace(
+    context: typer.Context,
     wanted: Annotated[
         str, typer.Argument(metavar="QUEUE_ID|MESSAGE_ID|ADDRESS", help="Which mail to trace.")
     ],
     lake: Lake = None,
     host: Hosts = None,
+    held: Annotated[
+        bool, typer.Option("--held", help="Only mail that a restart of the scan service held.")
+    ] = False,
+    since: Annotated[
+        Day, typer.Option("--since", formats=DAY_FORMATS, help="Only mail of this day or later (host time).")
+    ] = None,
+    lang: Lang = None,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
     """Print the path of mail through all hops.
 
-    Each hop comes with the restarts that held the mail there.
+    The newest mail comes first, and each hop with the restarts that held the mail there.
     """
     with open_catalog(chosen_lake(lake)) as catalog:
         check_hosts(catalog, host or ())
-        parameters = {"wanted": wanted, "hosts": list(host or ())}
+        parameters = {
+            "wanted": wanted,
+            "hosts": list(host or ()),
+            "is_held": held,
+            "since": since and since.date(),
+        }
         columns, rows = fetch_table(catalog, read_query("answers.hops"), parameters)
         zones = fetch_zones(catalog)
 
     def show(console: Console) -> None:
-        show_hops(console, rows, zones, wanted)
+        language = chosen_language(context, lang)
+        is_chosen = bool(host or held or since)
+        show_hops(console, rows, zones, wanted, language=language, is_chosen=is_chosen)
 
     _print_rows(columns, map(dict.values, rows), show, as_json=as_json, as_csv=as_csv)
 
 
 def fleet(
+    context: typer.Context,
     lake: Lake = None,
     host: Hosts = None,
     changes: Annotated[
         bool, typer.Option("--changes", help="Print instead what each change of settings did.")
     ] = False,
-    lang: Annotated[Literal["en", "ja"], typer.Option("--lang", help="Language of the advice.")] = "en",
+    lang: Lang = None,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
@@ -167,18 +188,22 @@ def fleet(
         check_hosts(catalog, host or ())
         sql = CHANGES if changes else DIAGNOSIS
         columns, rows = fetch_table(catalog, sql, {"hosts": list(host or ())})
+        advice = fetch(catalog, ADVICE, {"hosts": list(host or ())})
+        sources = fetch(catalog, SOURCES)
         zones = fetch_zones(catalog)
 
     def show(console: Console) -> None:
+        language = chosen_language(context, lang)
         if changes:
-            show_changes(console, rows, zones)
+            show_changes(console, rows, zones, language)
         else:
-            show_diagnosis(console, rows, zones, lang)
+            show_diagnosis(console, rows, advice, sources, zones, language)
 
     _print_rows(columns, map(dict.values, rows), show, as_json=as_json, as_csv=as_csv)
 
 
 def explain(
+    context: typer.Context,
     restart_id: Annotated[
         str, typer.Argument(help="The restart's id, or HOST-INSTANT for any instant inside it (UTC).")
     ],
@@ -190,6 +215,14 @@ def explain(
         ),
     ] = None,
     show_all: Annotated[bool, typer.Option("--all", help="Show all messages, not only the worst.")] = False,
+    ticket: Annotated[
+        Path | None,
+        typer.Option("--ticket", help="Write it to this folder instead, as files for a support case."),
+    ] = None,
+    with_addresses: Annotated[
+        bool, typer.Option("--with-addresses", help="With --ticket: addresses as logged, not pseudonyms.")
+    ] = False,
+    lang: Lang = None,
     as_json: AsJson = False,
 ) -> None:
     """Print the log lines behind a restart and its verdict.
@@ -202,61 +235,51 @@ def explain(
         difference_in_words,
         fetch_frozen_days,
         fetch_restart,
-        frozen_in_words,
         show_explanation,
     )
+    from flows.ticket import MESSAGES, write_ticket
     from transforms.explain.explain import explain_restart, find_restart
 
     lake, archive = chosen_lake(lake), chosen_archive(archive)
+    language = "en" if as_json else chosen_language(context, lang)
     with open_catalog(lake) as catalog:
         known_id = find_restart(catalog, restart_id)
         if frozen := fetch_frozen_days(catalog, known_id):
-            restart = fetch_restart(catalog, known_id)
-            if as_json:
-                write_json({"restart": restart, "frozen": frozen})
-            else:
-                show_restarts(output_console(), [restart], fetch_zones(catalog))
-                print(f"\n{plain(frozen_in_words(frozen))}")
+            _print_frozen(catalog, fetch_restart(catalog, known_id), frozen, language, as_json=as_json)
             return
-    limit = None if show_all or as_json else SHOWN
+    limit = MESSAGES if ticket else None if show_all or as_json else SHOWN
     explanation = explain_restart(lake, known_id, archive=archive, message_limit=limit)
-    if as_json:
+    if ticket:
+        names = write_ticket(lake, explanation, ticket, language=language, with_addresses=with_addresses)
+        said = say(language, "ticket.written", folder=str(ticket), files=", ".join(names))
+        print(plain(said), file=sys.stderr)
+    elif as_json:
         write_json(as_document(explanation))
     else:
-        show_explanation(output_console(), explanation, is_all=show_all)
+        show_explanation(output_console(), explanation, is_all=show_all, language=language)
     if explanation.differences:
-        print(f"critical: {plain(difference_in_words(explanation))}", file=sys.stderr)
+        severity = say(language, "terminal.severity_critical")
+        print(f"{severity}: {plain(difference_in_words(explanation, language))}", file=sys.stderr)
         raise typer.Exit(BROKEN)
 
 
-def report(
-    lake: Lake = None,
-    days: Annotated[
-        int,
-        typer.Option("--days", min=1, max=3660, help="How many of the latest days with logs it is about."),
-    ] = DAYS,
-    lang: Annotated[
-        Literal["en", "ja"] | None,
-        typer.Option("--lang", help="Language it opens in. Default: that of the locale. It has both."),
-    ] = None,
-    out: Annotated[Path, typer.Option("--out", help="File to write.")] = Path(REPORT_NAME),
+def _print_frozen(
+    catalog: duckdb.DuckDBPyConnection, restart: Row, frozen: Row, language: Language, *, as_json: bool
 ) -> None:
-    """Write a page for the browser, as one HTML file.
+    """Print a restart whose evidence has expired, and why there is no more."""
+    if as_json:
+        write_json({"restart": restart, "frozen": frozen})
+        return
+    from flows.show_explanation import frozen_in_words
 
-    It has no sender, recipient or message id in it, and needs nothing beside it.
-    """
-    from flows.report.page import write_page
-
-    try:
-        write_page(chosen_lake(lake), out, language=language_of(lang), days=days)
-    except OSError as error:
-        raise MaillagError(
-            f"{out}: cannot be written ({error.strerror}). Give another file with --out."
-        ) from None
-    print(f"Wrote {plain(out)} ({out.stat().st_size / 1e6:.1f} MB). Open it in a browser.")
+    console = output_console()
+    show_restarts(console, [restart], fetch_zones(catalog), language=language)
+    console.print()
+    show_text(console, frozen_in_words(frozen, language))
 
 
 def query(
+    context: typer.Context,
     sql: Annotated[str, typer.Argument(help="One SELECT over the schemas events, fleet, ops and marts.")],
     lake: Lake = None,
     timeout: Annotated[
@@ -265,6 +288,7 @@ def query(
     memory: Annotated[
         int, typer.Option("--memory", min=256, max=2**24, help="Most memory it may use, in MiB.")
     ] = QUERY_MEMORY_MIB,
+    lang: Lang = None,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
@@ -275,11 +299,10 @@ def query(
         columns, rows = sandbox.select(sql)
 
         def show(console: Console) -> None:
-            show_rows(console, columns, list(islice(rows, ROWS_SHOWN)))
+            language = chosen_language(context, lang)
+            show_rows(console, columns, list(islice(rows, ROWS_SHOWN)), language=language)
             if next(rows, None):
-                print(
-                    f"Only the first {ROWS_SHOWN:,} rows are shown. For all: --csv or --json", file=sys.stderr
-                )
+                print(say(language, "terminal.first_rows_only", n=ROWS_SHOWN), file=sys.stderr)
 
         _print_rows(columns, rows, show, as_json=as_json, as_csv=as_csv)
 

@@ -3,20 +3,24 @@
 import ast
 import inspect
 import textwrap
-from collections.abc import Iterator, Mapping
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import cast
 
-from flows.settings import DEFAULT_FILE, Settings
+from flows.settings import Settings
+from flows.settings_file import DEFAULT_FILE
 from flows.tables import plain
 from transforms.bounds import Limits
 from transforms.fleet.fleet import FLEET_FILE
 from transforms.fleet.host_settings import PRODUCTS, SETTING_NAMES
 from transforms.fleet.inventory_settings import IMSVA_POSTFIX, POSTFIX_TIMES
+from transforms.fleet.toml_file import read_toml
 from transforms.ingest.host_facts import FoundFleet, HostFacts, find_fleet
 from transforms.log_rules import LogRules
+from transforms.names import given_host
 from transforms.problems import MaillagError, Problem
 from transforms.thresholds import Thresholds
 
@@ -50,53 +54,95 @@ QUESTIONS = {
 
 @dataclass(frozen=True)
 class Written:
-    """The files written, the hosts found, and those whose minimal_backoff_seconds is unknown."""
+    """What was done with the files in the current folder, and what is known of the hosts.
 
-    files: list[Path]
+    `added` are the hosts that a fleet file of before has got; `to_ask` are hosts, of these or of all, whose
+    minimal_backoff_seconds is unknown.
+    """
+
+    fleet_file: Path
+    written: list[Path]
+    kept: list[Path]
     hosts: list[str]
-    hosts_to_ask: list[str]
+    added: list[str]
+    to_ask: list[str]
     problems: list[Problem]
 
 
 def write_settings(archive: Path, *, may_overwrite: bool) -> Written:
     """Write both files into the current folder; where the archive has a fleet.toml, only maillag.toml.
 
-    Raises MaillagError, and writes nothing, if one of them exists (unless `may_overwrite`) or if the current
-    folder lies in the archive, which is never written to.
+    A file that is there already is kept (unless `may_overwrite`); hosts that a fleet.toml of before lacks are
+    added at its end. Raises MaillagError, and writes nothing, if that fleet.toml cannot be read or added to,
+    or if the current folder lies in the archive, which is never written to.
     """
     archive, folder = archive.resolve(), Path.cwd().resolve()
     if folder.is_relative_to(archive):
         raise MaillagError(f"{folder}: lies in the archive, which is only read. Run this in another folder.")
-    fleet = find_fleet(archive)
+    fleet_file, settings_file = folder / FLEET_FILE, folder / DEFAULT_FILE
+    is_of_archive = (archive / FLEET_FILE).exists()
+    is_there = fleet_file.exists() and not may_overwrite and not is_of_archive
+    fleet = find_fleet(archive, fleet_file if is_there else None)
     chosen = {"archive": archive, "lake": folder / Settings.model_fields["lake"].default}
-    texts, hosts_to_ask = {}, []
-    if not (archive / FLEET_FILE).exists():
-        chosen["fleet_file"] = folder / FLEET_FILE
-        texts[FLEET_FILE] = fleet_text(fleet)
-        hosts_to_ask = [
-            facts.host
-            for facts in fleet.hosts
-            if facts.settings.minimal_backoff_seconds is None and facts.silent.minimal_backoff_seconds is None
-        ]
-    texts[str(DEFAULT_FILE)] = settings_text(chosen)
-    if not may_overwrite and (there := [name for name in texts if (folder / name).exists()]):
-        raise MaillagError(
-            f"{folder / there[0]}: exists already. Run this in another folder, or overwrite it with --force."
-        )
-    for name, text in texts.items():
-        try:
-            with (folder / name).open("w" if may_overwrite else "x", encoding="utf-8") as file:
-                file.write(text)
-        except OSError as error:
-            raise MaillagError(
-                f"{folder / name}: cannot be written ({error.strerror}). Run this where you may write."
-            ) from None
+    new, texts, added = fleet.hosts, {}, []
+    if is_of_archive:
+        new = []
+    elif is_there:
+        chosen["fleet_file"] = fleet_file
+        new = _lacking(fleet_file, fleet)
+        added = [facts.host for facts in new]
+        if new:
+            texts[fleet_file] = _added(fleet_file, new)
+    else:
+        chosen["fleet_file"] = fleet_file
+        texts[fleet_file] = fleet_text(fleet.hosts)
+    if may_overwrite or not settings_file.exists():
+        texts[settings_file] = settings_text(chosen)
+    for file, text in texts.items():
+        _write(file, text, "a" if added and file == fleet_file else "w" if may_overwrite else "x")
     return Written(
-        [folder / name for name in texts],
-        [facts.host for facts in fleet.hosts],
-        hosts_to_ask,
-        fleet.problems,
+        fleet_file=fleet_file,
+        written=[file for file in texts if not (file == fleet_file and is_there)],
+        kept=[file for file in (fleet_file, settings_file) if file.exists() and file not in texts],
+        hosts=[facts.host for facts in fleet.hosts],
+        added=added,
+        to_ask=[
+            facts.host
+            for facts in new
+            if facts.settings.minimal_backoff_seconds is None and facts.silent.minimal_backoff_seconds is None
+        ],
+        problems=fleet.problems,
     )
+
+
+def _lacking(fleet_file: Path, fleet: FoundFleet) -> list[HostFacts]:
+    """Return the hosts of the archive for which a fleet file has no table."""
+    tables = {given_host(name) for name in read_toml(fleet_file).get("hosts", {})}
+    return [facts for facts in fleet.hosts if facts.host not in tables]
+
+
+def _added(fleet_file: Path, new: Iterable[HostFacts]) -> str:
+    """Return what to add to a fleet file for more hosts."""
+    text = fleet_file.read_text(encoding="utf-8-sig")
+    added = ("" if text.endswith("\n") else "\n") + f"\n{host_tables(new)}"
+    try:
+        tomllib.loads(text + added)
+    except tomllib.TOMLDecodeError:
+        raise MaillagError(
+            f"{fleet_file}: writes its hosts in a form to which no table can be added. Write each host as a "
+            '[hosts."NAME"] table.'
+        ) from None
+    return added
+
+
+def _write(file: Path, text: str, mode: str) -> None:
+    try:
+        with file.open(mode, encoding="utf-8") as opened:
+            opened.write(text)
+    except OSError as error:
+        raise MaillagError(
+            f"{file}: cannot be written ({error.strerror}). Run this where you may write."
+        ) from None
 
 
 def settings_text(chosen: Mapping[str, object]) -> str:
@@ -116,9 +162,14 @@ def settings_text(chosen: Mapping[str, object]) -> str:
     return "\n".join(parts)
 
 
-def fleet_text(fleet: FoundFleet) -> str:
+def fleet_text(hosts: Iterable[HostFacts]) -> str:
     """Return a fleet.toml with a table for each host, whose keys are all behind a #."""
-    return "\n".join([FLEET_HEAD, *("\n".join([*_host_lines(facts), ""]) for facts in fleet.hosts)])
+    return f"{FLEET_HEAD}\n{host_tables(hosts)}"
+
+
+def host_tables(hosts: Iterable[HostFacts]) -> str:
+    """Return a table for each host, whose keys are all behind a #."""
+    return "\n".join("\n".join([*_host_lines(facts), ""]) for facts in hosts)
 
 
 def field_meanings(settings: type) -> dict[str, str]:

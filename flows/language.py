@@ -8,9 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
-from transforms.contracts.contracts import LOADER
+from transforms.yaml_file import read_yaml
 
 Language = Literal["en", "ja"]
 LANGUAGES: tuple[Language, ...] = ("en", "ja")
@@ -37,7 +35,7 @@ class Share:
 @cache
 def texts(language: Language) -> dict[str, Text]:
     """Return a language's catalogue, by `section.key`."""
-    sections = yaml.load((TEXT_FOLDER / f"{language}.yaml").read_text("utf-8"), LOADER)  # noqa: S506 -- a safe loader
+    sections = read_yaml(TEXT_FOLDER / f"{language}.yaml")
     return {f"{section}.{key}": text for section, of in sections.items() for key, text in of.items()}
 
 

@@ -33,14 +33,19 @@ def write_records(columns: Sequence[str], rows: Iterable[Iterable[Any]], stream:
 
     Raises MaillagError if two columns have the same name.
     """
-    for name in columns:
-        if columns.count(name) > 1:
-            raise MaillagError(f"query: two columns are called {name}. For JSON, rename one with `as`.")
+    refuse_equal_names(columns)
     before = "[\n"
     for row in rows:
         stream.write(before + textwrap.indent(_json(dict(zip(columns, row, strict=True))), "  "))
         before = ",\n"
     stream.write("[]\n" if before == "[\n" else "\n]\n")
+
+
+def refuse_equal_names(columns: Sequence[str]) -> None:
+    """Raise MaillagError if two columns have the same name."""
+    for name in columns:
+        if columns.count(name) > 1:
+            raise MaillagError(f"query: two columns are called {name}. Rename one with `as`.")
 
 
 def write_csv(columns: Sequence[str], rows: Iterable[Iterable[Any]], stream: TextIO = sys.stdout) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flows.language import Language, language_of
+from flows.settings_file import has_settings
 from transforms.names import given_host
 from transforms.problems import MaillagError
 
@@ -28,12 +30,13 @@ Hosts = Annotated[
     ),
 ]
 Day = datetime | None
+DAY_FORMATS = ["%Y-%m-%d"]
 Since = Annotated[
-    Day, typer.Option("--since", formats=["%Y-%m-%d"], help="Only restarts on or after this day (host time).")
+    Day, typer.Option("--since", formats=DAY_FORMATS, help="Only restarts on or after this day (host time).")
 ]
 Until = Annotated[
     Day,
-    typer.Option("--until", formats=["%Y-%m-%d"], help="Only restarts on or before this day (host time)."),
+    typer.Option("--until", formats=DAY_FORMATS, help="Only restarts on or before this day (host time)."),
 ]
 
 
@@ -44,6 +47,11 @@ def _alone(context: typer.Context, value: bool) -> bool:
     return value
 
 
+Lang = Annotated[
+    Language | None,
+    typer.Option("--lang", help="Language: en or ja. Default: `lang` of the settings, else the locale."),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.", callback=_alone)]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV instead of tables.", callback=_alone)]
 
@@ -70,6 +78,12 @@ def chosen_archive(archive: Path | None) -> Path | None:
     if not archive.is_dir():
         raise MaillagError(f"{archive}: is not a folder. Give the archive that the lake was made from.")
     return archive
+
+
+def chosen_language(context: typer.Context, lang: Language | None) -> Language:
+    """Return the language given to the command, else before it, else by the settings, else by the locale."""
+    given = lang or context.find_root().params.get("lang")
+    return language_of(given or (read_settings().lang if has_settings() else None))
 
 
 def restart_choice(hosts: list[str] | None, since: Day, until: Day) -> dict[str, Any]:

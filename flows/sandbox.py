@@ -14,12 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Timer
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
 from flows.catalog import Values, open_catalog
 from transforms.problems import MaillagError
+
+# Most queries need no Arrow, whose import takes 0.3 s.
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # What does not fit in memory is spilled to a temporary folder, which is removed with the query.
 SPILL_GIB = 10
@@ -67,7 +71,7 @@ class Sandbox:
         rows, if the query fails, takes too long or needs too much memory.
         """
         give_up_at = time.monotonic() + (self.timeout_seconds or math.inf)
-        with self._errors_of_query():
+        with self.errors_of_query():
             self.connection.execute(_checked(self.connection, sql))
             columns = [column[0] for column in self.connection.description or ()]
             # An error in the first rows is raised before anything is printed.
@@ -77,14 +81,26 @@ class Sandbox:
     def _from(self, rows: list[Values], give_up_at: float) -> Iterator[Values]:
         while rows:
             yield from rows
-            with self._errors_of_query():
+            with self.errors_of_query():
                 # DuckDB works ahead of the reader, and may have finished in time.
                 if time.monotonic() > give_up_at:
                     raise duckdb.InterruptException
                 rows = self.connection.fetchmany(ROWS_AT_ONCE)
 
+    def batches(self, sql: str, row_count: int) -> "pa.RecordBatchReader":
+        """Run a query and return its rows as Arrow batches; read them within `errors_of_query`.
+
+        Raises MaillagError as `select` does.
+        """
+        with self.errors_of_query():
+            rows: pa.RecordBatchReader = self.connection.sql(_checked(self.connection, sql)).to_arrow_reader(
+                row_count
+            )
+            return rows
+
     @contextmanager
-    def _errors_of_query(self) -> Iterator[None]:
+    def errors_of_query(self) -> Iterator[None]:
+        """Turn what goes wrong with a query into MaillagError."""
         try:
             yield
         except duckdb.InterruptException:

@@ -16,6 +16,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from flows.settings_file import FILE_VARIABLE, PREFIX, settings_file
 from transforms.bounds import Limits
 from transforms.fleet.toml_file import read_toml
 from transforms.log_rules import LogRules
@@ -25,11 +26,6 @@ from transforms.zone import Zone
 
 if TYPE_CHECKING:
     from transforms.run import Job
-
-PREFIX = "MAILLAG_"
-# This variable may name another file of settings.
-FILE_VARIABLE = "MAILLAG_CONFIG"
-DEFAULT_FILE = Path("maillag.toml")
 
 
 @validated(config=ConfigDict(extra="forbid"), frozen=True)
@@ -64,10 +60,14 @@ class Settings(BaseSettings):
     """The ledger's database as an SQLAlchemy URL, if it is not SQLite in the lake."""
     report: bool = True
     """Whether each run also writes the page, report.html in the lake."""
+    report_url: str | None = None
+    """Where report.html can be opened in a browser, if a web server offers it: for links in Prefect."""
     lake_mode: Literal["0600", "0640", "0644"] = "0640"
     """Who may read the lake: its owner (0600), also its group (0640), or all users of the machine (0644)."""
     default_time_zone: str = "UTC"
     """The zone assumed for a host if neither the fleet file, its logs nor the other hosts give one."""
+    lang: Literal["en", "ja"] | None = None
+    """The language of what the commands print, en or ja, if it is not that of the locale."""
     log_rules: LogRuleSettings = LogRuleSettings()
     """What to look for in log formats that Trend Micro does not document; see docs/logs.md."""
     imss_ini_keys: dict[str, str] = {}
@@ -110,7 +110,7 @@ class Settings(BaseSettings):
             init_settings,
             env_settings,
             InitSettingsSource(
-                settings_cls, read_toml(path) if os.path.lexists(path := _settings_file()) else {}
+                settings_cls, read_toml(path) if os.path.lexists(path := settings_file()) else {}
             ),
         )
 
@@ -150,7 +150,7 @@ class Settings(BaseSettings):
 
 def load_settings() -> Settings:
     """Read the settings. Raises MaillagError for unknown keys (with a suggestion) and wrong values."""
-    path = _settings_file()
+    path = settings_file()
     if FILE_VARIABLE in os.environ and not path.is_file():
         raise MaillagError(f"{path}: no such file. Correct {FILE_VARIABLE}.")
     known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields} | {FILE_VARIABLE}
@@ -163,10 +163,6 @@ def load_settings() -> Settings:
         raise MaillagError(f"environment: {error}. Correct that variable, which must hold JSON.") from None
     except ValidationError as error:
         raise MaillagError(f"{path} or environment: {_explain(error)}") from None
-
-
-def _settings_file() -> Path:
-    return Path(os.environ.get(FILE_VARIABLE, DEFAULT_FILE))
 
 
 def _explain(error: ValidationError) -> str:

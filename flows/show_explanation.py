@@ -1,29 +1,24 @@
 """An explanation of a restart to the text that `maillag explain` prints, or to the same as JSON."""
 
-from collections.abc import Iterable
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Literal
 
 import duckdb
 from rich.console import Console
-from rich.text import Text
 
 from flows.answer import verdict_in_words
 from flows.catalog import fetch
-from flows.tables import plain
-from flows.verdict_words import SOURCES, VerdictWords, is_known_by_command_alone
-from flows.words import counted, duration, local_time
+from flows.language import Language, Seconds, say
+from flows.tables import plain, show_text
+from flows.verdict_words import VerdictWords, is_known_by_command_alone
+from flows.words import counted, local_time, named
 from transforms.explain.explain import Evidence, Explanation, Line, Row
 from transforms.queries import read_query
 
 # Messages, and scans, shown without --all.
 SHOWN = 5
-ROLES = {
-    "last_answer": "last answer before",
-    "scan_stopped": "stopped",
-    "scan_started": "started",
-    "qmgr_start": "queue manager started or restarted",
-}
 SETTINGS = (
     "product",
     "version",
@@ -60,12 +55,15 @@ def fetch_frozen_days(catalog: duckdb.DuckDBPyConnection, restart_id: str) -> Ro
     return rows[0] if rows else None
 
 
-def frozen_in_words(days: Row) -> str:
+def frozen_in_words(days: Row, language: Language) -> str:
     """Return why a restart cannot be explained any more, as a sentence."""
-    return (
-        f"The events of {days['host']} before {days['expired_before']} were expired on "
-        f"{days['expired_at']:%Y-%m-%d}; the numbers about what happened before {days['frozen_before']} are "
-        "frozen."
+    return say(
+        language,
+        "terminal.frozen",
+        host=plain(days["host"]),
+        day=days["expired_before"],
+        at=f"{days['expired_at']:%Y-%m-%d}",
+        frozen=days["frozen_before"],
     )
 
 
@@ -103,101 +101,231 @@ def as_document(explanation: Explanation) -> dict[str, Any]:
     }
 
 
-def difference_in_words(explanation: Explanation) -> str:
+def difference_in_words(explanation: Explanation, language: Language) -> str:
     """Return in what way the verdict that the lake's events give differs from the published one."""
     restart_id = explanation.restart["restart_id"]
     if not is_derived(explanation):
-        return (
-            f"{restart_id}: the lake's events no longer show this restart. If you removed the events of its "
-            "days, only the published row is left; if not, report this as a defect."
-        )
-    changed = ", ".join(
-        f"{name} is {derived}, published is {published}"
+        return say(language, "explain.differs_gone", restart=restart_id)
+    changed = say(language, "counted.comma").join(
+        say(language, "explain.differs_value", name=name, derived=str(derived), published=str(published))
         for name, (published, derived) in explanation.differences.items()
     )
-    return (
-        f"{restart_id}: the lake's events give other values than those published ({changed}). If you removed "
-        "events of its days, the published row is right; if not, report this as a defect."
-    )
+    return say(language, "explain.differs", restart=restart_id, changed=changed)
 
 
-def show_explanation(console: Console, explanation: Explanation, *, is_all: bool) -> None:
-    """Print an explanation, with its lines grouped under headings and in order of time."""
-    restart = explanation.restart
-    _print(console, f"{restart['restart_id']}: {verdict_in_words(restart)}", style="bold")
-    if not is_derived(explanation):
-        return
-    words, zone = VerdictWords(explanation), explanation.host["time_zone"]
-    _print(console, f"Times are those of the host ({zone}).")
-    _show_service(console, explanation, zone)
-    _show_held(console, explanation, zone, is_all=is_all)
-    _show_flushes(console, explanation, zone, words, is_all=is_all)
-    _show_coverage(console, explanation, zone)
-    _show_settings(console, explanation)
-    _show_reasons(console, restart, words)
-
-
-def _show_service(console: Console, explanation: Explanation, zone: str) -> None:
-    _heading(console, "What the service did")
-    _print(console, _outage_in_words(explanation.restart, zone))
-    _show_lines(console, explanation.service, zone)
-
-
-def _show_held(console: Console, explanation: Explanation, zone: str, *, is_all: bool) -> None:
-    _heading(console, "What was held")
-    _print(console, _held_in_words(explanation.restart, explanation.waiting))
-    shown = explanation.messages if is_all else explanation.messages[:SHOWN]
-    for message in shown:
-        _print(console, _message_in_words(message.facts))
-        _show_lines(console, message.lines, zone)
-    _show_rest(console, explanation.restart["held_message_count"] - len(shown), "more message")
-
-
-def _show_flushes(
-    console: Console, explanation: Explanation, zone: str, words: VerdictWords, *, is_all: bool
+def show_explanation(
+    console: Console, explanation: Explanation, *, is_all: bool, language: Language = "en"
 ) -> None:
-    _heading(console, "Orders and flushes")
-    if not explanation.orders:
-        _print(console, "No order to flush was found.")
-    _show_lines(console, explanation.orders, zone)
-    scans = explanation.scans if is_all else _first_scans(explanation.scans)
-    for scan in scans:
-        _print(console, f"{_scan_in_words(scan.facts, zone)}: {words.scan(scan.facts)}.")
-        _show_lines(console, scan.lines, zone)
-    _show_rest(console, len(explanation.scans) - len(scans), "more queue scan")
+    """Print an explanation, with its lines grouped under headings and in order of time."""
+    for part in ExplanationText(explanation, is_all, language).parts():
+        if part.kind == "heading":
+            console.print()
+        style = "bold" if part.kind in ("title", "heading") else ""
+        # A log line stays one line.
+        is_line = part.kind == "line"
+        show_text(console, f"  {part.text}" if is_line else part.text, style=style, is_whole=is_line)
 
 
-def _show_coverage(console: Console, explanation: Explanation, zone: str) -> None:
-    _heading(console, "Coverage")
-    for span in explanation.spans:
-        _print(
-            console,
-            f"{span['log_kind'].replace('_', ' ')}: {local_time(span['covered_from'], zone)} to "
-            f"{local_time(span['covered_until'], zone)} without a gap",
+@dataclass(frozen=True)
+class Part:
+    """A piece of an explanation: its title, a heading, a sentence, or a log line with its place and role."""
+
+    kind: Literal["title", "heading", "sentence", "line"]
+    text: str
+
+
+Parts = Iterator[Part]
+
+
+@dataclass(frozen=True)
+class ExplanationText:
+    """An explanation in words, section by section."""
+
+    explanation: Explanation
+    is_all: bool
+    language: Language
+    rest_in: str = "explain.all_with"
+    """The key of the text that says where the messages and scans are that are left out."""
+
+    def parts(self) -> Parts:
+        """Yield all of it; without evidence, only the title."""
+        yield self.title()
+        if not is_derived(self.explanation):
+            return
+        yield self._sentence("times", zone=self._zone)
+        yield from self.service()
+        yield from self.held()
+        yield from self.flushes()
+        yield from self.coverage()
+        yield from self.settings()
+        yield from self.reasons()
+
+    def title(self) -> Part:
+        """Return the restart and its verdict."""
+        restart = self.explanation.restart
+        return Part("title", f"{plain(restart['restart_id'])}: {verdict_in_words(restart, self.language)}")
+
+    @property
+    def _words(self) -> VerdictWords:
+        return VerdictWords(self.explanation, self.language)
+
+    @property
+    def _zone(self) -> str:
+        return str(self.explanation.host["time_zone"])
+
+    def service(self) -> Parts:
+        """Yield what the service did."""
+        yield self._heading("service_heading")
+        yield Part("sentence", self._outage())
+        yield from self._lines(self.explanation.service)
+
+    def _outage(self) -> str:
+        restart = self.explanation.restart
+        if is_known_by_command_alone(restart):
+            return self._say("command_only", up=self._at(restart["up_at"]))
+        is_up, seconds = restart["up_at"] is not None, restart["outage_seconds"]
+        return self._say(
+            "outage",
+            down=self._at(restart["down_at"]),
+            until=self._say("up_at", up=self._at(restart["up_at"])) if is_up else self._say("not_up"),
+            about=self._say("estimated") if restart["is_up_at_estimated"] else "",
+            lasted="" if seconds is None else self._say("lasted", time=Seconds(seconds)),
+            failed="" if "maillog" in restart["evidence"] else self._say("none_failed"),
         )
-    for source in explanation.sources:
-        _print(console, f"{source['path']}: {counted(source['line_count'], 'line')}, {source['status']}")
-    _show_lines(console, explanation.losses, zone)
 
+    def held(self) -> Parts:
+        """Yield what was held."""
+        yield self._heading("held_heading")
+        yield Part("sentence", self._held())
+        messages = self.explanation.messages
+        shown = messages if self.is_all else messages[:SHOWN]
+        for message in shown:
+            yield Part("sentence", self._message(message.facts))
+            yield from self._lines(message.lines)
+        yield from self._rest(self.explanation.restart["held_message_count"] - len(shown), "more_messages")
 
-def _show_settings(console: Console, explanation: Explanation) -> None:
-    _heading(console, "Settings")
-    for setting in host_settings(explanation.host):
-        origin = SOURCES.get(setting["source"], setting["source"])
-        _print(console, f"{setting['name']} = {setting['value']} ({origin})")
-    for name in THRESHOLDS:
-        _print(console, f"{name} = {explanation.thresholds[name]} (config.thresholds of this lake)")
-
-
-def _show_reasons(console: Console, restart: Row, words: VerdictWords) -> None:
-    _heading(console, "Why")
-    _print(console, words.verdict())
-    for verdict, reason in words.others().items():
-        _print(console, f"Why not {verdict}: {reason}.")
-    if missing_reason := words.missing_reason():
-        _print(
-            console, f"Why it is {restart['flush_verdict']} ({restart['missing_reason']}): {missing_reason}."
+    def _held(self) -> str:
+        restart = self.explanation.restart
+        count = restart["held_message_count"]
+        if not count:
+            return self._say("none_held")
+        waited = ""
+        if restart["restart_delay_p50_seconds"] is not None:
+            median, longest = (Seconds(restart[f"restart_delay_{part}_seconds"]) for part in ("p50", "max"))
+            waited = self._say("held_waited", n=count, median=median, longest=longest)
+        return self._say(
+            "held",
+            n=count,
+            held=counted(count, "message", self.language),
+            never_tried=restart["never_tried_count"],
+            waiting=self.explanation.waiting["waiting_count"],
+            waited=waited,
+            pending=restart["pending_count"],
+            lost=restart["lost_message_count"],
         )
+
+    def _message(self, message: Row) -> str:
+        queue_id = plain(message["queue_id"])
+        failed = self._say("failed_again") if message["is_failed_after_flush"] else ""
+        if message["released_at"] is None:
+            outcome = named("terminal.status_", message["outcome"], self.language)
+            return self._say("message_not_released", queue_id=queue_id, outcome=outcome, failed=failed)
+        return self._say(
+            "message_released",
+            queue_id=queue_id,
+            time=Seconds(message["restart_delay_seconds"]),
+            by=self._say(f"by_{message['released_by']}"),
+            failed=failed,
+        )
+
+    def flushes(self) -> Parts:
+        """Yield orders, flushes and queue runs."""
+        yield self._heading("flushes_heading")
+        if not self.explanation.orders:
+            yield self._sentence("no_order")
+        yield from self._lines(self.explanation.orders)
+        scans = self.explanation.scans if self.is_all else _first_scans(self.explanation.scans)
+        for scan in scans:
+            facts = scan.facts
+            yield self._sentence(
+                "scan",
+                n=facts["reactivated_count"],
+                at=self._at(facts["began_at"]),
+                held=facts["held_message_count"],
+                outside="" if facts["is_in_window"] else self._say("outside"),
+                proves=self._words.scan(facts),
+            )
+            yield from self._lines(scan.lines)
+        yield from self._rest(len(self.explanation.scans) - len(scans), "more_scans")
+
+    def coverage(self) -> Parts:
+        """Yield what the logs cover."""
+        yield self._heading("coverage_heading")
+        for span in self.explanation.spans:
+            log = named("explain.log_", span["log_kind"], self.language)
+            bounds = {"from": self._at(span["covered_from"]), "until": self._at(span["covered_until"])}
+            yield self._sentence("covered", log=log, **bounds)
+        for source in self.explanation.sources:
+            yield self._sentence(
+                "file",
+                path=plain(source["path"]),
+                lines=counted(source["line_count"], "line", self.language),
+                status=named("explain.file_", source["status"], self.language),
+            )
+        yield from self._lines(self.explanation.losses)
+
+    def settings(self) -> Parts:
+        """Yield the settings of host and rules."""
+        yield self._heading("settings_heading")
+        for setting in host_settings(self.explanation.host):
+            source = named("source.", setting["source"], self.language)
+            value = plain(setting["value"])
+            yield self._sentence("setting", name=setting["name"], value=value, source=source)
+        for name in THRESHOLDS:
+            yield self._sentence("threshold", name=name, value=str(self.explanation.thresholds[name]))
+
+    def reasons(self) -> Parts:
+        """Yield why this verdict and no other."""
+        restart, words = self.explanation.restart, self._words
+        yield self._heading("why_heading")
+        yield Part("sentence", words.verdict())
+        for verdict, because in words.others().items():
+            yield self._sentence("why_not", verdict=words.name_of(verdict), because=because)
+        if reason := words.missing_reason():
+            yield self._sentence(
+                "why_missing",
+                verdict=words.name_of(restart["flush_verdict"]),
+                reason=named("words.why_", restart["missing_reason"], self.language),
+                because=reason,
+            )
+
+    def _lines(self, lines: Iterable[Line]) -> Parts:
+        for line in lines:
+            said = self._say(
+                "line",
+                place=f"{plain(line.path)}:{line.line_number}",
+                at=self._at(line.logged_at),
+                role=named("explain.role_", line.role, self.language),
+                rebuilt="" if line.is_quoted else self._say("rebuilt"),
+                text=plain(line.text),
+            )
+            yield Part("line", said)
+
+    def _rest(self, count: int, key: str) -> Parts:
+        if count > 0:
+            yield self._sentence(key, n=count, where=say(self.language, self.rest_in))
+
+    def _heading(self, key: str) -> Part:
+        return Part("heading", self._say(key))
+
+    def _sentence(self, key: str, **figures: object) -> Part:
+        return Part("sentence", self._say(key, **figures))
+
+    def _at(self, instant: datetime) -> str:
+        return local_time(instant, self._zone)
+
+    def _say(self, key: str, **figures: object) -> str:
+        return say(self.language, f"explain.{key}", **figures)
 
 
 def is_derived(explanation: Explanation) -> bool:
@@ -222,81 +350,3 @@ def _first_scans(scans: list[Evidence]) -> list[Evidence]:
     """Return the first few scans, flushes before others."""
     first = sorted(scans, key=lambda scan: (not scan.facts["is_flush"], scan.facts["began_at"]))[:SHOWN]
     return [scan for scan in scans if scan in first]
-
-
-def _outage_in_words(restart: Row, zone: str) -> str:
-    if is_known_by_command_alone(restart):
-        return (
-            f"The manager's command at {local_time(restart['up_at'], zone)} shows that the service was up by "
-            "then. When it went down is not known, and no attempt failed."
-        )
-    until = f"up at {local_time(restart['up_at'], zone)}" if restart["up_at"] else "not seen up again"
-    about = " (estimated)" if restart["is_up_at_estimated"] else ""
-    lasted = f", {duration(restart['outage_seconds'])}" if restart["outage_seconds"] is not None else ""
-    failed = "" if "maillog" in restart["evidence"] else " No attempt failed."
-    return f"Down at {local_time(restart['down_at'], zone)}, {until}{about}{lasted}.{failed}"
-
-
-def _held_in_words(restart: Row, waiting: Row) -> str:
-    count = restart["held_message_count"]
-    if not count:
-        return "No message was held."
-    waited = ""
-    if restart["restart_delay_p50_seconds"] is not None:
-        median, longest = (duration(restart[f"restart_delay_{part}_seconds"]) for part in ("p50", "max"))
-        waited = (
-            f" It waited {longest}." if count == 1 else f" They waited {median} (median), at most {longest}."
-        )
-    return (
-        f"{counted(count, 'message')} {_were(count)} held, {restart['never_tried_count']:,} of them never "
-        f"tried; {waiting['waiting_count']:,} waited after the service was up again.{waited} Still in the "
-        f"queue at the end of the log: {restart['pending_count']:,}; lost: {restart['lost_message_count']:,}."
-    )
-
-
-def _were(count: int) -> str:
-    return "was" if count == 1 else "were"
-
-
-def _message_in_words(message: Row) -> str:
-    if message["released_at"] is None:
-        end = f"was not released ({message['outcome']})"
-    else:
-        by = {"flush": "a flush", "queue_run": "a queue run"}.get(message["released_by"], "unknown means")
-        end = f"waited {duration(message['restart_delay_seconds'])}, released by {by}"
-    failed = ", failed again after a flush" if message["is_failed_after_flush"] else ""
-    return f"{message['queue_id']} {end}{failed}"
-
-
-def _scan_in_words(scan: Row, zone: str) -> str:
-    outside = "" if scan["is_in_window"] else ", outside the window of this restart"
-    return (
-        f"At {local_time(scan['began_at'], zone)} {counted(scan['reactivated_count'], 'deferred message')} "
-        f"{_were(scan['reactivated_count'])} re-activated, {scan['held_message_count']:,} of them held by "
-        f"this restart{outside}"
-    )
-
-
-def _show_lines(console: Console, lines: Iterable[Line], zone: str) -> None:
-    for line in lines:
-        role = ROLES.get(line.role, line.role.replace("_", " "))
-        rebuilt = "" if line.is_quoted else " (put together from its event)"
-        at = local_time(line.logged_at, zone)
-        _print(
-            console, f"  {line.path}:{line.line_number}  {at}  {role}{rebuilt}: {line.text}", is_whole=True
-        )
-
-
-def _show_rest(console: Console, count: int, what: str) -> None:
-    if count > 0:
-        _print(console, f"... and {counted(count, what)} (all with --all).")
-
-
-def _heading(console: Console, text: str) -> None:
-    console.print()
-    _print(console, text, style="bold")
-
-
-def _print(console: Console, text: str, *, style: str = "", is_whole: bool = False) -> None:
-    # Sentences are folded where the width is known; a log line stays one line.
-    console.print(Text(plain(text), style=style), soft_wrap=is_whole or None)

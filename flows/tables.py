@@ -7,16 +7,23 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, zip_longest
 
-from rich.cells import cell_len
+from rich.cells import cell_len, chop_cells
 from rich.console import Console
 from rich.text import Text
 
+from flows.language import Language, say
+
 # An address of mail, also within a path; quotes may hold anything.
-ADDRESS = re.compile(r"""(?:"[^"]*"|[^\s"<>(),;:=/]+)@[^\s"<>(),;=/]+""")
+ADDRESS = re.compile(r"""(?:"[^"]*"|[^\s"<>(),;:=/]+)@[^\s"<>(),;=/]+(?<![.:!?])""")
 # An underscore within a word is only text.
 MARKDOWN = re.compile(r"[\\`*\[\]|~]|(?<!\w)_|_(?!\w)|^[-+#=]")
 # Longer words of prose, such as addresses, are folded rather than widen their column.
 WORD_COLUMNS = 16
+# Text of wide characters, such as Japanese, may be folded anywhere.
+WIDE_WORD_COLUMNS = 10
+# Where a text may be folded: between these. A closing mark stays with what it closes.
+WIDE = "\u1100-\uffff"
+PIECES = re.compile(rf"\s+|[「(]*(?:[^\s{WIDE}]+|[{WIDE}])[、。」)ーっゃゅょッャュョ]*|.")
 GAP = "  "
 # Printing many lines with one call is faster.
 LINES_AT_ONCE = 1000
@@ -27,11 +34,15 @@ Line = tuple[str, str]
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table, of ids, dates or numbers, which are never folded, or of prose, which may be."""
+    """A column of a table, of ids, dates or numbers, which are never folded, or of prose, which may be.
+
+    A spare column is left out of a table that is too wide with it.
+    """
 
     name: str
     is_prose: bool = False
     is_right: bool = False
+    is_spare: bool = False
 
 
 def plain(value: object) -> str:
@@ -54,7 +65,12 @@ def for_logs(value: object) -> str:
 
 def for_pages(value: object) -> str:
     """Return text for a page that renders HTML and Markdown: as by `for_logs`, with both escaped."""
-    text = html.escape(for_logs(value), quote=False)
+    return for_markdown(for_logs(value))
+
+
+def for_markdown(value: object) -> str:
+    """Return text as Markdown that shows it as it is, also where HTML is rendered."""
+    text = html.escape(plain(value), quote=False)
     return MARKDOWN.sub(r"\\\g<0>", text).replace("://", "&#58;//")
 
 
@@ -64,6 +80,14 @@ def output_console() -> Console:
     return Console(width=columns or None, soft_wrap=not columns, highlight=False)
 
 
+def show_text(console: Console, text: str, *, style: str = "", is_whole: bool = False) -> None:
+    """Print text, folded between words where the width is known; a command, or a log line, stays whole."""
+    lines = text.split("\n")
+    if not (is_whole or console.soft_wrap):
+        lines = [part for line in lines for part in _folded(line, console.width)]
+    _print(console, ((plain(line), style) for line in lines))
+
+
 def show_table(
     console: Console,
     columns: Sequence[Column],
@@ -71,30 +95,56 @@ def show_table(
     *,
     title: str = "",
     red: Collection[int] = (),
+    language: Language = "en",
 ) -> None:
-    """Print rows as a table, or as records if they are too wide; `red` has the indexes of rows in red."""
-    cells = [[plain(cell) for cell in row] for row in rows]
+    """Print rows as a table, or as records if they are too wide; `red` has the indexes of rows in red.
+
+    If a table is too wide, its spare columns are left out, the last one first, and named below it.
+    """
+    every = [[plain(cell) for cell in row] for row in rows]
     headings = [plain(column.name) for column in columns]
-    of_columns = list(zip(*[headings, *cells], strict=True))
+    texts = list(zip(*[headings, *every], strict=True))
+    styles = ["red" if index in red else "" for index in range(len(every))]
+    widths = [max(1, *map(cell_len, of_column)) for of_column in texts]
     if title:
-        _print(console, [(title, "bold")])
-    styles = ["red" if index in red else "" for index in range(len(cells))]
-    widths = [max(1, *map(cell_len, texts)) for texts in of_columns]
+        show_text(console, title, style="bold")
+    shown = list(range(len(columns)))
     if not console.soft_wrap:
-        least = [_least_width(column, texts) for column, texts in zip(columns, of_columns, strict=True)]
-        spare = console.width - sum(least) - len(GAP) * (len(columns) - 1)
-        if spare < 0:
-            _print(console, _records(console, headings, cells, styles))
+        least = [_least_width(column, of_column) for column, of_column in zip(columns, texts, strict=True)]
+        spares = [index for index in shown if columns[index].is_spare]
+        while (room := _room(console, [least[index] for index in shown])) < 0 and spares:
+            shown.remove(spares.pop())
+        if room < 0:
+            _print(console, _records(console, headings, every, styles))
             return
-        widths = _widened(least, widths, spare)
+        # Cells first: headings are but one line.
+        of_cells = [max(map(cell_len, texts[index][1:]), default=0) for index in shown]
+        wider = _widened([least[index] for index in shown], of_cells, room)
+        room = _room(console, wider)
+        wider = _widened(wider, [widths[index] for index in shown], room)
+        for index, width in zip(shown, wider, strict=True):
+            widths[index] = width
+    lines = zip([headings, *every], ["bold", *styles], strict=True)
     _print(
         console,
         (
             (line, style)
-            for row, style in zip([headings, *cells], ["bold", *styles], strict=True)
-            for line in _fold(console, columns, row, widths)
+            for row, style in lines
+            for line in _fold(
+                [columns[index] for index in shown],
+                [row[index] for index in shown],
+                [widths[index] for index in shown],
+            )
         ),
     )
+    if len(shown) < len(columns):
+        left_out = ", ".join(headings[index] for index in range(len(columns)) if index not in shown)
+        show_text(console, say(language, "terminal.left_out", columns=left_out))
+
+
+def _room(console: Console, widths: Sequence[int]) -> int:
+    """Return how much of a line columns of these widths leave; less than none if they do not fit."""
+    return console.width - sum(widths) - len(GAP) * (len(widths) - 1)
 
 
 def _least_width(column: Column, texts: Sequence[str]) -> int:
@@ -102,10 +152,15 @@ def _least_width(column: Column, texts: Sequence[str]) -> int:
     heading, *cells = texts
     words = [cell_len(word) for word in heading.split()]
     if column.is_prose:
-        words += [min(cell_len(word), WORD_COLUMNS) for cell in cells for word in cell.split()]
+        words += [_least_word(word) for cell in cells for word in cell.split()]
     else:
         words += map(cell_len, cells)
     return max([1, *words])
+
+
+def _least_word(word: str) -> int:
+    width = cell_len(word)
+    return min(width, WORD_COLUMNS if width == len(word) else WIDE_WORD_COLUMNS)
 
 
 def _widened(least: Sequence[int], wanted: Sequence[int], spare: int) -> list[int]:
@@ -119,10 +174,8 @@ def _widened(least: Sequence[int], wanted: Sequence[int], spare: int) -> list[in
     return widths
 
 
-def _fold(
-    console: Console, columns: Sequence[Column], cells: Sequence[str], widths: Sequence[int]
-) -> Iterator[str]:
-    folded = [_folded(console, cell, width) for cell, width in zip(cells, widths, strict=True)]
+def _fold(columns: Sequence[Column], cells: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
+    folded = [_folded(cell, width) for cell, width in zip(cells, widths, strict=True)]
     for parts in zip_longest(*folded, fillvalue=""):
         padded = []
         for column, part, width in zip(columns, parts, widths, strict=True):
@@ -131,11 +184,16 @@ def _fold(
         yield GAP.join(padded).rstrip()
 
 
-def _folded(console: Console, text: str, width: int) -> list[str]:
-    # Most texts fit, and rich would take fifty times as long to notice.
-    if cell_len(text) <= width:
-        return [text.rstrip()]
-    return [line.plain.rstrip() for line in Text(text).wrap(console, width, overflow="fold")]
+def _folded(text: str, width: int) -> list[str]:
+    """Return a text in lines of at most this width, folded between words or wide characters."""
+    lines = [""]
+    for piece in [text] if cell_len(text) <= width else PIECES.findall(text):
+        for part in chop_cells(piece, width) if cell_len(piece) > width else [piece]:
+            if lines[-1] and cell_len(lines[-1] + part) > width:
+                lines.append("")
+            if lines[-1] or not part.isspace() or len(lines) == 1:
+                lines[-1] += part
+    return [line.rstrip() for line in lines]
 
 
 def _records(
@@ -147,7 +205,7 @@ def _records(
         if index:
             yield "", ""
         for name, cell in zip(names, row, strict=True):
-            first, *others = _folded(console, cell, width) or [""]
+            first, *others = _folded(cell, width) or [""]
             yield f"{name}{' ' * (name_width - cell_len(name))}{GAP}{first}".rstrip(), style
             for other in others:
                 yield " " * name_width + GAP + other, style

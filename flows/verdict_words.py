@@ -2,54 +2,43 @@
 
 from datetime import datetime
 
-from flows.words import counted, duration, local_time, product_in_words
+from flows.answer import verdict_in_words
+from flows.language import Language, Seconds, say
+from flows.words import counted, local_time, named, product_in_words
 from transforms.explain.explain import Explanation, Row
-
-# Sources of a host's settings, by their names in fleet.host_history.
-SOURCES = {
-    "fleet_file": "the host's entry in the fleet file",
-    "inventory": "an inventory file",
-    "file_path": "a path that only IMSVA has",
-    "guess": "guessed from the version",
-    "fleet_defaults": "the defaults of the fleet file",
-    "postfix_default": "assumed: the default of Postfix",
-    "sendmail_default": "assumed: the default of sendmail",
-    "product_default": "assumed: the product's default",
-    "manager_log": "the offset in the manager log",
-    "system_events": "the offset in the system events",
-    "message_tracking": "the offset in the message tracking log",
-    "maillog": "the offset in lines of the maillog",
-    "fleet": "assumed: the zone of all other hosts",
-    "default": "assumed: the default",
-}
-NO_SENDMAIL_START = "the log has no start of sendmail, which would show when its queue runs were due"
 
 
 class VerdictWords:
-    """Sentences about one restart; times are those of the host."""
+    """Sentences about one restart, of the catalogue's section `explain`; times are those of the host."""
 
-    def __init__(self, explanation: Explanation) -> None:
+    def __init__(self, explanation: Explanation, language: Language = "en") -> None:
         self.explanation = explanation
         self.restart = explanation.restart
         self.zone = explanation.host["time_zone"]
+        self.language = language
 
     def verdict(self) -> str:
         """Return the verdict and its grounds as a sentence."""
         verdict = self.restart["flush_verdict"]
         match verdict:
             case "not_needed":
-                because = f"no held mail waited after the service was up again ({self._up()})"
+                because = self._say("none_waited", up=self._up())
+            case "effective" if earlier := self.restart["queue_run_count"]:
+                released = self._counted(earlier, "message")
+                because = self._say("took_all_after", flush=self._flush(), earlier=released)
             case "effective":
-                because = f"{self._flush()} took all mail that waited, and none of it failed again"
-                if earlier := self.restart["queue_run_count"]:
-                    because += f"; queue runs had released {counted(earlier, 'message')} before"
+                because = self._say("took_all", flush=self._flush())
             case "ineffective":
                 because = self._ineffective()
             case "missing":
-                because = f"{self._waited()}, {self._order()}, and no flush was seen"
+                because = self._say("none_seen", waited=self._waited(), order=self._order())
             case _:
                 because = self._doubt()
-        return f"The verdict is {verdict}: {because}."
+        return self._say("verdict", verdict=self.name_of(verdict), because=because)
+
+    def name_of(self, verdict: str) -> str:
+        """Return what a verdict is called; that of the restart as in its title."""
+        return verdict_in_words(self.restart | {"flush_verdict": verdict}, self.language)
 
     def others(self) -> dict[str, str]:
         """Return, for each other verdict, why it is not the one."""
@@ -67,222 +56,204 @@ class VerdictWords:
         """Return the grounds of missing_reason; None if no flush is missing."""
         match self.restart["missing_reason"], self.restart["flush_order"]:
             case "not_noticed", _:
-                return (
-                    f"the manager polls every {self.explanation.thresholds['poll_seconds']} s, as at "
-                    f"{self._at(self.explanation.window['polled_at'])}, and no poll fell into the outage"
+                return self._say(
+                    "not_noticed",
+                    seconds=self.explanation.thresholds["poll_seconds"],
+                    at=self._at(self.explanation.window["polled_at"]),
                 )
             case "not_ordered", _:
-                return f"{self._order()}, and the manager orders one only if it noticed the restart"
+                return self._say("not_ordered", order=self._order())
             case "wrapper_defect", _:
-                return f"{self._order()}, and {self._defect()}"
+                return self._say("wrapper_defect", order=self._order(), defect=self._defect())
             case "order_without_effect", _:
-                return (
-                    f"{self._order()}, and no flush was seen, though {self._no_defect()}: "
-                    "KA-0010256 does not describe this"
-                )
+                return self._say("order_without_effect", order=self._order(), no_defect=self._no_defect())
             case "unknown", "ordered":
-                return f"{self._order()} and seen, and the log does not show why it left mail waiting"
+                return self._say("left_waiting", order=self._order())
             case "unknown", _:
-                return f"{self._order()}, so the manager may or may not have ordered a flush"
+                return self._say("may_be_ordered", order=self._order())
         return None
 
     def scan(self, scan: Row) -> str:
         """Return what a scan of the deferred queue proves."""
-        waited, limit = duration(scan["waited_seconds"]), duration(scan["earliest_run_seconds"])
-        left_behind = f"left {counted(scan['left_behind_count'], 'deferred message')} behind"
+        waited, limit = Seconds(scan["waited_seconds"]), Seconds(scan["earliest_run_seconds"])
+        left = self._say("left_behind", messages=self._counted(scan["left_behind_count"], "deferred_message"))
         if scan["is_queue_run"]:
-            return f"a queue run, in the rhythm of the others; its youngest mail had waited {waited}"
+            return self._say("run_in_rhythm", waited=waited)
         if scan["is_at_qmgr_start"]:
-            return "it proves nothing, because Postfix had just been started or reloaded"
+            return self._say("at_qmgr_start")
         if scan["is_by_sendmail"]:
             if scan["is_flush"]:
-                return "a flush, because none of sendmail's queue runs was due"
+                return self._say("sendmail_flush")
             if scan["is_flush"] is None:
-                return f"not known, because {NO_SENDMAIL_START}"
+                return self._say("sendmail_unknown", no_start=self._say("no_sendmail_start"))
             return (
-                f"no flush, because it {left_behind}"
+                self._say("sendmail_left", left=left)
                 if scan["left_behind_count"]
-                else "a queue run of sendmail"
+                else self._say("sendmail_run")
             )
-        early = f"it took mail that had waited {waited} (a queue run takes mail only after {limit})"
+        early = self._say("early", waited=waited, limit=limit)
         if scan["is_flush"]:
-            return f"a flush, because {early} and left no deferred mail behind"
+            return self._say("scan_flush", early=early)
         if scan["is_flush"] is None and scan["doubt"] == "coverage_gap":
-            may_be_left = counted(scan["maybe_left_count"], "deferred message")
-            return f"not known: {early}, but the log may lack lines about {may_be_left} that it took or left"
+            may_be_left = self._counted(scan["maybe_left_count"], "deferred_message")
+            return self._say("scan_gap", early=early, messages=may_be_left)
         if scan["is_flush"] is None:
-            is_known = scan["is_backoff_known"]
-            limit_is = "the log contradicts that setting" if is_known else "that limit is only assumed"
-            return f"not known: {early}, but {limit_is}"
+            return self._say("scan_refuted" if scan["is_backoff_known"] else "scan_assumed", early=early)
         if scan["early_count"]:
-            return f"no flush: {early}, but it {left_behind}"
-        return (
-            f"no proof of a flush, because its youngest mail had waited {waited}, and after {limit} this may "
-            "have been a queue run"
-        )
+            return self._say("scan_left", early=early, left=left)
+        return self._say("scan_late", waited=waited, limit=limit)
 
     def _ineffective(self) -> str:
-        missed, failed = self.restart["flush_missed_count"], self.restart["flush_failed_count"]
-        if self.restart["flush_observed_at"]:
-            outcomes = [f"missed {counted(missed, 'message')} that waited"] if missed else []
-            outcomes += [f"took {counted(failed, 'message')} that failed again"] if failed else []
-            return f"{self._flush()} {' and '.join(outcomes)}"
-        return f"{self._order()}, but no flush was seen, and {counted(missed, 'message')} waited on"
+        missed = self._counted(self.restart["flush_missed_count"], "message")
+        failed = self._counted(self.restart["flush_failed_count"], "message")
+        if not self.restart["flush_observed_at"]:
+            return self._say("no_effect", order=self._order(), missed=missed)
+        if self.restart["flush_missed_count"] and self.restart["flush_failed_count"]:
+            did = self._say("missed_and_refailed", missed=missed, failed=failed)
+        elif self.restart["flush_missed_count"]:
+            did = self._say("missed", messages=missed)
+        else:
+            did = self._say("refailed", messages=failed)
+        return self._say("flush_did", flush=self._flush(), did=did)
 
     def _doubt(self) -> str:
         match self.restart["verdict_reason"]:
             case "log_end":
-                until = self._at(self.explanation.window["covered_until"])
-                return f"the maillog ends at {until}, too early to see what became of the mail that waited"
+                return self._say("ends_early", until=self._at(self.explanation.window["covered_until"]))
             case "coverage_gap":
                 return self._gap()
             case "settings_unknown" if self.explanation.host["mta"] == "sendmail":
-                return NO_SENDMAIL_START
+                return self._say("no_sendmail_start")
             case "settings_unknown":
-                return (
-                    f"{self._backoff()}, which does not settle whether these re-activations were queue "
-                    "runs or flushes"
-                )
+                return self._say("backoff_open", backoff=self._backoff())
             case "too_few_messages":
-                return (
-                    "the re-activated mail was old enough for a queue run, and no deferred mail was left "
-                    "behind, or it became active before the service is known to be up: a flush and a "
-                    "queue run look the same"
-                )
-            case "qmgr_restart":
-                return "Postfix was started or reloaded: it then tries its queue, which proves no flush"
-            case "clock_set_back":
-                return "the host's clock was set back, so the order of events is not known"
-            case "several_hosts":
-                return "the folder holds lines of several hosts, whose queues cannot be told apart"
-            case "still_down":
-                return "the service was still down, as no attempt got a reply after the last failure"
-            case "no_maillog":
-                return "no maillog covers the outage"
+                return self._say("look_the_same")
+            case "qmgr_restart" | "clock_set_back" | "several_hosts" | "still_down" | "no_maillog" as reason:
+                return self._say(reason)
             case reason:
-                return f"the log leaves it open ({reason})"
+                return self._say("left_open", reason=reason)
 
     def _gap(self) -> str:
         window = self.explanation.window
         if window["has_hiding_gap"]:
-            return "the maillog has a gap in which mail may have waited, or been flushed"
+            return self._say("hiding_gap")
         if lost := self.explanation.waiting["lost_count"]:
-            return (
-                f"the maillog says nothing more about {counted(lost, 'message')} that waited and should have "
-                "been tried again: lines are missing"
-            )
+            return self._say("lines_missing", messages=self._counted(lost, "message"))
         if not window["is_start_covered"]:
-            return "the maillog begins too late to show all mail that may have waited"
-        until = self._at(window["covered_until"])
-        return f"the maillog is silent after {until}, where it would show what became of the mail"
+            return self._say("begins_late")
+        return self._say("falls_silent", until=self._at(window["covered_until"]))
 
     def _not_not_needed(self) -> str:
         if self.restart["verdict_reason"] in {"still_down", "no_maillog"}:
-            return "this would need a maillog that shows the end of the outage"
+            return self._say("needs_end")
         if self.explanation.waiting["waiting_count"]:
             return self._waited()
-        return "mail waited when the flush or the order came, before the estimated end of the outage"
+        return self._say("waited_before_end")
 
     def _not_effective(self) -> str:
         match self.restart["flush_verdict"]:
             case "not_needed":
-                return "there was nothing to release"
+                return self._say("nothing_to_release")
             case "unknown":
-                return (
-                    "this would need a flush that is seen to take all waiting mail, none of which fails again"
-                )
+                return self._say("needs_full_flush")
         if self.restart["flush_observed_at"]:
             return self._ineffective()
-        return f"no flush was seen in the window of this restart ({self._window()})"
+        return self._say("none_in_window", window=self._window())
 
     def _not_ineffective(self) -> str:
         match self.restart["flush_verdict"]:
             case "not_needed":
-                return "there was nothing that a flush or an order could have failed to release"
+                return self._say("nothing_could_fail")
             case "unknown":
-                return "this would need a flush or an order, and mail that is seen to wait on or fail again"
+                return self._say("needs_failed_flush")
             case "missing":
-                return f"no flush was seen that missed anything, and {self._order()}"
-        return "the flush missed no mail that waited, and none failed again after it"
+                return self._say("none_missed", order=self._order())
+        return self._say("missed_nothing")
 
     def _not_missing(self) -> str:
         if self.restart["flush_verdict"] == "not_needed":
-            return "there was nothing to flush"
+            return self._say("nothing_to_flush")
         if self.restart["flush_observed_at"]:
-            return f"a flush was seen at {self._at(self.restart['flush_observed_at'])}"
+            return self._say("flush_seen", at=self._at(self.restart["flush_observed_at"]))
         if self.restart["flush_order"] == "ordered":
             return self._order()
-        return "this would need mail that is seen to wait for queue runs, and neither an order nor a flush"
+        return self._say("needs_waiting")
 
     def _not_unknown(self) -> str:
-        covered = (
-            f"the maillog goes on without a gap until {self._at(self.explanation.window['covered_until'])}"
-        )
+        covered = self._say("covered_until", until=self._at(self.explanation.window["covered_until"]))
         if self.restart["flush_verdict"] == "not_needed":
-            return f"{covered}, and shows that no mail waited"
-        return f"{covered}, and {self._backoff()}"
+            return self._say("and_none_waited", covered=covered)
+        return self._say("and_backoff", covered=covered, backoff=self._backoff())
 
     def _flush(self) -> str:
-        return f"the flush at {self._at(self.restart['flush_observed_at'])}"
+        return self._say("the_flush", at=self._at(self.restart["flush_observed_at"]))
 
     def _build(self) -> str:
         host = self.explanation.host
-        return f"the build ({'not known' if host['build'] is None else product_in_words(host)})"
+        is_known = host["build"] is not None
+        product = product_in_words(host, self.language) if is_known else self._say("build_not_known")
+        return self._say("the_build", product=product)
 
     def _defect(self) -> str:
         if self.restart["build_verdict"] == "known_defective":
-            return f"{self._build()} is known to be defective"
-        return "the MD5 of the wrapper script is that of the defective one"
+            return self._say("build_defective", build=self._build())
+        return self._say("md5_defective")
 
     def _no_defect(self) -> str:
-        verdict = self.restart["build_verdict"].replace("_", " ")
         if self.restart["build_verdict"] == "known_defective":
             # IMSVA: its manager may fail to order a flush.
-            return f"the defect of {self._build()} is that no flush is ordered"
-        return f"the wrapper script is not known to be defective (flush of {self._build()}: {verdict})"
+            return self._say("none_is_ordered", build=self._build())
+        verdict = say(self.language, f"words.build_{self.restart['build_verdict']}")
+        return self._say("wrapper_not_known", build=self._build(), verdict=verdict)
 
     def _backoff(self) -> str:
         host, window = self.explanation.host, self.explanation.window
-        is_given = host["minimal_backoff_seconds_source"] in {"fleet_file", "inventory", "fleet_defaults"}
-        if not is_given and window["backoff_up_to_seconds"]:
-            return (
-                f"minimal_backoff_time is above {window['backoff_above_seconds']:g} s and at most "
-                f"{window['backoff_up_to_seconds']:g} s, judging by what queue runs left and took"
+        source = host["minimal_backoff_seconds_source"]
+        if source not in {"fleet_file", "inventory", "fleet_defaults"} and window["backoff_up_to_seconds"]:
+            return self._say(
+                "backoff_estimated",
+                above=f"{window['backoff_above_seconds']:g}",
+                up_to=f"{window['backoff_up_to_seconds']:g}",
             )
-        source = SOURCES.get(host["minimal_backoff_seconds_source"], "not known")
-        return f"minimal_backoff_time is {host['minimal_backoff_seconds']} s ({source})"
+        source = named("source.", source or "unknown", self.language)
+        return self._say("backoff_is", seconds=str(host["minimal_backoff_seconds"]), source=source)
 
     def _waited(self) -> str:
-        waited = counted(self.explanation.waiting["waiting_count"], "message")
-        return f"{waited} waited after the service was up again ({self._up()})"
+        return self._say("waited_after", n=self.explanation.waiting["waiting_count"], up=self._up())
 
     def _order(self) -> str:
         restart = self.restart
         if restart["flush_order"] == "ordered":
-            by = "the manager" if restart["flush_commanded_at"] else "the wrapper script"
+            by = "manager" if restart["flush_commanded_at"] else "wrapper"
             at = restart["flush_commanded_at"] or restart["flush_marked_at"]
-            return f"a flush was ordered at {self._at(at)} (by {by})"
+            return self._say(f"ordered_by_{by}", at=self._at(at))
         if restart["flush_order"] == "not_ordered":
-            return f"the manager log covers the window ({self._window()}) and has no order"
-        return "no manager log covers the window"
+            return self._say("no_order_in_window", window=self._window())
+        return self._say("no_manager_log")
 
     def _up(self) -> str:
+        at = self._at(self.restart["up_at"])
         if is_known_by_command_alone(self.restart):
-            return "by " + self._at(self.restart["up_at"])
-        about = "about " if self.restart["is_up_at_estimated"] else ""
-        return about + self._at(self.restart["up_at"])
+            return self._say("by_time", at=at)
+        return self._say("about_time", at=at) if self.restart["is_up_at_estimated"] else at
 
     def _window(self) -> str:
         window = self.explanation.window
-        until = self._at(window["window_until"]) if window["window_until"] else "the end of the log"
-        return f"{self._at(window['window_from'])} to {until}"
+        until = self._at(window["window_until"]) if window["window_until"] else self._say("end_of_log")
+        return self._say("window", **{"from": self._at(window["window_from"]), "until": until})
 
     def _at(self, instant: datetime | None) -> str:
         """Return a time of the host, without the date if that is the day of the outage."""
         if instant is None:
-            return "no time"
+            return self._say("no_time")
         day = local_time(self.restart["down_at"], self.zone)[: len("2026-11-24 ")]
         return local_time(instant, self.zone).removeprefix(day)
+
+    def _counted(self, count: int, noun: str) -> str:
+        return counted(count, noun, self.language)
+
+    def _say(self, key: str, **figures: object) -> str:
+        return say(self.language, f"explain.{key}", **figures)
 
 
 def is_known_by_command_alone(restart: Row) -> bool:

@@ -37,6 +37,8 @@ pytest.register_assert_rewrite("tests.rig.checks")
 # What readline, which a test process imports, adds: in a pipe nothing tells how wide it is.
 os.environ.pop("COLUMNS", None)
 os.environ.pop("LINES", None)
+# What is printed is English unless a test asks for more.
+os.environ["LC_ALL"] = "C.UTF-8"
 # No test depends on how busy the machine is.
 settings.register_profile("maillag", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("maillag")

@@ -30,7 +30,8 @@ from types import FrameType
 import polars as pl
 from backports import zstd
 
-from flows.settings import FILE_VARIABLE, load_settings
+from flows.settings import load_settings
+from flows.settings_file import FILE_VARIABLE
 from transforms.archive.files import discover, passed_over
 from transforms.fleet.fleet import read_fleet
 from transforms.ingest.plan import find_zones, plan_reads

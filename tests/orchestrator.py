@@ -39,6 +39,8 @@ class Orchestrator:
     """A running server, the environment to reach it, and the notifications that it sent."""
 
     environment: dict[str, str]
+    automations: Path
+    """The project's automations with the id of the block."""
     notifications: list[str] = field(default_factory=list)
 
     def command(self, *arguments: str | Path) -> str:
@@ -101,7 +103,7 @@ def orchestrator(
     )
     if database_url:
         environment["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = database_url
-    started = Orchestrator(environment)
+    started = Orchestrator(environment, folder / "automations.yaml")
     with ExitStack() as stack:
         server = ("server", "start", "--host", "127.0.0.1", "--port", str(port))
         stack.enter_context(running(folder / "server.log", environment, *server))
@@ -110,9 +112,9 @@ def orchestrator(
         started.prefect("deploy", "--all")
         address = stack.enter_context(receiving(started.notifications))
         block_id = started.command(sys.executable, "-c", MAKE_BLOCK % address).strip()
-        automations = folder / "automations.yaml"
-        automations.write_text((PROJECT / "automations.yaml").read_text().replace(NO_BLOCK, block_id))
-        started.prefect("automation", "create", "--from-file", automations)
+        text = (PROJECT / "automations.yaml").read_text()
+        started.automations.write_text(text.replace(NO_BLOCK, block_id))
+        started.prefect("automation", "create", "--from-file", started.automations)
         worker = ("worker", "start", "--pool", "local", "--type", "process", "--limit", "1")
         stack.enter_context(running(folder / "worker.log", environment, *worker))
         yield started

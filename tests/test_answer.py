@@ -137,12 +137,34 @@ def test_prose_is_folded_between_words_and_all_else_whole() -> None:
     columns = (Column("an id"), Column("what to do", is_prose=True), Column("held mail", is_right=True))
     show_table(console, columns, [("gw1-20261124T100000Z", "flush the queue", "1,234")])
     assert printed(console) == [
-        "an id                 what      held",
-        "                      to do     mail",
+        "an id                 what to   held",
+        "                      do        mail",
         "gw1-20261124T100000Z  flush    1,234",
         "                      the",
         "                      queue",
     ]
+
+
+def test_a_table_that_is_too_wide_leaves_out_its_spare_columns_and_names_them() -> None:
+    columns = (Column("a"), Column("b", is_spare=True), Column("c"), Column("d", is_spare=True))
+    rows = [("12345", "12345", "12345", "12345")]
+    for width, shown, left_out in [
+        (26, ["a      b      c      d", "12345  12345  12345  12345"], []),
+        (25, ["a      b      c", "12345  12345  12345"], ["Left out for lack of", "room: d."]),
+        (18, ["a      c", "12345  12345"], ["Left out for lack", "of room: b, d."]),
+    ]:
+        console = terminal(width)
+        show_table(console, columns, rows)
+        assert printed(console) == shown + left_out
+    console = terminal(11)
+    show_table(console, columns, rows)
+    assert printed(console) == [f"{name}  12345" for name in "abcd"], "nothing is left out of records"
+
+
+def test_wide_text_is_folded_anywhere_but_before_a_closing_mark() -> None:
+    console = terminal(14)
+    show_table(console, (Column("判定", is_prose=True),), [("ログが、途中で終わっている (log_end)",)])
+    assert printed(console) == ["判定", "ログが、途中で", "終わっている", "(log_end)"]
 
 
 def test_what_fits_no_terminal_comes_as_records() -> None:
@@ -176,8 +198,10 @@ def test_of_many_hosts_a_few_are_named(hosts: int, named: str, connection: duckd
     connection.execute(f"create table fleet.hosts as select 'gw' || range as host from range({hosts})")
     check_hosts(connection, ["gw0", "gw4"])
     with pytest.raises(MaillagError) as error:
-        check_hosts(connection, ["gw0", "gw"])
-    assert str(error.value) == f"gw: is no host of this lake. Its hosts: {named}"
+        check_hosts(connection, ["gw0", "mx"])
+    assert str(error.value) == f"mx: is no host of this lake. Its hosts: {named}"
+    with pytest.raises(MaillagError, match=r"wg4: is no host of this lake\. Did you mean gw4\?"):
+        check_hosts(connection, ["wg4"])
 
 
 def problem(place: str, *, what: str = "has no zone", severity: str = "warning") -> Row:
@@ -225,7 +249,7 @@ def test_a_line_about_a_problem_holds_no_address_and_no_control_character() -> N
 
 @pytest.mark.parametrize(
     ("observed_at", "words"),
-    [(None, "flush without effect"), (datetime(2026, 11, 24, tzinfo=UTC), "flush incomplete")],
+    [(None, "Flushed without effect"), (datetime(2026, 11, 24, tzinfo=UTC), "Flushed incompletely")],
 )
 def test_a_flush_that_was_seen_had_some_effect(observed_at: datetime | None, words: str) -> None:
     assert verdict_in_words({"flush_verdict": "ineffective", "flush_observed_at": observed_at}) == words
@@ -240,7 +264,7 @@ def test_the_newest_restarts_are_shown_the_newest_last_and_that_there_are_more(s
     zones = {row["host"]: "Asia/Tokyo" for row in every}
     console = terminal(200)
     show_restarts(console, newest, zones, of_count=count)
-    *_, older, newer, more = printed(console)
+    *_, older, newer, _, more = printed(console)
     assert older.startswith(every[-2]["restart_id"])
     assert newer.startswith(every[-1]["restart_id"])
     assert (
@@ -271,7 +295,10 @@ def test_counts_name_the_reasons_of_unparsed_lines_and_say_what_those_prove() ->
     console = terminal(400)
     show_counts(console, counts, Path("lake/maillag.duckdb"))
     text = "\n".join(printed(console))
-    assert "1,808 lines: 3 unparsed (2 ambiguous, 1 no_pattern), 0 files kept out" in text
+    assert (
+        "1,808 lines: 3 unparsed (2 that can be read in two ways, 1 of no known pattern), 0 files kept out"
+        in text
+    )
     assert "prove nothing. Look at them with: maillag status" in text
     counts["unparsed_reasons"] = [{"reason": "no_pattern", "line_count": 3}]
     console = terminal(400)

@@ -63,6 +63,20 @@ def event_files(job: Job) -> list[LakeFile]:
 
 
 @pytest.mark.slow
+def test_a_dry_run_counts_the_files_and_changes_nothing(job: Job) -> None:
+    rows, files = published_rows(job.lake), event_files(job)
+    on_disk = {path: path.stat().st_mtime_ns for path in (job.lake / "events").rglob("*")}
+    with closing(job.open_ledger()) as ledger, open_run(job, ledger) as run_id:
+        would = upkeep.compact(job, ledger, run_id, today=LATER, is_dry_run=True)
+    assert event_files(job) == files
+    assert {path: path.stat().st_mtime_ns for path in (job.lake / "events").rglob("*")} == on_disk
+    assert published_rows(job.lake) == rows
+    done = compact(job)
+    assert (would.old_file_count, would.new_file_count) == (done.old_file_count, done.new_file_count)
+    assert would.old_file_count > would.new_file_count > 0
+
+
+@pytest.mark.slow
 def test_a_month_that_is_over_is_one_file_of_each_host_and_table(job: Job) -> None:
     rows = published_rows(job.lake)
     explained = explain_restart(job.lake, RESTART)

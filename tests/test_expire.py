@@ -109,6 +109,18 @@ def test_events_go_and_marts_stay(job: Job, checker: Checker) -> None:
 
 
 @pytest.mark.slow
+def test_a_dry_run_says_what_would_expire_and_changes_nothing(job: Job) -> None:
+    before = marts_of(job.lake)
+    on_disk = {path: path.stat().st_mtime_ns for path in job.lake.rglob("*.parquet")}
+    with closing(job.open_ledger()) as ledger, open_run(job, ledger) as run_id:
+        would = upkeep.expire(job, ledger, run_id, before=DAY, today=TODAY, is_dry_run=True)
+    assert [(days.host, days.expired_before) for days in would.frozen] == [("imss13", DAY)]
+    assert {path: path.stat().st_mtime_ns for path in job.lake.rglob("*.parquet")} == on_disk
+    assert marts_of(job.lake) == before
+    assert verify_lake(job.lake, None) == []
+    assert [days.host for days in expire(job).frozen] == ["imss13"]
+
+
 def test_frozen_rows_survive_new_marts_and_events_do_not_come_back(job: Job, checker: Checker) -> None:
     expire(job)
     before = marts_of(job.lake)

@@ -218,7 +218,7 @@ def test_every_verdict_is_derived_anew_and_every_number_has_its_lines(
 
 def assert_words(explanation: Explanation) -> None:
     why, verdict = VerdictWords(explanation), explanation.restart["flush_verdict"]
-    assert why.verdict().startswith(f"The verdict is {verdict}: ")
+    assert why.verdict().startswith(f'The verdict is "{why.name_of(verdict)}": ')
     assert why.others().keys() == VERDICTS - {verdict}
     assert (why.missing_reason() is None) == (explanation.restart["missing_reason"] is None)
 
@@ -391,7 +391,7 @@ def test_a_reload_is_no_start_of_postfix(lakes: dict[str, Path]) -> None:
 
 def test_a_flush_that_was_seen_to_miss_mail_is_incomplete(lakes: dict[str, Path]) -> None:
     title, *_ = printed(explained(lakes["rig"], "imss48-20261124T114851Z", RECORDING))
-    assert title == "imss48-20261124T114851Z: flush incomplete"
+    assert title == "imss48-20261124T114851Z: Flushed incompletely"
 
 
 def test_it_prints_path_line_time_and_text_and_the_sentence(told: Told) -> None:
@@ -408,15 +408,16 @@ def test_it_prints_path_line_time_and_text_and_the_sentence(told: Told) -> None:
         for line in printed
     )
     assert printed[-6:] == [
-        "The verdict is missing: 2 messages waited after the service was up again (about 10:00:21), no "
+        'The verdict is "Not flushed": 2 messages waited after the service was up again (about 10:00:21), no '
         "manager log covers the window, and no flush was seen.",
-        "Why not not_needed: 2 messages waited after the service was up again (about 10:00:21).",
-        "Why not effective: no flush was seen in the window of this restart (09:59:58 to 10:02:21).",
-        "Why not ineffective: no flush was seen that missed anything, and no manager log covers the window.",
-        "Why not unknown: the maillog goes on without a gap until 10:05:31, and minimal_backoff_time is 300 "
-        "s (the host's entry in the fleet file).",
-        "Why it is missing (unknown): no manager log covers the window, so the manager may or may not have "
-        "ordered a flush.",
+        'Why not "Nothing waited": 2 messages waited after the service was up again (about 10:00:21).',
+        'Why not "Flushed": no flush was seen in the window of this restart (09:59:58 to 10:02:21).',
+        'Why not "Flushed without effect": no flush was seen that missed anything, and no manager log covers '
+        "the window.",
+        'Why not "Not known": the maillog goes on without a gap until 10:05:31, and minimal_backoff_time is '
+        "300 s (the host's entry in the fleet file).",
+        'Why it is "Not flushed" (the log does not show why): no manager log covers the window, so the '
+        "manager may or may not have ordered a flush.",
     ]
 
 
@@ -606,7 +607,7 @@ SEEN_AT = datetime(2026, 11, 24, 10, 0, 50, tzinfo=UTC)
             "unspecified",
             None,
             f"{NO_EFFECT} the wrapper script is not known to be defective "
-            f"(flush of the build (IMSS 9.1 b1335): unspecified): {NOT_DESCRIBED}",
+            f"(flush of the build (IMSS 9.1 b1335): not mentioned): {NOT_DESCRIBED}",
         ),
         (
             "unknown",

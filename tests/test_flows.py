@@ -5,10 +5,12 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+import yaml
 
 from flows.catalog import EVERYTHING, RESTARTS, Row, fetch, open_catalog
 from tests import orchestrator as running
@@ -62,22 +64,46 @@ def test_each_deployment_runs_by_hand_and_nightly_by_its_schedule(orchestrator: 
     scheduled = done_by_schedule(orchestrator)[0]
     due = datetime.fromisoformat(scheduled["expected_start_time"])
     assert due == due.replace(second=0, microsecond=0)
-    assert scheduled["name"] == f"nightly {due.astimezone(ZoneInfo('Asia/Tokyo')).date()}"
+    assert scheduled["name"] == f"nightly {due.astimezone(ZoneInfo('Asia/Tokyo')):%Y-%m-%d %H:%M}"
     (event,) = events(orchestrator)
-    assert event["resource"]["prefect.resource.id"] == "maillag.restart." + restart["restart_id"]
-    assert event["payload"] == {
-        "host": "imss13",
-        "down_at": "2026-11-24T03:19:53Z",
-        "held_message_count": 85,
-        "flush_verdict": "missing",
-        "missing_reason": "not_ordered",
-        "advice": "apply_patch_1",
-        "advice_title": "Apply Patch 1 (b1335), then check the wrapper script",
-    }
+    assert event["resource"]["prefect.resource.id"].startswith("maillag.night.2")
+    assert event["payload"]["restart_ids"] == [restart["restart_id"]]
     wait_for(lambda: orchestrator.notifications)
-    assert [text.split(":")[0] for text in orchestrator.notifications] == [
-        f"Flush missing after {restart['restart_id']}"
+    assert orchestrator.notifications == [
+        "1 missing flush on 1 host: imss13, 2026-11-24 12:19:53 (Asia/Tokyo): 85 messages waited up to "
+        "1 min 59 s. Apply Patch 1 (b1335), then check the wrapper script.\n"
     ]
+    of_run = {"flow_run_id": {"any_": [scheduled["id"]]}}
+    (artifact,) = orchestrator.ask("artifacts/filter", artifacts=of_run | {"key": {"any_": ["night"]}})
+    assert artifact["data"].startswith("# After the only restart")
+
+
+@pytest.mark.parametrize("orchestrator", ["SQLite"], indirect=True)
+def test_a_night_that_never_ran_is_told(orchestrator: Orchestrator, tmp_path: Path) -> None:
+    """The automation of the project, with seconds in the place of hours."""
+    (automation,) = (
+        one
+        for one in yaml.safe_load(orchestrator.automations.read_text())["automations"]
+        if one["name"] == "no run ended"
+    )
+    automation |= {"name": "no run ended in seconds"}
+    automation["trigger"]["within"] = 20
+    path = tmp_path / "automations.yaml"
+    path.write_text(yaml.safe_dump({"automations": [automation]}))
+    orchestrator.prefect("automation", "create", "--from-file", path)
+    wait_for(lambda: any("no nightly run ended" in text for text in orchestrator.notifications))
+    orchestrator.prefect("automation", "delete", "no run ended in seconds")
+
+
+@pytest.mark.parametrize("orchestrator", ["SQLite"], indirect=True)
+def test_deployments_have_tags_version_and_parameters_with_descriptions(orchestrator: Orchestrator) -> None:
+    deployments = orchestrator.ask("deployments/filter")
+    assert len(deployments) == 4
+    for deployment in deployments:
+        assert deployment["tags"] == ["maillag"]
+        assert deployment["version"] == version("maillag")
+        for parameter in deployment["parameter_openapi_schema"]["properties"].values():
+            assert parameter["description"]
 
 
 @pytest.mark.parametrize("orchestrator", ["SQLite"], indirect=True)
@@ -108,7 +134,8 @@ def test_a_run_waits_for_its_archive_and_fails_with_the_promise_that_broke(
     failed = {"state": {"type": {"any_": ["FAILED"]}}}
     wait_for(lambda: orchestrator.flow_runs(**failed))
     (run,) = orchestrator.flow_runs(**failed)
-    assert "1 critical finding, such as: imss13/maillog: breaks a rule" in run["state"]["message"]
+    # What to do comes first.
+    assert "Check that" in run["state"]["message"].split("imss13/maillog: breaks a rule")[0]
     assert "No more than half of a file's lines are foreign to that kind of log" in run["state"]["message"]
     wait_for(lambda: any(run["name"] in text for text in orchestrator.notifications))
     told = json.dumps(

@@ -60,7 +60,7 @@ def test_what_is_written_holds_without_it(archive: Path) -> None:
     assert load_settings() == expected
     text = in_force(Path("maillag.toml"))
     keys: dict[str, Any] = tomllib.loads(text)
-    assert keys.keys() == Settings.model_fields.keys() - {"ledger_url"}
+    assert keys.keys() == Settings.model_fields.keys() - {"ledger_url", "lang"}
     for name, table in TABLES.items():
         assert keys[name].keys() == {field.name for field in fields(table)}
     Path("maillag.toml").write_text(text, encoding="utf-8")
@@ -101,7 +101,7 @@ def test_each_host_has_a_table_with_what_is_told_and_where(archive: Path) -> Non
         "# minimal_backoff_seconds is not known; ask the host: "
         "postconf -c /opt/trend/imss/postfix/etc/postfix minimal_backoff_time"
     ) in imsva11
-    assert written.hosts_to_ask == ["imsva11"]
+    assert written.to_ask == ["imsva11"]
 
 
 def test_every_key_of_the_fleet_file_can_be_put_in_force(archive: Path) -> None:
@@ -147,14 +147,54 @@ def test_a_host_whose_name_is_not_utf8_has_a_table(archive: Path) -> None:
     assert tomllib.loads(Path("fleet.toml").read_text(encoding="utf-8"))["hosts"]["gw%FF"] == {}
 
 
-@pytest.mark.parametrize("name", ["fleet.toml", "maillag.toml"])
-def test_a_file_that_is_there_is_kept_unless_forced(name: str, archive: Path) -> None:
-    Path(name).write_text("mine")
-    with pytest.raises(MaillagError, match=rf"{name}: exists already. .* overwrite it with --force"):
-        write_settings(archive, may_overwrite=False)
-    assert [(file.name, file.read_text()) for file in Path.cwd().iterdir()] == [(name, "mine")]
+def test_settings_that_are_there_are_kept_unless_forced(archive: Path) -> None:
+    Path("maillag.toml").write_text("lake = 'mine'\n")
+    done = write_settings(archive, may_overwrite=False)
+    assert Path("maillag.toml").read_text() == "lake = 'mine'\n"
+    assert [file.name for file in done.written] == ["fleet.toml"]
+    assert [file.name for file in done.kept] == ["maillag.toml"]
     write_settings(archive, may_overwrite=True)
     assert load_settings().archive == archive
+
+
+MINE = "# mine\n[hosts.imss12]  # this too\nminimal_backoff_seconds = 90"
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\n\n# the end\n"])
+def test_hosts_that_a_fleet_file_lacks_are_added_and_its_edits_are_kept(end: str, archive: Path) -> None:
+    mine = MINE + end
+    Path("fleet.toml").write_text(mine)
+    done = write_settings(archive, may_overwrite=False)
+    text = Path("fleet.toml").read_text(encoding="utf-8")
+    assert text.startswith(mine)
+    assert tomllib.loads(text) == {"hosts": {"imss12": {"minimal_backoff_seconds": 90}, "imsva11": {}}}
+    assert (done.added, done.to_ask) == (["imsva11"], ["imsva11"])
+    assert [file.name for file in done.written] == ["maillag.toml"]
+    assert load_settings().fleet_file == Path.cwd() / "fleet.toml"
+    again = write_settings(archive, may_overwrite=False)
+    assert (again.added, again.written) == ([], [])
+    assert [file.name for file in again.kept] == ["fleet.toml", "maillag.toml"]
+    assert Path("fleet.toml").read_text(encoding="utf-8") == text
+
+
+def test_a_host_whose_files_a_fleet_file_places_elsewhere_is_not_added_again(archive: Path) -> None:
+    mine = "[hosts.gw1]\npath = 'imss12/*'\n"
+    Path("fleet.toml").write_text(mine)
+    assert write_settings(archive, may_overwrite=False).added == ["imsva11"]
+
+
+@pytest.mark.parametrize(
+    ("mine", "reason"),
+    [("mine", "is not valid TOML"), ("hosts = {imss12 = {}}", "to which no table can be added")],
+)
+def test_a_fleet_file_that_cannot_be_added_to_is_refused_and_nothing_is_written(
+    mine: str, reason: str, archive: Path
+) -> None:
+    Path("fleet.toml").write_text(mine)
+    with pytest.raises(MaillagError, match=rf"fleet\.toml: .*{reason}"):
+        write_settings(archive, may_overwrite=False)
+    assert [(file.name, file.read_text()) for file in Path.cwd().iterdir()] == [("fleet.toml", mine)]
+    write_settings(archive, may_overwrite=True)
     assert [host.name for host in read_fleet(archive, Path("fleet.toml")).hosts] == ["imss12", "imsva11"]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import ask_commands
+from flows import ask_commands, file_commands
 
 # 0.14 s, 7 s, 2 s and 0.3 s of a start that should take less than one.
 HEAVY = {"polars", "great_expectations", "prefect", "sqlalchemy"}
@@ -28,6 +28,7 @@ ASKED = [
     ("trace", "nobody@example.com"),
     ("report",),
     ("query", "select 1"),
+    ("export", "marts.restarts", "--out", "restarts.csv"),
 ]
 # It runs the models, which takes longer than any import.
 SLOW = "explain"
@@ -37,8 +38,9 @@ SLOW = "explain"
 def test_every_command_that_asks_the_catalog_is_tried() -> None:
     commands = {
         name
-        for name, function in inspect.getmembers(ask_commands, inspect.isfunction)
-        if function.__module__ == ask_commands.__name__ and not name.startswith("_")
+        for module in (ask_commands, file_commands)
+        for name, function in inspect.getmembers(module, inspect.isfunction)
+        if function.__module__ == module.__name__ and not name.startswith("_")
     }
     lacking = commands - {command[0] for command in ASKED} - {SLOW}
     assert not lacking, f"tests/test_startup.py: ASKED lacks {', '.join(sorted(lacking))}"

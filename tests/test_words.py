@@ -4,31 +4,31 @@ from datetime import UTC, datetime
 
 import pytest
 
-from flows.words import counted, duration, first_few, local_time
+from flows.words import Clock, counted, first_few, local_time, named, waited
 
 
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (None, "-"),
-        (0, "0 s"),
-        (0.4, "0 s"),
-        (0.6, "1 s"),
-        (59.4, "59 s"),
-        (59.6, "1:00 min"),
-        (60, "1:00 min"),
-        (123, "2:03 min"),
-        (3599.4, "59:59 min"),
-        (3599.6, "1:00:00 h"),
-        (3600, "1:00:00 h"),
-        (3723, "1:02:03 h"),
-        (360_000, "100:00:00 h"),
-    ],
-)
-def test_a_duration_is_rounded_to_seconds_before_it_becomes_minutes(
-    seconds: float | None, words: str
-) -> None:
-    assert duration(seconds) == words
+def test_a_wait_that_is_not_known_is_a_dash() -> None:
+    assert [waited(seconds) for seconds in (None, 0, 112)] == ["-", "0 s", "1 min 52 s"]
+    assert waited(112, "ja") == "1分52秒"
+
+
+def test_a_value_that_the_catalogue_does_not_name_stands_for_itself() -> None:
+    assert named("words.why_", "log_end", "ja") == "ログが途中で終わっている"
+    assert named("words.why_", "a_new_reason", "ja") == "a new reason"
+
+
+def test_one_zone_is_told_in_the_heading_and_several_with_each_time() -> None:
+    zones = {"gw1": "Asia/Tokyo", "gw2": "GMT-03:30"}
+    instant = datetime(2026, 11, 24, 20, 7, 8, tzinfo=UTC)
+    one = Clock.of(["gw1"], zones, "en")
+    assert (one.heading, one.show(instant, "gw1")) == ("Asia/Tokyo", "2026-11-25 05:07:08")
+    both = Clock.of(zones, zones, "en")
+    assert both.heading == "host time, with its offset from UTC"
+    assert [both.show(instant, host, "%m-%d %H:%M") for host in zones] == [
+        "11-25 05:07 +09:00",
+        "11-24 16:37 -03:30",
+    ]
+    assert both.show(None, "gw1") == "-"
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,7 @@ def test_an_instant_is_shown_on_the_clock_of_its_zone(zone: str, shown: str) -> 
 
 
 def test_one_of_a_thing_is_singular_and_every_other_number_plural() -> None:
+    assert counted(1200, "message", "ja") == "1,200 通"
     assert [counted(count, "message") for count in (0, 1, 2, 1200)] == [
         "0 messages",
         "1 message",

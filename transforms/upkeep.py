@@ -8,18 +8,18 @@ from pathlib import Path
 from transforms.contracts.contracts import Contract, load_contracts
 from transforms.lake.adapt import adapt
 from transforms.lake.catalog import CATALOG_NAME, host_of_file
-from transforms.lake.compact import compacted
+from transforms.lake.compact import compacted, mergeable
 from transforms.lake.expire import FROZEN_BEYOND, YOUNGEST, changed_rows, events_since
 from transforms.lake.heal import frozen_days
 from transforms.lake.ledger import Ledger
-from transforms.lake.records import FrozenDays, QuarantineRow
+from transforms.lake.records import FrozenDays, LakeFile, QuarantineRow
 from transforms.marts.build import build_marts
 from transforms.marts.mart_files import marts
 from transforms.marts.models import load_models
 from transforms.marts.news import hosts_without_marts
 from transforms.problems import MaillagError
 from transforms.publish import marts_fingerprint, publish_lake
-from transforms.run import Job, refuse_damaged
+from transforms.run import Job, refuse_damaged, sweep
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,18 @@ class Expired:
     catalog: Path
 
 
-def compact(job: Job, ledger: Ledger, run_id: str, *, today: date) -> Compacted:
+def compact(job: Job, ledger: Ledger, run_id: str, *, today: date, is_dry_run: bool = False) -> Compacted:
     """Merge the many files of events into few with the same rows, and publish these.
 
-    The old files stay for readers of the previous catalog.
+    The old files stay for readers of the previous catalog. A dry run changes nothing.
     """
+    if is_dry_run:
+        groups = [part for _, part in mergeable(job.lake, _files_of_days(ledger), today=today)]
+        return Compacted(sum(map(len, groups)), len(groups), job.lake / CATALOG_NAME)
     adapt(job.lake, ledger, run_id)
     contracts, models = load_contracts(), load_models()
     before = marts_fingerprint(job, ledger.lake_files(), models, contracts)
-    of_days = [file for file in ledger.files() if file.source_ids or file.table_name == "marts.message_trace"]
+    of_days = _files_of_days(ledger)
     refuse_damaged(job, ledger, of_days)
     merged = list(compacted(job.lake, of_days, today=today, run_id=run_id))
     old_files = [file for files, _ in merged for file in files]
@@ -59,9 +62,16 @@ def compact(job: Job, ledger: Ledger, run_id: str, *, today: date) -> Compacted:
     return Compacted(len(old_files), len(merged), publish_lake(job, ledger, run_id, contracts))
 
 
-def expire(job: Job, ledger: Ledger, run_id: str, *, before: date, today: date) -> Expired:
+def _files_of_days(ledger: Ledger) -> list[LakeFile]:
+    return [file for file in ledger.files() if file.source_ids or file.table_name == "marts.message_trace"]
+
+
+def expire(
+    job: Job, ledger: Ledger, run_id: str, *, before: date, today: date, is_dry_run: bool = False
+) -> Expired:
     """Remove the events of days before a UTC day from the lake, and freeze the mart rows of these days.
 
+    A dry run does all that can fail, and changes nothing.
     Raises MaillagError, and changes nothing, if any row of the marts would change, or if the day is too
     recent.
     """
@@ -108,11 +118,10 @@ def expire(job: Job, ledger: Ledger, run_id: str, *, before: date, today: date) 
     if failing := built.failed.keys() - failed:
         raise MaillagError(f"{built.failed[min(failing)]} Nothing was expired.")
     _refuse_changes(job, before, contracts, files, built.files_after(files))
-    ledger.freeze(
-        frozen,
-        replaced=[*gone, *built.replaced],
-        files=[*new_files, *built.files],
-    )
+    if is_dry_run:
+        sweep(job.lake, ledger, run_id)
+        return Expired(frozen, job.lake / CATALOG_NAME)
+    ledger.freeze(frozen, replaced=[*gone, *built.replaced], files=[*new_files, *built.files])
     after = marts_fingerprint(job, ledger.lake_files(), models, contracts)
     ledger.name_marts(run_id, after)
     return Expired(frozen, publish_lake(job, ledger, run_id, contracts))

@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 
 from flows.catalog import Row, fetch
-from flows.language import LANGUAGES
+from flows.language import LANGUAGES, Seconds
 from flows.marks import INSTANTS, MAIL
 from flows.report.rows import (
     fetch_changes,
@@ -39,12 +39,36 @@ MARKS = ("outage", "unsure", "end", *INSTANTS)
 """The marks of a timeline that count no mail, by their numbers in the page's data."""
 
 
+def headline(figures: Row) -> tuple[str, dict[str, object]]:
+    """Return the key of the sentence that matters most (section `page`), and its figures.
+
+    `figures` are those of sql/report/figures.sql.
+    """
+    if missing_count := figures["missing_count"]:
+        held_count = figures["missing_held_count"]
+        return "headline_missing", {
+            "n": missing_count,
+            "restarts": figures["restart_count"],
+            "held": held_count,
+            "mean": Seconds(figures["avoidable_seconds"] / max(held_count, 1)),
+            "max": Seconds(figures["avoidable_max_seconds"]),
+        }
+    if not figures["restart_count"]:
+        return "headline_none", {}
+    if figures["judged_count"]:
+        return "headline_flushed", {"n": figures["judged_count"]}
+    if figures["unknown_count"]:
+        return "headline_unknown", {"n": figures["unknown_count"]}
+    return "headline_nothing_waited", {"n": figures["restart_count"]}
+
+
 def page_content(connection: duckdb.DuckDBPyConnection) -> Row:
     """Return all that the template shows of the chosen restarts (see rows.choose_restarts)."""
 
     def ask(query: str, **parameters: Any) -> list[Row]:
         return fetch(connection, read_query(query), parameters)
 
+    (figures,) = ask("report.figures")
     dates = sorted(row["date"] for row in fetch(connection, "select date from report.days"))
     gaps = ask("report.gaps")
     hosts, advice = ask("report.hosts"), ask("report.advice")
@@ -59,7 +83,8 @@ def page_content(connection: duckdb.DuckDBPyConnection) -> Row:
     unparsed = ask("report.unparsed")
     return {
         "dates": dates,
-        "figures": ask("report.figures")[0],
+        "figures": figures,
+        "headline": headline(figures),
         "lines": ask("answers.counts")[0],
         "run_id": runs[0]["run_id"] if runs else "-",
         "squares": _squares(ask("report.squares"), dates, loud=quiet_but_lacking),

@@ -1,6 +1,8 @@
 -- One row per hop of the mail that `$wanted` names, once for each restart that held it there.
 -- `$wanted` is a queue id, a trace id, a message id with or without its angle brackets, or the address of a
--- sender or recipient in any case; `$hosts` are the hosts to look at (all, if empty).
+-- sender or recipient in any case; `$hosts` are the hosts to look at (all, if empty). With `$is_held` only
+-- mail that a restart held, and with `$since` only mail that arrived on that day in the time of the host or
+-- later; null is every day.
 -- An attempt belongs to the hop in whose time it lies: stamps are whole seconds, arrivals may be computed.
 with hops as (
     select * from marts.message_trace
@@ -34,10 +36,35 @@ wanted as (
     from attempted
 ),
 
-chosen as (
+found as (
     select hops.*
     from hops
     semi join wanted on hops.trace_id = wanted.trace_id
+),
+
+held as (
+    select found.trace_id
+    from found
+    semi join marts.held_messages as held_messages
+        on
+            found.host = held_messages.host
+            and found.instance = held_messages.instance
+            and found.queue_id = held_messages.queue_id
+            and found.arrived_at = held_messages.arrived_at
+),
+
+chosen as (
+    select found.*
+    from found
+    left join fleet.hosts as hosts on found.host = hosts.host
+    where not $is_held or found.trace_id in (select held.trace_id from held)
+    qualify
+        coalesce(
+            cast(
+                min(timezone(hosts.time_zone, found.arrived_at)) over (partition by found.trace_id) as date
+            ) >= $since,
+            true
+        )
 ),
 
 recipients as (

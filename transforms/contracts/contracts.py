@@ -3,6 +3,7 @@
 import atexit
 import json
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -16,13 +17,11 @@ from typing import Any
 from urllib.parse import quote
 
 import duckdb
-import yaml
 
 from transforms.problems import MaillagError
+from transforms.yaml_file import read_yaml
 
 CONTRACT_FOLDER = Path(__file__).parents[2] / "expectations"
-# The C loader is eight times as fast, and just as safe.
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 SEVERITIES = ("critical", "warning", "info")
 # A finding names this many rows; the contract's query finds the others.
 ROWS_SHOWN = 5
@@ -112,10 +111,10 @@ def load_contracts(folder: Path = CONTRACT_FOLDER) -> dict[str, Contract]:
     A column's type and meaning come from fields.yaml, unless the table defines them itself. Raises
     MaillagError for a column without a meaning, or an unknown severity.
     """
-    fields = _columns(_read_yaml(folder / "fields.yaml"))
+    fields = _columns(read_yaml(folder / "fields.yaml"))
     contracts = {}
     for path in sorted(folder.glob("*.*.yaml")):
-        document = _read_yaml(path)
+        document = read_yaml(path)
         meta = document["meta"]
         special = _columns(meta.get("fields", {}))
         columns = {}
@@ -226,7 +225,10 @@ class Checker:
             self._executor = ProcessPoolExecutor(
                 max_workers=1, mp_context=get_context("spawn"), initializer=_end_with_parent
             )
+            # Ctrl-C reaches both processes: until the new one can end quietly, it must not see it.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             self._executor.submit(_import_great_expectations)
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return self._executor
 
     def check(self, database: Path, contracts: Iterable[Contract]) -> list[Finding]:
@@ -236,7 +238,7 @@ class Checker:
 
 
 def _end_with_parent() -> None:
-    """End this process when its parent ends or is killed; a pool does not do that by itself."""
+    """End this process with its parent, however that ends; a pool does not do that by itself."""
 
     def watch() -> None:
         if parent := parent_process():
@@ -244,6 +246,8 @@ def _end_with_parent() -> None:
         os._exit(1)
 
     Thread(target=watch, daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     # Unloading Great Expectations takes 0.7 s, and DuckDB complains about what the thread still holds.
     atexit.register(os._exit, 0)
 
@@ -344,7 +348,3 @@ def _first_exception(info: Mapping[str, Any]) -> str:
 
 def _columns(document: Mapping[str, Any]) -> dict[str, Column]:
     return {name: Column(field["type"], field["is"]) for name, field in document.items()}
-
-
-def _read_yaml(path: Path) -> Any:
-    return yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)  # noqa: S506 - a safe loader

@@ -48,12 +48,14 @@ class FoundFleet:
     problems: list[Problem]
 
 
-def find_fleet(archive: Path) -> FoundFleet:
+def find_fleet(archive: Path, fleet_file: Path | None = None) -> FoundFleet:
     """Look at the archive's folders, inventory files and the heads of its manager logs.
+
+    The hosts that a fleet file names are among them, with what the archive says about them.
 
     Raises MaillagError if the archive is not a folder, or holds none.
     """
-    fleet = read_fleet(archive)
+    fleet = read_fleet(archive, fleet_file)
     discovery = discover(archive, fleet)
     if not fleet.hosts:
         raise MaillagError(

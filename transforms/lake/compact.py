@@ -22,19 +22,27 @@ MONTH_LENGTH = len("2026-11")
 def compacted(
     lake: Path, files: Iterable[LakeFile], *, today: date, run_id: str, part_bytes: int = PART_BYTES
 ) -> Iterator[tuple[list[LakeFile], LakeFile]]:
-    """Merge files that belong together; yield each group with the merged file. Old files stay unchanged.
+    """Merge files that belong together; yield each group with the merged file. Old files stay unchanged."""
+    groups = mergeable(lake, files, today=today, part_bytes=part_bytes)
+    for count, (folder, part) in enumerate(groups):
+        yield part, _merged(lake, part, f"{folder}/{run_id}.{count}.parquet", run_id)
+
+
+def mergeable(
+    lake: Path, files: Iterable[LakeFile], *, today: date, part_bytes: int = PART_BYTES
+) -> Iterator[tuple[str, list[LakeFile]]]:
+    """Yield each group of files that belong together, with the folder for the merged one.
 
     Files of the same past month (UTC), of the same day of this month, and a host's parts of ops.line_counts
     belong together, as long as a group stays below `part_bytes`.
     """
     targets = {file: _folder(file, f"{today:%Y-%m}") for file in files}
-    count = 0
-    for folder, group in groupby(sorted(targets, key=lambda file: (targets[file], file.path)), targets.get):
+    for folder, group in groupby(
+        sorted(targets, key=lambda file: (targets[file], file.path)), targets.__getitem__
+    ):
         for part in _parts(lake, group, part_bytes):
             if len(part) > 1:
-                path = f"{folder}/{run_id}.{count}.parquet"
-                count += 1
-                yield part, _merged(lake, part, path, run_id)
+                yield folder, part
 
 
 def _folder(file: LakeFile, this_month: str) -> str:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import yaml
+from transforms.yaml_file import read_yaml
 
 ADVICE_FILE = Path(__file__).with_name("advice.yaml")
 
@@ -27,7 +27,7 @@ class Advice:
 @cache
 def load_advice() -> tuple[Advice, ...]:
     """Return all advice, in the order in which a host gets it."""
-    entries = yaml.safe_load(ADVICE_FILE.read_text(encoding="utf-8"))
+    entries = read_yaml(ADVICE_FILE)
     return tuple(
         Advice(
             code=entry["code"],
