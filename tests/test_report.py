@@ -9,15 +9,19 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from flows.catalog import fetch, open_catalog
+from flows.language import texts
 from flows.report import content, drawing, page
 from flows.report.page import leave_page, make_page, write_page
 from flows.runs import run_archive
 from tests.conftest import SAMPLE
 from tests.fleets import HOSTILE_HOST, Case, make_fleet
-from transforms.problems import MaillagError
+from transforms.contracts.contracts import load_contracts
+from transforms.lake.catalog import CATALOG_NAME
+from transforms.problems import HAS_MAIL_LINES, MaillagError
 from transforms.run import Job, NoProgress
 
 STATES: dict[Case, str] = {
@@ -196,6 +200,63 @@ def test_restarts_beyond_the_limit_are_not_listed_and_that_is_said(
     assert re.search(r"Listed are 50 of [\d,]+, those without a flush", text_of(text))
 
 
+def test_hosts_beyond_the_limit_are_counted(fleet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(content, "HOST_COUNT", 3)
+    text = make_page(fleet, language="en")
+    with open_catalog(fleet) as catalog:
+        ((lacking,),) = catalog.execute(
+            "select count(*) from (select host from marts.fleet_daily where missing_flush_count > 0 union "
+            "select host from marts.coverage where log_kind = 'maillog' "
+            "and gap_until - gap_from > interval 1 hour)"
+        ).fetchall()
+    squares = text.partition('<section id="fleet">')[2].partition("</table>")[0]
+    assert squares.count('<th scope="row"><a') == 3
+    assert f"{lacking - 3} more are not shown." in text_of(text.partition('id="hosts"')[0])
+
+
+def test_hosts_whose_logs_could_not_show_a_restart_are_named(tmp_path: Path) -> None:
+    make_fleet(tmp_path, host_count=2, days=2, case="no_restarts")
+    add_finding(tmp_path, "tokyo-mx02", rule=HAS_MAIL_LINES, what="has no line of Postfix")
+    text = text_of(make_page(tmp_path, language="en"))
+    assert "The logs of one host could not have shown a restart." in text
+    assert "as they have no line of their mail program: tokyo-mx02" in text
+
+
+def test_findings_come_in_both_languages_without_addresses(tmp_path: Path) -> None:
+    make_fleet(tmp_path, host_count=1, days=2)
+    add_finding(tmp_path, "gw1/a@example.com.log", rule="r", what="cannot be read (of b@example.com)")
+    text = make_page(tmp_path, language="en")
+    assert '<span class="en" lang="en">cannot be read (of (address))</span>' in text
+    assert '<span class="ja" lang="ja">読み取れません (of (address))</span>' in text
+    assert "example.com" not in text
+
+
+def add_finding(lake: Path, place: str, *, rule: str, what: str) -> None:
+    columns = "place, rule, severity, what, remedy"
+    with duckdb.connect(str(lake / CATALOG_NAME)) as catalog:
+        catalog.execute(
+            f"insert into ops.quarantine ({columns}) values (?, ?, 'warning', ?, 'Mend it.')",
+            [place, rule, what],
+        )
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "prefix"),
+    [
+        ("marts.coverage", "reason", "page.gap"),
+        ("marts.coverage", "log_kind", "page.log"),
+        ("ops.quarantine", "severity", "page.severity"),
+    ],
+)
+def test_every_value_that_it_shows_has_words(table: str, column: str, prefix: str) -> None:
+    (values,) = (
+        rule["kwargs"]["value_set"]
+        for rule in load_contracts()[table].expectations
+        if rule["type"] == "expect_column_values_to_be_in_set" and rule["kwargs"]["column"] == column
+    )
+    assert [value for value in values if f"{prefix}_{value}" not in texts("en")] == []
+
+
 def test_the_drawing_is_made_once_for_all_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     made = drawing.load_drawing()
@@ -233,14 +294,16 @@ def test_the_page_takes_the_place_of_the_old_one_or_leaves_it(
 @pytest.mark.slow
 def test_each_run_writes_the_page_with_the_rights_of_the_lake(tmp_path: Path) -> None:
     job = Job(SAMPLE, tmp_path / "lake", hosts=("imss13",), lake_mode=0o600)
-    done = run_archive(job, NoProgress(), has_page=True)
+    done = run_archive(job, NoProgress(), page_language="ja")
     assert done.page_problem is None
     written = job.lake / "report.html"
     assert stat.S_IMODE(written.stat().st_mode) == 0o600
-    assert headline(written.read_text("utf-8"))[0] == "missing"
+    text = written.read_text("utf-8")
+    assert headline(text)[0] == "missing"
+    assert '<html lang="ja">' in text
     assert [path.name for path in job.lake.iterdir() if "html" in path.name] == ["report.html"]
     written.unlink()
-    run_archive(job, NoProgress(), has_page=False)
+    run_archive(job, NoProgress(), page_language=None)
     assert not written.exists(), "the setting switches it off"
 
 
@@ -251,7 +314,7 @@ def test_a_page_that_cannot_be_written_is_a_warning_with_its_remedy(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(page, "write_page", fail)
-    problem = leave_page(sample_lake, "run")
+    problem = leave_page(sample_lake, "run", "en")
     assert problem
     assert problem.severity == "warning"
     assert str(problem) == (
