@@ -188,8 +188,8 @@ def fleet(
         check_hosts(catalog, host or ())
         sql = CHANGES if changes else DIAGNOSIS
         columns, rows = fetch_table(catalog, sql, {"hosts": list(host or ())})
-        advice = fetch(catalog, ADVICE, {"hosts": list(host or ())})
-        sources = fetch(catalog, SOURCES)
+        advice = [] if changes else fetch(catalog, ADVICE, {"hosts": list(host or ())})
+        sources = [] if changes else fetch(catalog, SOURCES)
         zones = fetch_zones(catalog)
 
     def show(console: Console) -> None:

@@ -1,5 +1,8 @@
 """The Prefect flows ingest, analyze, nightly and backfill, over the same functions as the command line."""
 
+import atexit
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -9,7 +12,9 @@ from pathlib import Path
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
+from prefect.states import Failed
 
 from flows import night
 from flows.answer import problem_lines
@@ -33,8 +38,15 @@ TIMEOUT_SECONDS = 20 * 3600
 RETRY_DELAY_SECONDS = [10.0, 60.0, 300.0]
 
 
-class FindingsError(Exception):
-    """A file could not be read or a contract was violated; the rest of the run was finished and published."""
+@atexit.register
+def _leave_quietly() -> None:
+    """Drop what is written to standard error while Python shuts down.
+
+    DuckDB's binding lists there, line by line, what Prefect's threads still hold; the end of each run would
+    be a page of it in the worker's log.
+    """
+    sys.stderr.flush()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 @dataclass(frozen=True)
@@ -144,7 +156,9 @@ def announce_missing(this: Night, new: list[Row]) -> None:
 
 
 @flow(flow_run_name=name_run, timeout_seconds=TIMEOUT_SECONDS)
-def ingest(archive: Path | None = None, lake: Path | None = None, hosts: list[str] | None = None) -> None:
+def ingest(
+    archive: Path | None = None, lake: Path | None = None, hosts: list[str] | None = None
+) -> State | None:
     """Read what is new in the archive into the lake's events.
 
     Args:
@@ -157,11 +171,11 @@ def ingest(archive: Path | None = None, lake: Path | None = None, hosts: list[st
     reach_archive(job.archive)
     with _open_night(job) as this:
         ingest_archive(this)
-    _fail_if_critical(this)
+    return _end(this)
 
 
 @flow(flow_run_name=name_run, timeout_seconds=TIMEOUT_SECONDS)
-def analyze(archive: Path | None = None, lake: Path | None = None) -> None:
+def analyze(archive: Path | None = None, lake: Path | None = None) -> State | None:
     """Build the marts of all hosts from the lake's events, publish and report them.
 
     Args:
@@ -171,11 +185,13 @@ def analyze(archive: Path | None = None, lake: Path | None = None) -> None:
     """
     with _open_night(load_settings().job(archive, lake=lake)) as this:
         new = analyze_lake(this)
-    _report(this, new)
+    return _report(this, new)
 
 
 @flow(flow_run_name=name_run, timeout_seconds=TIMEOUT_SECONDS)
-def nightly(archive: Path | None = None, lake: Path | None = None, hosts: list[str] | None = None) -> None:
+def nightly(
+    archive: Path | None = None, lake: Path | None = None, hosts: list[str] | None = None
+) -> State | None:
     """Read what is new, build the marts, publish and report.
 
     Args:
@@ -189,7 +205,7 @@ def nightly(archive: Path | None = None, lake: Path | None = None, hosts: list[s
     with _open_night(job) as this:
         ingest_archive(this)
         new = analyze_lake(this)
-    _report(this, new)
+    return _report(this, new)
 
 
 @flow(flow_run_name=name_run, timeout_seconds=TIMEOUT_SECONDS)
@@ -199,7 +215,7 @@ def backfill(
     hosts: list[str] | None = None,
     since: date | None = None,
     until: date | None = None,
-) -> None:
+) -> State | None:
     """Read files again, and those that are new; build the marts, publish and report.
 
     Args:
@@ -216,7 +232,7 @@ def backfill(
         forget_files(this, hosts, since, until)
         ingest_archive(this)
         new = analyze_lake(this)
-    _report(this, new)
+    return _report(this, new)
 
 
 @contextmanager
@@ -226,14 +242,14 @@ def _open_night(job: Job) -> Iterator[Night]:
         yield Night(job, day_of_run(), ledger, run_id, checker)
 
 
-def _report(this: Night, new: list[Row]) -> None:
+def _report(this: Night, new: list[Row]) -> State | None:
     report_night(this, new)
     announce_missing(this, new)
-    _fail_if_critical(this)
+    return _end(this)
 
 
-def _fail_if_critical(this: Night) -> None:
-    """Log the open findings. Raises FindingsError if one is critical, so that the flow run fails."""
+def _end(this: Night) -> State | None:
+    """Log the open findings; return the state of a failed run, with what to do, if one is critical."""
     with closing(this.job.open_ledger()) as ledger:
         findings = ledger.findings()
     logger = get_run_logger()
@@ -241,19 +257,16 @@ def _fail_if_critical(this: Night) -> None:
     for line in problem_lines(map(vars, findings), language):
         logger.warning("%s", line)
     critical = [finding for finding in findings if finding.severity == "critical"]
-    if critical:
-        # The first line is what Prefect shows of a run that failed.
-        first, others = critical[0], len(critical) - 1
-        more = say(language, "night.and_others", n=others) if others else ""
-        raise FindingsError(
-            for_logs(
-                say(
-                    language,
-                    "night.failed",
-                    remedy=in_language(first.remedy, language),
-                    place=first.place,
-                    what=in_language(first.what, language),
-                    more=more,
-                )
-            )
-        )
+    if not critical:
+        return None
+    first, others = critical[0], len(critical) - 1
+    message = say(
+        language,
+        "night.failed",
+        place=first.place,
+        remedy=in_language(first.remedy, language),
+        what=in_language(first.what, language),
+        more=say(language, "night.and_others", n=others) if others else "",
+    )
+    # Everything else was finished and published, so this is no exception.
+    return Failed(message=for_logs(message))

@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import cast
 
-from flows.settings import Settings
+from flows.settings import Settings, load_settings
 from flows.settings_file import DEFAULT_FILE
 from flows.tables import plain
 from transforms.bounds import Limits
@@ -57,10 +57,12 @@ class Written:
     """What was done with the files in the current folder, and what is known of the hosts.
 
     `added` are the hosts that a fleet file of before has got; `to_ask` are hosts, of these or of all, whose
-    minimal_backoff_seconds is unknown.
+    minimal_backoff_seconds is unknown. The fleet file `is_used` unless settings that were kept name another
+    one, or none.
     """
 
     fleet_file: Path
+    is_used: bool
     written: list[Path]
     kept: list[Path]
     hosts: list[str]
@@ -73,8 +75,8 @@ def write_settings(archive: Path, *, may_overwrite: bool) -> Written:
     """Write both files into the current folder; where the archive has a fleet.toml, only maillag.toml.
 
     A file that is there already is kept (unless `may_overwrite`); hosts that a fleet.toml of before lacks are
-    added at its end. Raises MaillagError, and writes nothing, if that fleet.toml cannot be read or added to,
-    or if the current folder lies in the archive, which is never written to.
+    added at its end. Raises MaillagError, and writes nothing, if a file that is kept cannot be read or added
+    to, or if the current folder lies in the archive, which is never written to.
     """
     archive, folder = archive.resolve(), Path.cwd().resolve()
     if folder.is_relative_to(archive):
@@ -96,12 +98,17 @@ def write_settings(archive: Path, *, may_overwrite: bool) -> Written:
     else:
         chosen["fleet_file"] = fleet_file
         texts[fleet_file] = fleet_text(fleet.hosts)
+    is_used = True
     if may_overwrite or not settings_file.exists():
         texts[settings_file] = settings_text(chosen)
+    elif not is_of_archive:
+        used = load_settings().fleet_file
+        is_used = used is not None and used.resolve() == fleet_file
     for file, text in texts.items():
         _write(file, text, "a" if added and file == fleet_file else "w" if may_overwrite else "x")
     return Written(
         fleet_file=fleet_file,
+        is_used=is_used,
         written=[file for file in texts if not (file == fleet_file and is_there)],
         kept=[file for file in (fleet_file, settings_file) if file.exists() and file not in texts],
         hosts=[facts.host for facts in fleet.hosts],

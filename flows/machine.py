@@ -17,9 +17,9 @@ from transforms.problems import MaillagError
 FORMULA = ("=", "+", "-", "@", "\t")
 
 
-def write_json(document: Any, stream: TextIO = sys.stdout) -> None:
+def write_json(document: Any, stream: TextIO | None = None) -> None:
     """Write JSON: times as ISO 8601 in UTC, durations in seconds, NaN and infinity as null."""
-    stream.write(_json(document) + "\n")
+    (stream or sys.stdout).write(_json(document) + "\n")
 
 
 def _json(document: Any) -> str:
@@ -28,17 +28,20 @@ def _json(document: Any) -> str:
     return text.replace("\x7f", r"\u007f")
 
 
-def write_records(columns: Sequence[str], rows: Iterable[Iterable[Any]], stream: TextIO = sys.stdout) -> None:
+def write_records(
+    columns: Sequence[str], rows: Iterable[Iterable[Any]], stream: TextIO | None = None
+) -> None:
     """Write rows as a JSON list of objects, each as soon as it comes.
 
     Raises MaillagError if two columns have the same name.
     """
     refuse_equal_names(columns)
+    out = stream or sys.stdout
     before = "[\n"
     for row in rows:
-        stream.write(before + textwrap.indent(_json(dict(zip(columns, row, strict=True))), "  "))
+        out.write(before + textwrap.indent(_json(dict(zip(columns, row, strict=True))), "  "))
         before = ",\n"
-    stream.write("[]\n" if before == "[\n" else "\n]\n")
+    out.write("[]\n" if before == "[\n" else "\n]\n")
 
 
 def refuse_equal_names(columns: Sequence[str]) -> None:
@@ -48,12 +51,12 @@ def refuse_equal_names(columns: Sequence[str]) -> None:
             raise MaillagError(f"query: two columns are called {name}. Rename one with `as`.")
 
 
-def write_csv(columns: Sequence[str], rows: Iterable[Iterable[Any]], stream: TextIO = sys.stdout) -> None:
+def write_csv(columns: Sequence[str], rows: Iterable[Iterable[Any]], stream: TextIO | None = None) -> None:
     """Write CSV with a header, also where there are no rows; lists are JSON.
 
     A text that begins with = + - @ or a tab, which a spreadsheet takes for a formula, gets a `'` before it.
     """
-    writer = csv.writer(stream, lineterminator="\n")
+    writer = csv.writer(stream or sys.stdout, lineterminator="\n")
     writer.writerow([_csv_cell(name) for name in columns])
     for row in rows:
         writer.writerow([_csv_cell(value) for value in row])

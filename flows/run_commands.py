@@ -146,6 +146,8 @@ def init(
         )
     for file in done.kept:
         tell("kept_file", file=file.name)
+    if not done.is_used:
+        tell("name_fleet_file", file=done.fleet_file.name, line=plain(f"fleet_file = '{done.fleet_file}'"))
     if done.to_ask:
         tell("ask_backoff", hosts=plain(first_few(done.to_ask, noun="host", language=language)))
     tell("next", command=f"maillag run {plain(shlex.quote(str(archive)))}")

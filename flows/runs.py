@@ -101,7 +101,7 @@ class _TimeLeft(ProgressColumn):
         self._language = language
 
     def render(self, task: Task) -> Text:
-        if task.time_remaining is None:
+        if task.finished or task.time_remaining is None:
             return Text("")
         return Text(say(self._language, "terminal.time_left", time=Seconds(task.time_remaining)))
 

@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice, zip_longest
 
 from rich.cells import cell_len, chop_cells
@@ -21,9 +22,6 @@ MARKDOWN = re.compile(r"[\\`*\[\]|~]|(?<!\w)_|_(?!\w)|^[-+#=]")
 WORD_COLUMNS = 16
 # Text of wide characters, such as Japanese, may be folded anywhere.
 WIDE_WORD_COLUMNS = 10
-# Where a text may be folded: between these. A closing mark stays with what it closes.
-WIDE = "\u1100-\uffff"
-PIECES = re.compile(rf"\s+|[「(]*(?:[^\s{WIDE}]+|[{WIDE}])[、。」)ーっゃゅょッャュョ]*|.")
 GAP = "  "
 # Printing many lines with one call is faster.
 LINES_AT_ONCE = 1000
@@ -84,7 +82,7 @@ def show_text(console: Console, text: str, *, style: str = "", is_whole: bool = 
     """Print text, folded between words where the width is known; a command, or a log line, stays whole."""
     lines = text.split("\n")
     if not (is_whole or console.soft_wrap):
-        lines = [part for line in lines for part in _folded(line, console.width)]
+        lines = [part for line in lines for part in _folded(line, console.width, is_cut=False)]
     _print(console, ((plain(line), style) for line in lines))
 
 
@@ -184,11 +182,22 @@ def _fold(columns: Sequence[Column], cells: Sequence[str], widths: Sequence[int]
         yield GAP.join(padded).rstrip()
 
 
-def _folded(text: str, width: int) -> list[str]:
-    """Return a text in lines of at most this width, folded between words or wide characters."""
+@cache
+def _pieces() -> re.Pattern[str]:
+    """Return the pieces between which text may be folded; a closing mark stays with what it closes."""
+    wide = "\\u1100-\\uffff"
+    # Compiled when it is needed: that takes as long as the rest of this module.
+    return re.compile(rf"\s+|[「(]*(?:[^\s{wide}]+|[{wide}])[、。」)ーっゃゅょッャュョ]*|.")
+
+
+def _folded(text: str, width: int, *, is_cut: bool = True) -> list[str]:
+    """Return a text in lines of at most this width, folded between words or wide characters.
+
+    Unless `is_cut`, a word that is longer stays whole: a path is to be copied.
+    """
     lines = [""]
-    for piece in [text] if cell_len(text) <= width else PIECES.findall(text):
-        for part in chop_cells(piece, width) if cell_len(piece) > width else [piece]:
+    for piece in [text] if cell_len(text) <= width else _pieces().findall(text):
+        for part in chop_cells(piece, width) if is_cut and cell_len(piece) > width else [piece]:
             if lines[-1] and cell_len(lines[-1] + part) > width:
                 lines.append("")
             if lines[-1] or not part.isspace() or len(lines) == 1:

@@ -41,6 +41,7 @@ class Orchestrator:
     environment: dict[str, str]
     automations: Path
     """The project's automations with the id of the block."""
+    worker_log: Path
     notifications: list[str] = field(default_factory=list)
 
     def command(self, *arguments: str | Path) -> str:
@@ -103,7 +104,7 @@ def orchestrator(
     )
     if database_url:
         environment["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = database_url
-    started = Orchestrator(environment, folder / "automations.yaml")
+    started = Orchestrator(environment, folder / "automations.yaml", folder / "worker.log")
     with ExitStack() as stack:
         server = ("server", "start", "--host", "127.0.0.1", "--port", str(port))
         stack.enter_context(running(folder / "server.log", environment, *server))
@@ -116,7 +117,7 @@ def orchestrator(
         started.automations.write_text(text.replace(NO_BLOCK, block_id))
         started.prefect("automation", "create", "--from-file", started.automations)
         worker = ("worker", "start", "--pool", "local", "--type", "process", "--limit", "1")
-        stack.enter_context(running(folder / "worker.log", environment, *worker))
+        stack.enter_context(running(started.worker_log, environment, *worker))
         yield started
 
 

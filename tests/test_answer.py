@@ -25,7 +25,7 @@ from flows.catalog import (
 )
 from flows.machine import write_csv, write_json, write_records
 from flows.sandbox import Sandbox
-from flows.tables import Column, show_table
+from flows.tables import Column, show_table, show_text
 from transforms.problems import MaillagError
 
 
@@ -304,3 +304,9 @@ def test_counts_name_the_reasons_of_unparsed_lines_and_say_what_those_prove() ->
     console = terminal(400)
     show_counts(console, counts, Path("lake/maillag.duckdb"))
     assert "prove nothing" not in "\n".join(printed(console))
+
+
+def test_text_is_folded_between_words_and_no_path_is_cut() -> None:
+    console = terminal(12)
+    show_text(console, "critical: gw1/maillog-20261124.gz: is damaged")
+    assert printed(console) == ["critical:", "gw1/maillog-20261124.gz:", "is damaged"]

@@ -237,6 +237,19 @@ def test_a_host_that_is_none_is_wrong_use(command: str, maillag: Maillag, sample
     )
 
 
+def test_a_host_is_suggested_on_a_typo(maillag: Maillag, sample_lake: Path) -> None:
+    for command in (["restarts", "--lake", sample_lake], ["run", SAMPLE, "--lake", "lake"]):
+        done = maillag(*command, "--host", "imss122")
+        assert done.returncode == 2
+        assert "Did you mean imss12? Its hosts: " in done.stderr
+
+
+def test_a_column_is_suggested_on_a_typo(maillag: Maillag, sample_lake: Path) -> None:
+    done = maillag("query", "select flush_verdikt from marts.restarts", "--lake", sample_lake)
+    assert done.returncode == 2
+    assert 'Candidate bindings: "flush_verdict"' in done.stderr
+
+
 @pytest.mark.parametrize("options", [("--json", "--csv"), ("--csv", "--json")])
 def test_json_and_csv_exclude_each_other(
     options: tuple[str, str], maillag: Maillag, sample_lake: Path
@@ -303,7 +316,7 @@ def test_a_page_for_the_browser_is_written_where_one_asks(
 ) -> None:
     done = maillag("report", "--lake", sample_lake, "--lang", "ja", "--days", "1", "--out", "page.html")
     assert done.returncode == 0
-    assert done.stdout.startswith("Wrote page.html (1.1 MB).")
+    assert re.match(r"page\.html \(\d+\.\d MB\) を書き出しました。", done.stdout)
     page = (tmp_path / "page.html").read_text("utf-8")
     assert '<html lang="ja">' in page
     assert 'data-date="2026-11-24"' in page

@@ -1,4 +1,4 @@
-"""Every sentence that transforms/ makes of a finding has Japanese, with what stands in its places."""
+"""Every sentence that is made of a finding has Japanese, with what stands in its places."""
 
 import ast
 import re
@@ -14,7 +14,8 @@ from flows.language import TEXT_FOLDER
 from tests.conftest import Run
 from transforms.yaml_file import read_yaml
 
-TRANSFORMS = Path(__file__).parents[1] / "transforms"
+PROJECT = Path(__file__).parents[1]
+MODULES = sorted(path for folder in ("flows", "transforms") for path in (PROJECT / folder).rglob("*.py"))
 TEXTS: dict[str, str] = read_yaml(TEXT_FOLDER / "findings.yaml")
 # The arguments that hold sentences, by what is made of them.
 SENTENCES = {
@@ -94,7 +95,7 @@ class Module:
 
 @cache
 def written() -> list[str]:
-    modules = [Module(path) for path in sorted(TRANSFORMS.rglob("*.py"))]
+    modules = [Module(path) for path in MODULES]
     return sorted({text for module in modules for text in module.sentences()} - {VALUE})
 
 
@@ -102,7 +103,7 @@ def written() -> list[str]:
 def constants() -> set[str]:
     return {
         node.value
-        for path in TRANSFORMS.rglob("*.py")
+        for path in MODULES
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }

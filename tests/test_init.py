@@ -60,7 +60,8 @@ def test_what_is_written_holds_without_it(archive: Path) -> None:
     assert load_settings() == expected
     text = in_force(Path("maillag.toml"))
     keys: dict[str, Any] = tomllib.loads(text)
-    assert keys.keys() == Settings.model_fields.keys() - {"ledger_url", "lang"}
+    without = {name for name, field in Settings.model_fields.items() if field.default is None}
+    assert keys.keys() == Settings.model_fields.keys() - (without - {"archive", "fleet_file"})
     for name, table in TABLES.items():
         assert keys[name].keys() == {field.name for field in fields(table)}
     Path("maillag.toml").write_text(text, encoding="utf-8")
@@ -153,8 +154,18 @@ def test_settings_that_are_there_are_kept_unless_forced(archive: Path) -> None:
     assert Path("maillag.toml").read_text() == "lake = 'mine'\n"
     assert [file.name for file in done.written] == ["fleet.toml"]
     assert [file.name for file in done.kept] == ["maillag.toml"]
-    write_settings(archive, may_overwrite=True)
+    assert not done.is_used, "these settings do not name the fleet file"
+    Path("maillag.toml").write_text("fleet_file = 'fleet.toml'\n")
+    assert write_settings(archive, may_overwrite=False).is_used
+    assert write_settings(archive, may_overwrite=True).is_used
     assert load_settings().archive == archive
+
+
+def test_settings_that_cannot_be_read_are_refused_and_nothing_is_written(archive: Path) -> None:
+    Path("maillag.toml").write_text("mine")
+    with pytest.raises(MaillagError, match=r"maillag\.toml: is not valid TOML"):
+        write_settings(archive, may_overwrite=False)
+    assert [file.name for file in Path.cwd().iterdir()] == ["maillag.toml"]
 
 
 MINE = "# mine\n[hosts.imss12]  # this too\nminimal_backoff_seconds = 90"

@@ -12,7 +12,7 @@ from urllib.parse import unquote_to_bytes
 
 ESCAPE_LIKE = re.compile(r"%(?=[0-9A-Fa-f]{2})")
 # ASCII that means nothing to a shell, and what a spreadsheet or an option begins with.
-NOT_OF_A_HOST = re.compile(r"[^A-Za-z0-9_.:@+=,%\u0080-\U0010ffff-]|^[-+=@]")
+NOT_OF_A_HOST = re.compile(r"(?![A-Za-z0-9_.:@+=,%-])[\x00-\x7f]|^[-+=@]")
 MEMBER_MARK = "!"
 # What to do with what an encoding lacks (codecs.register_error).
 AS_SHOWN = "maillag.as_shown"

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from shlex import quote
 
@@ -127,11 +128,12 @@ def ingest(job: Job, ledger: Ledger, run_id: str, checker: Checker, progress: Pr
 def _discover(job: Job, ledger: Ledger, fleet: Fleet) -> Discovery:
     """List the source files of the job's hosts."""
     wanted = _wanted_hosts(job)
-    unknown = wanted - {host.name for host in fleet.hosts}
-    if unknown:
+    known = [host.name for host in fleet.hosts]
+    if unknown := sorted(wanted - {*known}):
+        near = get_close_matches(unknown[0], known, 1)
+        meant = f" Did you mean {near[0]}?" if near else ""
         raise MaillagError(
-            f"{job.archive}: has no host {', '.join(sorted(unknown))}. Its hosts: "
-            f"{', '.join(host.name for host in fleet.hosts)}."
+            f"{job.archive}: has no host {', '.join(unknown)}.{meant} Its hosts: {', '.join(known)}."
         )
     discovery = discover(job.archive, fleet, only=wanted, limits=job.limits)
     if not discovery.sources and not job.hosts and ledger.seen_files():

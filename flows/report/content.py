@@ -47,14 +47,15 @@ def headline(figures: Row) -> tuple[str, dict[str, object]]:
     `figures` are those of sql/report/figures.sql.
     """
     if missing_count := figures["missing_count"]:
-        held_count = figures["missing_held_count"]
-        return "headline_missing", {
-            "n": missing_count,
-            "restarts": figures["restart_count"],
+        restart_count, held_count = figures["restart_count"], figures["missing_held_count"]
+        cost = {
             "held": held_count,
             "mean": Seconds(figures["avoidable_seconds"] / max(held_count, 1)),
             "max": Seconds(figures["avoidable_max_seconds"]),
         }
+        if restart_count == 1:
+            return "headline_missing_only", cost
+        return "headline_missing", {"n": missing_count, "restarts": restart_count, **cost}
     if not figures["restart_count"]:
         return "headline_none", {}
     if figures["judged_count"]:
