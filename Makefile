@@ -9,7 +9,7 @@ INSTALLED := .venv/.installed
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
-.PHONY: run test test-fast check format bench soak mutate docs lock rig
+.PHONY: run test test-fast check format bench shots soak mutate docs lock rig
 
 run: $(INSTALLED)
 	@$(BIN)/maillag run data/sample --lake data/lake
@@ -40,6 +40,12 @@ bench: $(INSTALLED)
 	  apt-get -qq update && apt-get -qq install -y --no-install-recommends isal pflogsumm >/dev/null; }
 	@$(BIN)/python -m tests.bench
 	@for what in marts night year; do $(BIN)/python -m tests.$${what}_bench || exit; done
+
+# Pictures of the page, to look at: data/shots; three small ones for docs/.
+shots: run
+	@type chromium >/dev/null 2>&1 && fc-list | grep -q CJK || { echo "installing chromium and fonts-noto-cjk"; \
+	  apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium fonts-noto-cjk >/dev/null; }
+	@$(BIN)/python -m tests.report_shots data/lake data/shots
 
 # Sixty nights of twenty hosts, with kills and readers; half an hour.
 soak: $(INSTALLED)

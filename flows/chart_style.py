@@ -125,6 +125,7 @@ def time_axis(field: str, title: str, language: Language, scale: alt.Scale) -> a
             values=alt.ExprRef(f"sequence(ceil({begin} / ({step})) * ({step}), {end} + 1, {step})"),
             labelExpr=f"{in_units} : ''",
             labelOverlap=True,
+            titleAnchor="end",
             grid=False,
         ),
     )

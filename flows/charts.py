@@ -212,7 +212,7 @@ def _waiting(everything: alt.Chart, x: alt.X, top: int) -> Any:
         "waiting:Q",
         title=None,
         scale=alt.Scale(range=[TIMELINE_HEIGHT, top], nice=True, domainMin=0),
-        axis=alt.Axis(tickCount=4, tickMinStep=1, format=",d", minExtent=76, maxExtent=76, domain=False),
+        axis=alt.Axis(tickCount=4, tickMinStep=1, format=",d", minExtent=62, maxExtent=62, domain=False),
     )
     return alt.layer(
         counted.mark_area(interpolate="step-after", color=color_of("wait-bg"), opacity=0.75).encode(x=x, y=y),
@@ -274,7 +274,7 @@ def _labels(everything: alt.Chart, x: alt.X, language: Language) -> Any:
         .mark_rule()
         .encode(x=x, y=alt.value(height), y2=alt.value(TIMELINE_HEIGHT), color=color)
     )
-    late = "datum.at_seconds > 0.6 * datum.last"
+    late = "datum.at_seconds > 0.5 * datum.last"
     texts_of: dict[str, Any] = {"x": x, "y": y, "color": color, "text": "said:N"}
     halo: dict[str, Any] = {"stroke": color_of("card"), "strokeWidth": 4}
     sides: list[tuple[str, Literal["left", "right"], int]] = [(f"!({late})", "left", 4), (late, "right", -4)]
@@ -303,9 +303,9 @@ def _lanes(everything: alt.Chart, x: alt.X, language: Language) -> Any:
                     labelExpr=name_expression(names),
                     ticks=False,
                     domain=False,
-                    minExtent=76,
-                    maxExtent=76,
-                    labelLimit=74,
+                    minExtent=62,
+                    maxExtent=62,
+                    labelLimit=60,
                 ),
             ),
             color=alt.Color("kind:N", scale=color_scale(MAIL[:-1], colors), legend=None),

@@ -114,8 +114,11 @@ def analyze_lake(this: Night) -> list[Row]:
     analyzed = pipeline.analyze(this.job, this.ledger, this.run_id, this.checker, NoProgress())
     for note in analyzed.notes:
         get_run_logger().info("%s", for_logs(note))
-    if load_settings().report and (problem := leave_page(this.job.lake, this.run_id)):
-        get_run_logger().warning("%s", for_logs(problem))
+    settings = load_settings()
+    if settings.report:
+        problem = leave_page(this.job.lake, this.run_id, language_of(settings.lang))
+        if problem:
+            get_run_logger().warning("%s", for_logs(problem))
     return night.find_new(before, night.fetch_missing_flushes(this.job.lake))
 
 

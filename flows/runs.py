@@ -117,13 +117,13 @@ class ArchiveRun:
     """Why the page could not be written, if so."""
 
 
-def run_archive(job: Job, progress: Progress, *, has_page: bool) -> ArchiveRun:
-    """Read what is new in the archive, build the marts, publish them and, if wanted, write the page."""
+def run_archive(job: Job, progress: Progress, *, page_language: Language | None) -> ArchiveRun:
+    """Read what is new in the archive, build the marts, publish them and, in a language, write the page."""
     with closing(job.open_ledger()) as ledger:
         with Checker() as checker, open_run(job, ledger) as run_id:
             ingested = pipeline.ingest(job, ledger, run_id, checker, progress)
             analyzed = pipeline.analyze(job, ledger, run_id, checker, progress)
-            page_problem = leave_page(job.lake, run_id) if has_page else None
+            page_problem = leave_page(job.lake, run_id, page_language) if page_language else None
         return ArchiveRun(ingested, analyzed, ledger.findings(), page_problem)
 
 

@@ -17,6 +17,11 @@ PHONE: dict[str, Any] = {
     "is_mobile": True,
     "has_touch": True,
 }
+# How many charts that have a place are not drawn yet.
+UNDRAWN = (
+    "[...document.querySelectorAll('.chart:not([hidden]), .timeline')]"
+    ".filter((box) => box.clientWidth && !box.querySelector('svg[role=img]')).length"
+)
 AXE_VERSION = "4.14.1"
 
 
@@ -52,14 +57,10 @@ def open_page(browser: Browser, path: Path, address: str = "", **options: Any) -
 def wait_for_charts(page: Page) -> None:
     """Wait until every chart that has a place is drawn."""
     # The policy of the page forbids what wait_for_function does.
-    undrawn = (
-        "[...document.querySelectorAll('.chart:not([hidden]), .timeline')]"
-        ".filter((box) => box.clientWidth && !box.querySelector('svg[role=img]')).length"
-    )
-    for _ in range(600):
-        if not page.evaluate(undrawn):
+    for _ in range(3000):
+        if not page.evaluate(UNDRAWN):
             return
-        page.wait_for_timeout(50)
+        page.wait_for_timeout(10)
     raise TimeoutError("charts were not drawn within half a minute")
 
 

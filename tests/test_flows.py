@@ -45,6 +45,7 @@ def test_each_deployment_runs_by_hand_and_nightly_by_its_schedule(orchestrator: 
     orchestrator.run("analyze")
     (restart,) = rows_of(lake, RESTARTS)
     assert restart["flush_verdict"] == "missing"
+    assert restart["restart_id"].split("-")[0] in (lake / "report.html").read_text(encoding="utf-8")
     (read_by,) = run_ids(lake)
     marts = set((lake / "marts").rglob("*.parquet"))
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import duckdb
 
-from flows.catalog import Row, fetch
+from flows.catalog import Row, fetch, fetch_sighted
+from flows.findings_in_words import in_language
 from flows.language import LANGUAGES, Seconds
 from flows.marks import INSTANTS, MAIL
 from flows.report.rows import (
@@ -29,7 +30,8 @@ VERDICTS = ("missing", "ineffective", "effective", "not_needed", "unknown")
 LISTED_COUNT = 20_000
 TIMELINE_BYTES = 2_000_000
 COSTLIEST_COUNT = 20
-GAP_COUNT = FINDING_COUNT = UNPARSED_COUNT = 200
+GAP_COUNT = FINDING_COUNT = 200
+HOST_COUNT = 200
 CHANGES_DRAWN = 25
 # Squares of days of which the log covers less have a mark.
 FULL_DAY_SHARE = 0.9
@@ -65,64 +67,87 @@ def headline(figures: Row) -> tuple[str, dict[str, object]]:
 
 def page_content(connection: duckdb.DuckDBPyConnection) -> Row:
     """Return all that the template shows of the chosen restarts (see rows.choose_restarts)."""
-
-    def ask(query: str, **parameters: Any) -> list[Row]:
-        return fetch(connection, read_query(query), parameters)
-
-    (figures,) = ask("report.figures")
+    (figures,) = _ask(connection, "report.figures")
+    (lines,) = _ask(connection, "answers.counts")
     dates = sorted(row["date"] for row in fetch(connection, "select date from report.days"))
-    gaps = ask("report.gaps")
-    hosts, advice = ask("report.hosts"), ask("report.advice")
-    listed = ask("report.listed", count=LISTED_COUNT)
-    changes = fetch_changes(connection)
-    timelines, left_out_count = _timelines(listed, fetch_timelines(connection))
-    runs = ask("answers.last_runs")
-    quiet_but_lacking = {
+    gaps = _ask(connection, "report.gaps")
+    lacking = {
         gap["host"] for gap in gaps if gap["log_kind"] == "maillog" and gap["gap_seconds"] > LONG_GAP_SECONDS
     }
-    findings = ask("answers.findings")
-    unparsed = ask("report.unparsed")
+    advice_of = defaultdict(list)
+    for row in (advice := _ask(connection, "report.advice")):
+        advice_of[row["host"]].append(row)
+    listed = _ask(connection, "report.listed", count=LISTED_COUNT)
+    timelines, left_out_count = _timelines(listed, fetch_timelines(connection))
+    charts = {
+        "waits": fetch_waits(connection),
+        "hours": fetch_hours(connection),
+        "changes": fetch_changes(connection),
+    }
+    runs = _ask(connection, "answers.last_runs")
     return {
         "dates": dates,
         "figures": figures,
         "headline": headline(figures),
-        "lines": ask("answers.counts")[0],
+        "lines": lines,
         "run_id": runs[0]["run_id"] if runs else "-",
-        "squares": _squares(ask("report.squares"), dates, loud=quiet_but_lacking),
+        "squares": _squares(_ask(connection, "report.squares"), dates, loud=lacking),
         "advice": _advice_groups(advice),
-        "advice_of": {host["host"]: [row for row in advice if row["host"] == host["host"]] for host in hosts},
-        "hosts": hosts,
+        "advice_of": advice_of,
+        "hosts": _ask(connection, "report.hosts"),
+        "host_limit": HOST_COUNT,
         "costliest": _costliest(listed),
-        "wait_shares": ask("report.wait_shares"),
-        "hours": fetch_hours(connection),
-        "changes": changes,
-        "gaps": gaps[:GAP_COUNT],
-        "left_out_gap_count": max(0, len(gaps) - GAP_COUNT),
-        "reasons": ask("report.reasons"),
-        "findings": [
-            {name: for_logs(finding[name]) for name in ("severity", "place", "what", "remedy")}
-            for finding in findings[:FINDING_COUNT]
-        ],
-        "left_out_finding_count": max(0, len(findings) - FINDING_COUNT),
-        "unparsed": unparsed[:UNPARSED_COUNT],
-        "silent_hosts": [row["host"] for row in ask("answers.silent_hosts")],
+        "wait_shares": _ask(connection, "report.wait_shares"),
+        "hours": charts["hours"],
+        "changes": charts["changes"],
+        "gaps": gaps,
+        "gap_limit": GAP_COUNT,
+        **_what_is_not_known(connection),
         "listed_count": len(listed),
         "left_out_timeline_count": left_out_count,
         "data": {
             **_list_data(listed),
             "timelines": timelines,
             "kinds": {"mail": MAIL, "marks": MARKS},
-            "rows": {
-                "waits": fetch_waits(connection),
-                "hours": fetch_hours(connection),
-                "changes": [
-                    {"name": plain(row["name"]), "before": row["before"], "after": row["after"]}
-                    for row in changes
-                    if row["before"] is not None and row["after"] is not None
-                ][:CHANGES_DRAWN],
-            },
+            "rows": charts | {"changes": _drawn_changes(charts["changes"])},
         },
     }
+
+
+def _ask(connection: duckdb.DuckDBPyConnection, query: str, **parameters: Any) -> list[Row]:
+    return fetch(connection, read_query(query), parameters)
+
+
+def _drawn_changes(changes: Iterable[Row]) -> list[Row]:
+    """Return the changes that the chart shows: the first ones with judged restarts on both sides."""
+    return [
+        {"name": plain(row["name"]), "before": row["before"], "after": row["after"]}
+        for row in changes
+        if row["before"] is not None and row["after"] is not None
+    ][:CHANGES_DRAWN]
+
+
+def _what_is_not_known(connection: duckdb.DuckDBPyConnection) -> Row:
+    """Return why there are no verdicts, findings, unparsed lines, and hosts of which nothing can be said."""
+    silent = [row["host"] for row in _ask(connection, "answers.silent_hosts")]
+    is_sighted = fetch_sighted(connection, ())
+    return {
+        "reasons": _ask(connection, "report.reasons"),
+        "findings": [_finding(row) for row in _ask(connection, "answers.findings")],
+        "finding_limit": FINDING_COUNT,
+        "unparsed": _ask(connection, "report.unparsed"),
+        "silent_hosts": silent,
+        # They have logs, but none that could have shown a restart.
+        "blind_hosts": [host for host, sighted in is_sighted.items() if not sighted and host not in silent],
+    }
+
+
+def _finding(row: Row) -> Row:
+    """Return a finding in both languages, without addresses."""
+    shown: Row = {name: for_logs(row[name]) for name in ("severity", "place")}
+    for name in ("what", "remedy"):
+        shown[name] = {language: for_logs(in_language(row[name], language)) for language in LANGUAGES}
+    return shown
 
 
 def _squares(cells: Iterable[Row], dates: Sequence[date], *, loud: set[str]) -> Row:

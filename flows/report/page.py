@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from flows.catalog import Row
-from flows.language import LANGUAGES, Language, Seconds, Share, figure, language_of, say, texts
+from flows.language import LANGUAGES, Language, Seconds, Share, figure, say, texts
 from flows.report.content import page_content
 from flows.report.drawing import load_drawing
 from flows.report.rows import DAYS, REPORT_NAME, choose_restarts
@@ -40,11 +40,11 @@ def write_page(
             made.unlink(missing_ok=True)
 
 
-def leave_page(lake: Path, run_id: str) -> Problem | None:
+def leave_page(lake: Path, run_id: str, language: Language) -> Problem | None:
     """Write the page into a lake that a run has published; return what prevents it: no run fails by it."""
     try:
         aside = lake / f"report.{run_id}.html"
-        write_page(lake, lake / REPORT_NAME, language=language_of(None), aside=aside)
+        write_page(lake, lake / REPORT_NAME, language=language, aside=aside)
     except Exception as error:
         return Problem(
             where=REPORT_NAME,

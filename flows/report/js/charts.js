@@ -8,9 +8,10 @@ async function draw(box, name, rows, label) {
   const spec = structuredClone(data.specs[language][name]);
   spec.datasets = { [name]: rows };
   spec.padding = { left: 0, right: 0, top: 0, bottom: 6 };
-  if (spec.vconcat) for (const part of spec.vconcat) part.width = width - 100;
+  if (spec.vconcat) for (const part of spec.vconcat) part.width = width - 86;
   else if (spec.spec) spec.spec.width = width - 52;
   else Object.assign(spec, { width, autosize: { type: "fit-x", contains: "padding" } });
+  if (width < 400) spec.config.legend.columns = 1;
   if (spec.height?.step) spec.height = spec.height.step * rows.length;
   drawn.get(box)?.finalize();
   const chart = await vegaEmbed(box, spec, OPTIONS);

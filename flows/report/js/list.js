@@ -15,6 +15,7 @@ function readAddress() {
   if (said.has("open")) state.find = said.get("open"), state.verdict = [...verdicts];
   else if (typeof state.verdict === "string") state.verdict = state.verdict.split(",");
   else if (said.has("host")) state.verdict = [...verdicts];
+  if (!columns[state.sort.replace("-", "")]) state.sort = nothing().sort;
   return true;
 }
 function writeAddress() {

@@ -8,6 +8,11 @@ function timelineRows(timeline) {
   }
   for (const [kind, at_seconds, until_seconds = 0, message_count = 0, is_told = 0] of timeline.t)
     rows.push({ kind: data.kinds.marks[kind], at_seconds, until_seconds, message_count, is_told: Boolean(is_told) });
+  /* A narrow picture has room for fewer labels. */
+  if (innerWidth < 640) {
+    const runs = rows.filter((r) => r.kind === "queue_run").sort((a, b) => b.message_count - a.message_count);
+    for (const run of runs.slice(2)) run.is_told = false;
+  }
   return rows;
 }
 /* How much mail waited from when on. */
