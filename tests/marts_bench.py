@@ -75,7 +75,9 @@ class Measure:
 def main() -> None:
     """Write the lakes that are not there yet, measure both sizes, and put a table into the document."""
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(sys.argv[1] if len(sys.argv) > 1 else temporary)
+        folder = Path(next(iter(sys.argv[1:]), temporary))
+        if folder.name.startswith("-"):
+            raise SystemExit(f"{folder}: is no folder. Give one to keep the data in, or nothing.")
         measures = []
         for host_count in HOST_COUNTS:
             lake = folder / f"{host_count}-hosts"

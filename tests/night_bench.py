@@ -86,7 +86,9 @@ class Row:
 def main() -> None:
     """Make the archives if need be, measure, and put a table into the document."""
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(sys.argv[1] if len(sys.argv) > 1 else temporary)
+        folder = Path(next(iter(sys.argv[1:]), temporary))
+        if folder.name.startswith("-"):
+            raise SystemExit(f"{folder}: is no folder. Give one to keep the data in, or nothing.")
         rows = [row for fleet in (MONTH, *OF_ONE_HOST) for row in measure_fleet(fleet, folder)]
     text = render(rows, measured_on=datetime.now(UTC).date())
     print(text)
