@@ -35,7 +35,7 @@ SETTINGS_HEAD = """\
 # A key behind a # shows its default: remove the # to change it.
 """
 FLEET_HEAD = """\
-# The hosts of the archive, as `maillag init` found them; README.md, fleet.toml, lists all keys.
+# The hosts of the archive, as `maillag init` found them; docs/settings.md lists all keys.
 #
 # A key behind a # is not in force. Where a file of the archive is named beside it, maillag reads the value
 # from that file, or from a newer one; without the #, the key takes precedence over all files.

@@ -44,7 +44,7 @@ class LimitSettings(Limits):
 
 
 class Settings(BaseSettings):
-    """What a user can set for all runs; see README, Settings. Unknown keys are refused."""
+    """What a user can set for all runs; see docs/settings.md. Unknown keys are refused."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True

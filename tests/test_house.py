@@ -38,7 +38,8 @@ MOST_LINES = 400
 MOST_LINES_OF_FUNCTION = 60
 # Functions with this decorator are loops that numba compiles: they may be longer.
 COMPILED = "compiled"
-README = (PROJECT / "README.md").read_text(encoding="utf-8")
+COMMANDS_DOCUMENT = (PROJECT / "docs" / "commands.md").read_text(encoding="utf-8")
+SETTINGS_DOCUMENT = (PROJECT / "docs" / "settings.md").read_text(encoding="utf-8")
 # Settings of hosts for which `maillag init` knows no command that shows them.
 NOT_ASKED = {"product", "patch", "mta", "sender_filter", "scan_port"}
 # Rules of Great Expectations that have no query of their own, as queries for the rows that break them.
@@ -188,12 +189,12 @@ def test_every_command_is_run_by_a_test() -> None:
     )
 
 
-def test_readme_lists_every_command_with_its_options() -> None:
+def test_the_documents_list_every_command_with_its_options() -> None:
     refuse(
-        f"README.md: lacks {text} of the command {command.__name__}. Write it into the table of commands"
+        f"docs/commands.md: lacks {text} of the command {command.__name__}. Write it into the table of commands"
         for command in COMMANDS
         for text in (f"maillag {command.__name__} ", *options_of(command))
-        if text not in README
+        if text not in COMMANDS_DOCUMENT
     )
 
 
@@ -255,9 +256,9 @@ def test_every_threshold_is_used_and_has_the_same_meaning_in_its_contract() -> N
 
 
 def test_every_key_of_a_host_is_documented_and_taken_everywhere() -> None:
-    table = README.partition("### fleet.toml")[2].partition("\n### ")[0]
+    table = SETTINGS_DOCUMENT.partition("## fleet.toml")[2].partition("\n## ")[0]
     undocumented = (
-        f"README.md, fleet.toml: lacks {name}. Write an example with its meaning"
+        f"docs/settings.md, fleet.toml: lacks {name}. Write an example with its meaning"
         for name in (*SETTING_NAMES, *HOST_KEYS)
         if f"{name} = " not in table and f".{name}]]" not in table
     )
