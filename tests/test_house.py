@@ -191,7 +191,7 @@ def test_every_command_is_run_by_a_test() -> None:
 
 def test_the_documents_list_every_command_with_its_options() -> None:
     refuse(
-        f"docs/commands.md: lacks {text} of the command {command.__name__}. Write it into the table of commands"
+        f"docs/commands.md: lacks {text} of the command {command.__name__}. Write it into its table"
         for command in COMMANDS
         for text in (f"maillag {command.__name__} ", *options_of(command))
         if text not in COMMANDS_DOCUMENT
