@@ -166,6 +166,8 @@ def changed_catalog(lake: Path, table: str, pattern: str, replacement: str) -> I
         ).fetchall()
         changed = re.sub(pattern, replacement, sql)
         assert changed != sql
+        # What the format of the file makes of the view's lambda.
+        connection.execute("set lambda_syntax = 'ENABLE_SINGLE_ARROW'")
         connection.execute(changed.replace("CREATE VIEW", "CREATE OR REPLACE VIEW", 1))
     yield
     catalog.write_bytes(kept)

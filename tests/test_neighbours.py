@@ -119,7 +119,7 @@ def test_what_is_shown_of_a_host_can_be_pasted_back(name: bytes, lake: Path) -> 
     # `%41` stands for A, wherever it is given.
     for given in {shown, os.fsdecode(name)} - {"%41"}:
         printed = shown_by("restarts", "--lake", lake, "--host", given)
-        restart_id = printed.splitlines()[-1].split()[0]
+        (restart_id,) = (line.split()[0] for line in printed.splitlines() if RESTARTED in line)
         assert restart_id == shown + RESTARTED
     explained = shown_by("explain", restart_id, "--lake", lake, "--archive", lake.with_name("archive"))
     assert "lost connection with localhost" in explained
