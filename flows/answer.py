@@ -13,7 +13,7 @@ from flows.machine import cell_text
 from flows.report.rows import REPORT_NAME
 from flows.tables import Column, for_logs, plain, show_table, show_text
 from flows.words import Clock, counted, first_few, named, waited
-from transforms.marts.advice import load_advice
+from transforms.marts.advice import advice_titles
 
 # Why a line that matches a pattern is no event all the same (docs/hostile-text.md).
 DOUBTFUL = {"ambiguous", "cut", "out_of_range"}
@@ -129,7 +129,7 @@ def show_missing_flushes(
         else:
             show_text(console, say(language, "terminal.none_known_missing"))
         return
-    titles = {advice.code: getattr(advice, f"title_{language}") for advice in load_advice()}
+    titles = advice_titles(language)
     cells = [
         (
             row["restart_id"],

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import duckdb
 import typer
@@ -31,12 +31,16 @@ from flows.machine import write_csv, write_json, write_records
 from flows.options import (
     BROKEN,
     DAY_FORMATS,
+    QUERY_MEMORY_MIB,
+    QUERY_TIMEOUT_SECONDS,
     AsCsv,
     AsJson,
     Day,
     Hosts,
     Lake,
     Lang,
+    QueryMemory,
+    QueryTimeout,
     Since,
     Until,
     chosen_archive,
@@ -53,10 +57,12 @@ from flows.show_trace import show_hops
 from flows.tables import output_console, plain, show_text
 from transforms.queries import read_query
 
-# Rows of a query that a table shows, and the bounds of a query unless others are given.
+# It imports the models.
+if TYPE_CHECKING:
+    from transforms.explain.explain import Explanation
+
+# Rows of a query that a table shows.
 ROWS_SHOWN = 1000
-QUERY_TIMEOUT_SECONDS = 300
-QUERY_MEMORY_MIB = 1024
 # The queries of `maillag status`, under the names that their rows have in its JSON.
 STATUS_QUERIES = {
     "counts": "counts",
@@ -230,6 +236,7 @@ def explain(
     It says why the flush got this verdict and no other.
     """
     from flows.show_explanation import (
+        MESSAGES_IN_TICKET,
         SHOWN,
         as_document,
         difference_in_words,
@@ -237,7 +244,6 @@ def explain(
         fetch_restart,
         show_explanation,
     )
-    from flows.ticket import MESSAGES, write_ticket
     from transforms.explain.explain import explain_restart, find_restart
 
     lake, archive = chosen_lake(lake), chosen_archive(archive)
@@ -247,12 +253,10 @@ def explain(
         if frozen := fetch_frozen_days(catalog, known_id):
             _print_frozen(catalog, fetch_restart(catalog, known_id), frozen, language, as_json=as_json)
             return
-    limit = MESSAGES if ticket else None if show_all or as_json else SHOWN
+    limit = MESSAGES_IN_TICKET if ticket else None if show_all or as_json else SHOWN
     explanation = explain_restart(lake, known_id, archive=archive, message_limit=limit)
     if ticket:
-        names = write_ticket(lake, explanation, ticket, language=language, with_addresses=with_addresses)
-        said = say(language, "ticket.written", folder=str(ticket), files=", ".join(names))
-        print(plain(said), file=sys.stderr)
+        _write_case(lake, explanation, ticket, language, with_addresses=with_addresses)
     elif as_json:
         write_json(as_document(explanation))
     else:
@@ -261,6 +265,17 @@ def explain(
         severity = say(language, "terminal.severity_critical")
         print(f"{severity}: {plain(difference_in_words(explanation, language))}", file=sys.stderr)
         raise typer.Exit(BROKEN)
+
+
+def _write_case(
+    lake: Path, explanation: "Explanation", folder: Path, language: Language, *, with_addresses: bool
+) -> None:
+    """Write a support case, and say where it is."""
+    from flows.ticket import write_ticket  # 0.7 s, which only a picture needs
+
+    names = write_ticket(lake, explanation, folder, language=language, with_addresses=with_addresses)
+    said = say(language, "ticket.written", folder=str(folder), files=", ".join(names))
+    print(plain(said), file=sys.stderr)
 
 
 def _print_frozen(
@@ -282,12 +297,8 @@ def query(
     context: typer.Context,
     sql: Annotated[str, typer.Argument(help="One SELECT over the schemas events, fleet, ops and marts.")],
     lake: Lake = None,
-    timeout: Annotated[
-        float, typer.Option("--timeout", min=0, max=1e9, help="Seconds before it is stopped; 0 is no limit.")
-    ] = QUERY_TIMEOUT_SECONDS,
-    memory: Annotated[
-        int, typer.Option("--memory", min=256, max=2**24, help="Most memory it may use, in MiB.")
-    ] = QUERY_MEMORY_MIB,
+    timeout: QueryTimeout = QUERY_TIMEOUT_SECONDS,
+    memory: QueryMemory = QUERY_MEMORY_MIB,
     lang: Lang = None,
     as_json: AsJson = False,
     as_csv: AsCsv = False,

@@ -18,6 +18,8 @@ from transforms.zone import Zone
 
 Rows = Iterable[Sequence[Any]]
 
+# The endings of charts (export_chart.py).
+PICTURES = (".png", ".svg")
 # The most that a sheet and a cell of Excel hold, and its first day.
 SHEET_ROWS = 1_048_576
 CELL_CHARACTERS = 32_767

@@ -15,7 +15,6 @@ CHARTS = {
     "hours": (hours_chart, fetch_hours),
     "changes": (changes_chart, fetch_changes),
 }
-PICTURES = (".png", ".svg")
 
 
 def export_chart(lake: Path, what: str, out: Path, *, days: int, language: Language) -> None:

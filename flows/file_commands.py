@@ -10,9 +10,17 @@ from typing import Annotated, Literal
 
 import typer
 
-from flows.ask_commands import QUERY_MEMORY_MIB, QUERY_TIMEOUT_SECONDS
 from flows.language import say
-from flows.options import Lake, Lang, chosen_lake, chosen_language
+from flows.options import (
+    QUERY_MEMORY_MIB,
+    QUERY_TIMEOUT_SECONDS,
+    Lake,
+    Lang,
+    QueryMemory,
+    QueryTimeout,
+    chosen_lake,
+    chosen_language,
+)
 from flows.report.rows import DAYS, REPORT_NAME
 from flows.sandbox import open_sandbox
 from flows.tables import plain
@@ -70,18 +78,14 @@ def export(
         Literal["excel"] | None,
         typer.Option("--for", help="excel: CSV that Excel opens as it is, with times of the host."),
     ] = None,
-    timeout: Annotated[
-        float, typer.Option("--timeout", min=0, max=1e9, help="Seconds before it is stopped; 0 is no limit.")
-    ] = QUERY_TIMEOUT_SECONDS,
-    memory: Annotated[
-        int, typer.Option("--memory", min=256, max=2**24, help="Most memory it may use, in MiB.")
-    ] = QUERY_MEMORY_MIB,
+    timeout: QueryTimeout = QUERY_TIMEOUT_SECONDS,
+    memory: QueryMemory = QUERY_MEMORY_MIB,
     lang: Lang = None,
 ) -> None:
     """Write a table, a query or a chart to a file."""
-    from flows.export import export_rows
+    from flows.export import PICTURES, export_rows
 
-    if out.suffix.lower() in (".png", ".svg"):
+    if out.suffix.lower() in PICTURES:
         from flows.export_chart import export_chart  # 0.7 s, which only charts need
 
         export_chart(chosen_lake(lake), what, out, days=days, language=chosen_language(context, lang))

@@ -15,7 +15,7 @@ from flows.report.rows import REPORT_NAME, choose_restarts
 from flows.tables import for_logs, for_pages, plain
 from flows.words import counted, local_time, named, waited
 from transforms.lake.catalog import CATALOG_NAME
-from transforms.marts.advice import load_advice
+from transforms.marts.advice import advice_titles
 from transforms.queries import read_query
 
 EVENT = "maillag.flush.missing"
@@ -111,9 +111,7 @@ def summary(
 def _table_of(missing: Sequence[Row], new: Sequence[Row], language: Language) -> str:
     """Return a table of the newest missing flushes: what to do stands first."""
     new_ids = {row["restart_id"] for row in new}
-    titles = {
-        advice.code: advice.title_ja if language == "ja" else advice.title_en for advice in load_advice()
-    }
+    titles = advice_titles(language)
     columns = ("to_do", "host", "down", "why", "held", "longest")
     head = " | ".join(say(language, f"night.{column}") for column in columns)
     new_word = say(language, "night.is_new")
@@ -134,10 +132,6 @@ def _table_of(missing: Sequence[Row], new: Sequence[Row], language: Language) ->
     return "\n".join(lines)
 
 
-def _titles(language: Language) -> dict[str, str]:
-    return {advice.code: advice.title_ja if language == "ja" else advice.title_en for advice in load_advice()}
-
-
 def _down_at(row: Row) -> str:
     zone = row["time_zone"] or "UTC"
     return f"{local_time(row['down_at'], zone)} ({zone})"
@@ -153,9 +147,7 @@ def announce(day: date, new: Sequence[Row], *, language: Language, report_url: s
     """Emit one event about all missing flushes that are new in a night; none if there are none."""
     if not new:
         return
-    titles = {
-        advice.code: advice.title_ja if language == "ja" else advice.title_en for advice in load_advice()
-    }
+    titles = advice_titles(language)
     costliest = sorted(new, key=lambda row: -(row["avoidable_delay_total_seconds"] or 0))
     lines = [
         say(

@@ -16,6 +16,16 @@ if TYPE_CHECKING:
     from flows.settings import Settings
 
 DONE, BROKEN, WRONG_USE = 0, 1, 2
+# The bounds of a query unless others are given.
+QUERY_TIMEOUT_SECONDS = 300
+QUERY_MEMORY_MIB = 1024
+
+QueryTimeout = Annotated[
+    float, typer.Option("--timeout", min=0, max=1e9, help="Seconds before it is stopped; 0 is no limit.")
+]
+QueryMemory = Annotated[
+    int, typer.Option("--memory", min=256, max=2**24, help="Most memory it may use, in MiB.")
+]
 
 Archive = Annotated[Path, typer.Argument(help="Folder with one folder of logs per host.")]
 Lake = Annotated[

@@ -1,7 +1,6 @@
 """An explanation of a restart to files for a support case, for readers who do not know maillag."""
 
 import base64
-import hashlib
 import html
 import re
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 from flows.charts import chart_png, timeline_chart
 from flows.language import Language, Seconds, figure, say
 from flows.pseudonyms import Pseudonyms
+from flows.report.page import policy_hash
 from flows.report.rows import choose_restarts, fetch_timelines
 from flows.show_explanation import ExplanationText, Part, host_settings, is_derived
 from flows.tables import for_markdown, plain
@@ -20,8 +20,6 @@ from flows.words import local_time, named, product_in_words
 from transforms.explain.explain import Explanation
 from transforms.problems import MaillagError
 
-# Messages whose lines go into log-lines.txt; the document shows those of fewer.
-MESSAGES = 200
 MARKDOWN, HTML, PICTURE, LINES = "case.md", "case.html", "timeline.png", "log-lines.txt"
 STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1c2430;"
@@ -53,9 +51,9 @@ def write_ticket(
 ) -> list[str]:
     """Write the files of a support case into a folder, and return their names; older ones are replaced.
 
-    `explanation` has at most MESSAGES messages. Without `with_addresses`, each address and message id has a
-    pseudonym, the same in all files. Raises MaillagError if the folder cannot be written to, or if the lake
-    no longer has the evidence.
+    `explanation` has at most MESSAGES_IN_TICKET messages. Without `with_addresses`, each address and message
+    id has a pseudonym, the same in all files. Raises MaillagError if the folder cannot be written to, or if
+    the lake no longer has the evidence.
     """
     if not is_derived(explanation):
         raise MaillagError(
@@ -210,8 +208,7 @@ def _as_html(blocks: list[Block], picture: bytes, language: Language) -> str:
             case Picture(text):
                 data = base64.b64encode(picture).decode()
                 pieces.append(f'<img alt="{html.escape(text)}" src="data:image/png;base64,{data}">')
-    style_hash = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
-    policy = f"default-src 'none'; img-src data:; style-src 'sha256-{style_hash}'"
+    policy = f"default-src 'none'; img-src data:; style-src '{policy_hash(STYLE)}'"
     (title,) = (block.text for block in blocks if isinstance(block, Part) and block.kind == "title")
     return (
         f'<!doctype html>\n<html lang="{language}">\n<meta charset="utf-8">\n'

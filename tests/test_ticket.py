@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from flows.cli import app
 from flows.pseudonyms import Pseudonyms
-from flows.ticket import HTML, LINES, MARKDOWN, MESSAGES, PICTURE, write_ticket
+from flows.show_explanation import MESSAGES_IN_TICKET
+from flows.ticket import HTML, LINES, MARKDOWN, PICTURE, write_ticket
 from tests.conftest import SAMPLE
 from tests.forgery import places
 from transforms.explain.explain import Explanation, explain_restart
@@ -22,7 +23,7 @@ ADDRESSES = re.compile(r"[\w.+'-]+@(?!domain[0-9]+\.example)[\w.-]+")
 
 @pytest.fixture(scope="module")
 def explanation(sample_lake: Path) -> Explanation:
-    return explain_restart(sample_lake, RESTART, archive=SAMPLE, message_limit=MESSAGES)
+    return explain_restart(sample_lake, RESTART, archive=SAMPLE, message_limit=MESSAGES_IN_TICKET)
 
 
 @pytest.fixture

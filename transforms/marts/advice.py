@@ -39,3 +39,8 @@ def load_advice() -> tuple[Advice, ...]:
         )
         for entry in entries
     )
+
+
+def advice_titles(language: str) -> dict[str, str]:
+    """Return the titles of all advice by code; `language` is en or ja."""
+    return {advice.code: advice.title_ja if language == "ja" else advice.title_en for advice in load_advice()}
