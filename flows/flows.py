@@ -25,7 +25,7 @@ from flows.report.page import leave_page
 from flows.settings import load_settings
 from flows.tables import for_logs
 from transforms import pipeline
-from transforms.contracts.contracts import Checker
+from transforms.engine import Engine, open_engine
 from transforms.lake import backfill as lake_backfill
 from transforms.lake.ledger import Ledger
 from transforms.problems import MaillagError
@@ -57,7 +57,7 @@ class Night:
     day: date
     ledger: Ledger
     run_id: str
-    checker: Checker
+    engine: Engine
 
 
 def day_of_run() -> date:
@@ -100,7 +100,7 @@ def forget_files(this: Night, hosts: list[str] | None, since: date | None, until
 @task(cache_policy=NO_CACHE, task_run_name="ingest {this.day}")
 def ingest_archive(this: Night) -> None:
     """Read what is new in the archive."""
-    ingested = pipeline.ingest(this.job, this.ledger, this.run_id, this.checker, NoProgress())
+    ingested = pipeline.ingest(this.job, this.ledger, this.run_id, this.engine, NoProgress())
     logger = get_run_logger()
     for note in ingested.notes:
         logger.info("%s", for_logs(note))
@@ -111,7 +111,7 @@ def ingest_archive(this: Night) -> None:
 def analyze_lake(this: Night) -> list[Row]:
     """Build the marts, publish them and the page; return the missing flushes that are new."""
     before = night.fetch_missing_flushes(this.job.lake)
-    analyzed = pipeline.analyze(this.job, this.ledger, this.run_id, this.checker, NoProgress())
+    analyzed = pipeline.analyze(this.job, this.ledger, this.run_id, this.engine, NoProgress())
     for note in analyzed.notes:
         get_run_logger().info("%s", for_logs(note))
     settings = load_settings()
@@ -238,8 +238,8 @@ def backfill(
 @contextmanager
 def _open_night(job: Job) -> Iterator[Night]:
     """Open what the tasks share; the end of the run is recorded even if they fail."""
-    with closing(job.open_ledger()) as ledger, Checker() as checker, open_run(job, ledger) as run_id:
-        yield Night(job, day_of_run(), ledger, run_id, checker)
+    with closing(job.open_ledger()) as ledger, open_engine() as engine, open_run(job, ledger) as run_id:
+        yield Night(job, day_of_run(), ledger, run_id, engine)
 
 
 def _report(this: Night, new: list[Row]) -> State | None:

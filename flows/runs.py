@@ -21,7 +21,7 @@ from flows.report.page import leave_page
 from flows.tables import plain
 from flows.words import first_few
 from transforms import pipeline, upkeep
-from transforms.contracts.contracts import Checker
+from transforms.engine import open_engine
 from transforms.lake.ledger import Ledger
 from transforms.lake.records import QuarantineRow
 from transforms.pipeline import Analyzed, Ingested
@@ -120,9 +120,9 @@ class ArchiveRun:
 def run_archive(job: Job, progress: Progress, *, page_language: Language | None) -> ArchiveRun:
     """Read what is new in the archive, build the marts, publish them and, in a language, write the page."""
     with closing(job.open_ledger()) as ledger:
-        with Checker() as checker, open_run(job, ledger) as run_id:
-            ingested = pipeline.ingest(job, ledger, run_id, checker, progress)
-            analyzed = pipeline.analyze(job, ledger, run_id, checker, progress)
+        with open_engine() as engine, open_run(job, ledger) as run_id:
+            ingested = pipeline.ingest(job, ledger, run_id, engine, progress)
+            analyzed = pipeline.analyze(job, ledger, run_id, engine, progress)
             page_problem = leave_page(job.lake, run_id, page_language) if page_language else None
         return ArchiveRun(ingested, analyzed, ledger.findings(), page_problem)
 

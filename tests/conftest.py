@@ -7,9 +7,10 @@ import shutil
 import subprocess
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import duckdb
 import polars as pl
@@ -19,14 +20,15 @@ from hypothesis import HealthCheck, settings
 from flows.catalog import EVERYTHING, RESTARTS, Row, fetch, open_catalog
 from transforms import pipeline
 from transforms.archive.files import discover
-from transforms.contracts.contracts import Checker, load_contracts
+from transforms.contracts.contracts import Check, Checker, load_contracts
+from transforms.engine import Engine
 from transforms.fleet.fleet import Fleet
 from transforms.fleet.history import host_history, latest_hosts
 from transforms.ingest.plan import choose_zones, plan_reads
 from transforms.ingest.read import read_sources
 from transforms.lake.catalog import create_tables, create_views
 from transforms.lake.ledger import Ledger
-from transforms.lake.records import QuarantineRow, SourceRecord, paths_by_table
+from transforms.lake.records import QuarantineRow, SourceRecord, rows_of
 from transforms.log_rules import LogRules
 from transforms.marts.repeats import show_lines_once
 from transforms.pipeline import Analyzed, Ingested
@@ -44,6 +46,8 @@ settings.register_profile("maillag", deadline=None, suppress_health_check=[Healt
 settings.load_profile("maillag")
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
 RECORDING = Path(__file__).parent / "archives" / "rig"
+T = TypeVar("T")
+R = TypeVar("R")
 TROUBLES = Path(__file__).parent / "archives" / "rig-troubles"
 
 
@@ -59,13 +63,32 @@ class Run:
     sources: dict[str, SourceRecord]
 
 
-def run_job(job: Job, checker: Checker) -> Run:
+@dataclass(frozen=True)
+class Here:
+    """An engine that does all work in this process, and checks with the tests' one checker."""
+
+    checker: Checker
+
+    def start(self) -> None:
+        """Begin to import what checks."""
+        self.checker.start()
+
+    def run(
+        self, work: Callable[[T, Check], R], tasks: Iterable[T], *, is_light: bool = False
+    ) -> Iterator[tuple[T, R | None]]:
+        """Do one task after another."""
+        for task in tasks:
+            yield task, work(task, self.checker.check)
+
+
+def run_job(job: Job, checker: Checker, engine: Engine | None = None) -> Run:
     """Do what `maillag run` does, short of printing."""
+    engine = engine or Here(checker)
     ledger = job.open_ledger()
     try:
         with open_run(job, ledger) as run_id:
-            ingested = pipeline.ingest(job, ledger, run_id, checker, NoProgress())
-            analyzed = pipeline.analyze(job, ledger, run_id, checker, NoProgress())
+            ingested = pipeline.ingest(job, ledger, run_id, engine, NoProgress())
+            analyzed = pipeline.analyze(job, ledger, run_id, engine, NoProgress())
         records = ledger.source_records().values()
         # A collector's file holds several sources of one path.
         sources = {record.path: record for record in records}
@@ -86,14 +109,14 @@ def create_event_tables(
     zones = choose_zones(fleet, sources, "UTC")
     ledger = Ledger("sqlite://")
     plan = plan_reads(sources, ledger, fleet=fleet, zones=zones, rules=LogRules())
-    reads = read_sources(plan, lake, ledger, run_id="story")
+    reads = read_sources(plan, lake, {}, run_id="story", part="1")
     ledger.close()
     in_lake = [
         contract
         for contract in load_contracts().values()
         if contract.table.startswith("events.") or contract.table == "ops.line_counts"
     ]
-    create_views(connection, lake, contracts=in_lake, files=paths_by_table(reads.files))
+    create_views(connection, lake, contracts=in_lake, files=rows_of(reads.files).paths)
     records = [asdict(new.record) for new in reads.new_sources]
     history = host_history(fleet, zones)
     create_tables(

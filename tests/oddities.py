@@ -36,7 +36,6 @@ from transforms.archive.files import discover, passed_over
 from transforms.fleet.fleet import read_fleet
 from transforms.ingest.plan import find_zones, plan_reads
 from transforms.ingest.read import read_sources
-from transforms.lake.catalog import host_of_file
 from transforms.lake.ledger import Ledger
 from transforms.lake.records import SourceRecord
 from transforms.log_rules import LogRules
@@ -136,7 +135,7 @@ def read(archive: Path, lake: Path) -> Taken:
     ledger = Ledger("sqlite://", lake)
     try:
         plan = plan_reads(found.sources, ledger, fleet=fleet, zones=zones.zones, rules=LogRules())
-        reads = read_sources(plan, lake, ledger, run_id="r")
+        reads = read_sources(plan, lake, {}, run_id="r", part="1")
         ledger.record_sources(
             [new.record for new in reads.new_sources],
             seen=[new.seen for new in reads.new_sources] + reads.seen_copies,
@@ -149,8 +148,8 @@ def read(archive: Path, lake: Path) -> Taken:
     rows: dict[str, list[str]] = {}
     for file in reads.files:
         if file.table_name.startswith("events."):
-            read_rows = map(str, pl.read_parquet(lake / file.path).iter_rows())
-            rows.setdefault(host_of_file(file.path) or "", []).extend(read_rows)
+            for row in pl.read_parquet(lake / file.path).iter_rows(named=True):
+                rows.setdefault(row["host"], []).append(str(row))
     problems = [
         *fleet.problems,
         *found.problems,

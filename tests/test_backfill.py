@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from tests.conftest import Here
 from transforms import pipeline
 from transforms.contracts.contracts import Checker
 from transforms.lake.backfill import forget_files
@@ -78,7 +79,7 @@ def read(job: Job, checker: Checker) -> set[str]:
     """Read what is new, and return the paths of it."""
     ledger = job.open_ledger()
     with open_run(job, ledger) as run_id:
-        pipeline.ingest(job, ledger, run_id, checker, NoProgress())
+        pipeline.ingest(job, ledger, run_id, Here(checker), NoProgress())
     new = {record.path for record in ledger.source_records().values() if record.run_id == run_id}
     ledger.close()
     return new

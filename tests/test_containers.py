@@ -419,7 +419,7 @@ def years(archive: Path) -> dict[str, tuple[date, str]]:
     plan = plan_reads(
         sources, ledger, fleet=fleet, zones=choose_zones(fleet, sources, "UTC"), rules=LogRules()
     )
-    reads = read_sources(plan, archive / "lake", ledger, run_id="run")
+    reads = read_sources(plan, archive / "lake", {}, run_id="run", part="1")
     ledger.close()
     found = {}
     for new in reads.new_sources:

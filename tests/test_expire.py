@@ -21,7 +21,7 @@ from transforms import upkeep
 from transforms.contracts.contracts import Checker, load_contracts
 from transforms.lake.expire import changed_rows, events_since
 from transforms.lake.files import write_parquet
-from transforms.lake.records import LakeFile
+from transforms.lake.records import LakeFile, Rows
 from transforms.lake.verify import verify_lake
 from transforms.marts.mart_files import marts
 from transforms.marts.models import load_models
@@ -216,7 +216,7 @@ def test_the_command_says_when_there_is_nothing_to_expire(
 
 
 def left_of(lake: Path, file: LakeFile, before: date) -> tuple[str, list[int]] | None:
-    rest = events_since(lake, file, before, "run")
+    rest = events_since(lake, file, dict.fromkeys(file.hosts, before), "run")
     return (Path(rest.path).name, lines_of(lake / rest.path)) if rest else None
 
 
@@ -227,7 +227,7 @@ def test_a_file_of_a_day_stays_or_goes_and_one_of_a_month_is_written_anew(tmp_pa
     assert left_of(tmp_path, day, date(2026, 11, 25)) is None
     month = write_file(tmp_path, "month=2026-11", first_line=86_401, row_count=2)
     assert left_of(tmp_path, month, date(2026, 11, 1)) == ("86401.parquet", [86_401, 86_402])
-    assert left_of(tmp_path, month, date(2026, 11, 25)) == ("run.of.86401.parquet", [86_401, 86_402])
+    assert left_of(tmp_path, month, date(2026, 11, 25)) == ("86401.parquet", [86_401, 86_402])
     assert left_of(tmp_path, month, date(2026, 11, 26)) is None
     assert left_of(tmp_path, month, date(2026, 12, 1)) is None
     unknown = write_file(tmp_path, "date=unknown")
@@ -237,7 +237,7 @@ def test_a_file_of_a_day_stays_or_goes_and_one_of_a_month_is_written_anew(tmp_pa
 def test_inventory_and_counts_of_lines_do_not_expire(tmp_path: Path) -> None:
     for table in ("events.inventory", "ops.line_counts"):
         file = replace(write_file(tmp_path, "date=2026-10-01"), table_name=table)
-        assert events_since(tmp_path, file, date(2026, 12, 1), "run") is file
+        assert events_since(tmp_path, file, dict.fromkeys(file.hosts, date(2026, 12, 1)), "run") is file
 
 
 def test_rows_that_differ_are_counted_on_both_sides(tmp_path: Path) -> None:
@@ -248,6 +248,6 @@ def test_rows_that_differ_are_counted_on_both_sides(tmp_path: Path) -> None:
             expired_before=DAY, frozen_before=DAY, expired_at=at
         )
         write_parquet(rows, tmp_path / f"{name}.parquet")
-    one, other = ({contract.table: [f"{name}.parquet"]} for name in ("one", "other"))
+    one, other = (Rows({contract.table: [f"{name}.parquet"]}, {}) for name in ("one", "other"))
     assert changed_rows(tmp_path, [contract], one, one) == {}
     assert changed_rows(tmp_path, [contract], one, other) == {contract.table: 3}

@@ -16,7 +16,7 @@ from tests.test_nights import NoChecks
 from transforms import pipeline, publish, upkeep
 from transforms.contracts.contracts import Checker, Contract, load_contracts
 from transforms.ingest import read
-from transforms.lake.catalog import CATALOG_NAME, host_of_file
+from transforms.lake.catalog import CATALOG_NAME
 from transforms.marts.models import Model, load_models
 from transforms.parse.events import ParsedBlock, Parser
 from transforms.run import Job, open_run
@@ -64,20 +64,20 @@ def job(tmp_path: Path) -> Job:
 
 
 def files(job: Job, host: str, schema: str) -> dict[str, list[Path]]:
-    """Return a host's files by table, as the ledger lists them."""
+    """Return the files with a host's rows by table, as the ledger lists them."""
     with closing(job.open_ledger()) as ledger:
-        by_table = ledger.lake_files()
+        listed = [file for file in ledger.files() if file.table_name.startswith(f"{schema}.")]
     return {
-        table: [job.lake / path for path in paths if host_of_file(path) == host]
-        for table, paths in sorted(by_table.items())
-        if table.startswith(f"{schema}.")
+        table: [job.lake / file.path for file in listed if file.table_name == table and host in file.hosts]
+        for table in sorted({file.table_name for file in listed})
     }
 
 
 def marts(job: Job, host: str) -> dict[str, list[str]]:
     """Return a host's rows of all marts."""
+    its = pl.col("host") == host
     return {
-        table: sorted(str(row) for path in paths for row in pl.read_parquet(path).rows())
+        table: sorted(str(row) for path in paths for row in pl.read_parquet(path).filter(its).rows())
         for table, paths in files(job, host, "marts").items()
     }
 

@@ -218,7 +218,7 @@ def test_events_noise_and_unparsed_add_up_to_the_lines_of_every_file(archive: Pa
     ledger = Ledger("sqlite://")
     zones = choose_zones(fleet, found.sources, "Asia/Tokyo")
     plan = plan_reads(found.sources, ledger, fleet=fleet, zones=zones, rules=RULES)
-    reads = read_sources(plan, tmp_path, ledger, run_id="run")
+    reads = read_sources(plan, tmp_path, {}, run_id="run", part="1")
     ledger.close()
     assert not reads.problems
     records = {new.record.path: new.record for new in reads.new_sources}

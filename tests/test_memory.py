@@ -353,7 +353,7 @@ def read_all(archive: Path, lake: Path, limits: Limits = LIMITS) -> Reads:
     plan = plan_reads(
         sources, ledger, fleet=fleet, zones=choose_zones(fleet, sources, "UTC"), rules=LogRules()
     )
-    reads = read_sources(plan, lake, ledger, run_id="run")
+    reads = read_sources(plan, lake, {}, run_id="run", part="1")
     ledger.close()
     return reads
 

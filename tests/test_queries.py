@@ -19,6 +19,7 @@ from transforms.lake.catalog import create_tables
 from transforms.marts.build import config_tables
 from transforms.marts.database import create_macros
 from transforms.marts.models import tables_in
+from transforms.marts.news import GROWN_SCHEMA, NEWS_SCHEMA, WINDOWS_SCHEMA
 from transforms.marts.settled import HOSTS_SCHEMA
 from transforms.parse.tables import UTC_TIME
 from transforms.queries import read_query
@@ -53,6 +54,18 @@ def test_loopback_is_an_address_and_never_a_name(address: str | None, is_loopbac
         create_macros(connection)
         ((found,),) = connection.execute("select is_loopback($address)", {"address": address}).fetchall()
     assert found is is_loopback
+
+
+# Tables that queries read, and that Python gives or shows.
+LINE_OF = {"host": pl.String(), "logged_at": UTC_TIME}
+GIVEN = {
+    "settled.hosts": HOSTS_SCHEMA,
+    "settled.news": NEWS_SCHEMA,
+    "settled.grown": GROWN_SCHEMA,
+    "settled.windows": WINDOWS_SCHEMA,
+    "recent.mail": pl.Schema({**LINE_OF, "queue_id": pl.String()}),
+    "recent.lines": pl.Schema({**LINE_OF, "source_id": pl.String(), "line_number": pl.Int64()}),
+}
 
 
 def connect_for_query() -> duckdb.DuckDBPyConnection:
@@ -97,14 +110,12 @@ def input_schema(table: str, query: str) -> pl.Schema:
         return pl.Schema({**like, "placed_at": pl.Date() if of_query == "fleet_daily" else UTC_TIME})
     if schema in {"before", "kept"}:
         return mart_schema(name)
-    if table == "recent.mail":
-        return pl.Schema({"host": pl.String(), "queue_id": pl.String(), "logged_at": UTC_TIME})
     if schema == "all_of":
         return schemas()[f"events.{name}"]
-    if table == "settled.hosts":
-        return HOSTS_SCHEMA
-    if table == "settled.new_ids":
-        return pl.Schema({"queue_id": pl.String()})
+    if table in GIVEN:
+        return GIVEN[table]
+    if schema == "recent":
+        return schemas()[f"events.{name}"]
     return query_schema(table) if table in QUERIES else schemas()[table]
 
 

@@ -11,6 +11,7 @@ from tests.conftest import restarts_by_host, run_job
 from transforms.archive.files import passed_over
 from transforms.contracts.contracts import Checker, load_contracts
 from transforms.lake.files import write_parquet
+from transforms.lake.records import Rows
 from transforms.marts.silences import WITNESSES_AGREE, witnesses_apart
 from transforms.run import Job
 
@@ -24,6 +25,7 @@ RESTART = pl.Schema(
     }
 )
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
+RESTARTS = Rows({"marts.restarts": ["restarts.parquet"]}, {})
 
 
 @pytest.mark.slow
@@ -66,9 +68,7 @@ def test_witnesses_that_lie_half_hours_apart_again_and_again_speak_against_the_z
             (f"s{number}", "gw", at, ["system_event"]),
         ]
     write_parquet(pl.DataFrame(rows, RESTART, orient="row"), tmp_path / "restarts.parquet")
-    found = witnesses_apart(
-        tmp_path, load_contracts()["marts.restarts"], ["restarts.parquet"], {"gw": "GMT+00:00"}
-    )
+    found = witnesses_apart(tmp_path, load_contracts()["marts.restarts"], RESTARTS, {"gw": "GMT+00:00"})
     assert [(problem.where, problem.rule, problem.severity) for problem in found] == (
         [("gw", WITNESSES_AGREE, "warning")] if expected else []
     )
@@ -80,7 +80,7 @@ def test_a_chance_meeting_of_many_outages_says_nothing(tmp_path: Path) -> None:
     rows += [(f"s{n}", "gw", NOON + timedelta(minutes=41 * n + 5), ["system_event"]) for n in range(200)]
     write_parquet(pl.DataFrame(rows, RESTART, orient="row"), tmp_path / "restarts.parquet")
     contract = load_contracts()["marts.restarts"]
-    assert witnesses_apart(tmp_path, contract, ["restarts.parquet"], {}) == []
+    assert witnesses_apart(tmp_path, contract, RESTARTS, {}) == []
 
 
 def test_ignored_files_with_names_like_those_of_logs_are_told() -> None:

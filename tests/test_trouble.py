@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.conftest import Run, install_debian_package, run_job
+from tests.conftest import Here, Run, install_debian_package, run_job
 from tests.orchestrator import PostgreSQL, postgresql
 from tests.rig.clock import HostClock
 from tests.soak import read_all
@@ -49,8 +49,8 @@ def run_while(job: Job, checker: Checker, happens: Callable[[], object]) -> list
     """Do a run in which something happens; return its critical findings."""
     with closing(job.open_ledger()) as ledger:
         with open_run(job, ledger) as run_id:
-            pipeline.ingest(job, ledger, run_id, checker, Meanwhile(happens))
-            pipeline.analyze(job, ledger, run_id, checker, NoProgress())
+            pipeline.ingest(job, ledger, run_id, Here(checker), Meanwhile(happens))
+            pipeline.analyze(job, ledger, run_id, Here(checker), NoProgress())
         return [str(finding) for finding in ledger.findings() if finding.severity == "critical"]
 
 

@@ -266,7 +266,7 @@ def write_mart(
                 "(format parquet, compression zstd, compression_level 1)"
             )
         else:
-            MartWriter(connection, lake, "bench", 0, contracts, {host}).write(table, "from part")
+            MartWriter(connection, lake, "bench", "0", contracts, {host}).write(table, "from part")
         connection.unregister("part")
 
 

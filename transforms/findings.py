@@ -5,21 +5,27 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import polars as pl
 
-from transforms.contracts.contracts import Checker, Contract, Finding, load_contracts
+from transforms.contracts.contracts import Check, Contract, Finding, load_contracts
 from transforms.ingest.batch import NewSource
 from transforms.ingest.read import Reads
-from transforms.lake.catalog import create_database, create_tables, create_views, files_by_host
+from transforms.lake.catalog import create_database, create_tables, create_views
 from transforms.lake.ledger import Ledger
-from transforms.lake.records import QuarantineRow, SourceRecord, paths_by_table
-from transforms.marts.batch import BATCH_HOSTS, Batch, Built, merged_files
-from transforms.marts.build import config_tables
+from transforms.lake.records import (
+    BATCH_HOSTS,
+    QuarantineRow,
+    Rows,
+    SourceRecord,
+    files_by_host,
+    rows_of,
+)
+from transforms.marts.batch import Batch, Built
 from transforms.marts.mart_files import marts
 from transforms.marts.silences import contradicted_settings, mixed_hosts, witnesses_apart
 from transforms.problems import Problem
-from transforms.run import Job
 
 LOOK = "To see the rows: maillag status --json"
 # What to do about a violated rule, by stage and by whether it is critical.
@@ -34,66 +40,57 @@ REMEDIES = {
 }
 
 
-def check_events(lake: Path, reads: Reads, run_id: str, checker: Checker) -> list[Finding]:
+def check_events(lake: Path, reads: Reads, check: Check) -> list[Finding]:
     """Check only what is new, some hosts at a time, before readers see it."""
     contracts = load_contracts()
-    by_host = files_by_host(paths_by_table(reads.files))
+    by_host = files_by_host(reads.files)
     schema = Ledger.schema("source_files")
     records: dict[str, list[SourceRecord]] = defaultdict(list)
     for new in reads.new_sources:
         records[new.record.host].append(new.record)
     findings: list[Finding] = []
     for hosts in _some_at_a_time(records):
-        files = merged_files(by_host.get(host, {}) for host in hosts)
-        checked = [contracts[table] for table in files]
+        files = {file.path: file for host in hosts for file in by_host.get(host, ())}
+        rows = rows_of(files.values(), hosts)
+        checked = [contracts[table] for table in rows.paths]
         chosen = [record for host in hosts for record in records[host]]
         # Column by column: a dictionary for each of a hundred thousand records would take 150 MiB.
         sources = pl.DataFrame(
             {name: [getattr(record, name) for record in chosen] for name in schema}, schema=schema
         )
-        with _check_database(lake, f"{run_id}.events", checked, files, {"ops.source_files": sources}) as made:
-            findings += checker.check(made, [*checked, contracts["ops.source_files"]])
+        with _check_database(lake, checked, rows, {"ops.source_files": sources}) as made:
+            findings += check(made, [*checked, contracts["ops.source_files"]])
     return findings
 
 
 def check_marts(
-    job: Job,
     batch: Batch,
     made: Built,
+    *,
+    lake: Path,
     contracts: Mapping[str, Contract],
-    run_id: str,
-    checker: Checker,
+    thresholds: pl.DataFrame,
+    check: Check,
 ) -> list[Finding]:
     """Check a batch's marts before readers see them; of message_trace, which is large, only new files."""
-    new = paths_by_table(made.files)
-    shown = made.files_after(batch.files) | {"marts.message_trace": new.get("marts.message_trace", [])}
-    of_marts, thresholds = [contracts[table] for table in marts()], "config.thresholds"
-    frames = {thresholds: config_tables(job.thresholds)[thresholds]}
-    with _check_database(job.lake, f"{run_id}.marts", of_marts, shown, frames) as database:
-        return checker.check(database, [contracts[thresholds], *of_marts])
+    old = [file for file in batch.files if file.table_name != "marts.message_trace"]
+    of_marts, table = [contracts[table] for table in marts()], "config.thresholds"
+    with _check_database(lake, of_marts, made.rows_after(old, batch.hosts), {table: thresholds}) as database:
+        return check(database, [contracts[table], *of_marts])
 
 
 def doubts(
-    lake: Path,
-    before: Mapping[str, list[str]],
-    built: Built,
-    contracts: Mapping[str, Contract],
-    zones: Mapping[str, str],
+    lake: Path, rows: Rows, contracts: Mapping[str, Contract], zones: Mapping[str, str]
 ) -> list[Problem]:
-    """Return problems with hosts' logs or settings that the new marts reveal.
+    """Return problems with hosts' logs or settings that their new marts reveal.
 
-    `zones` has the name of each host's time zone.
+    `rows` are those of these hosts, `zones` has the name of each one's time zone.
     """
-    by_host = files_by_host(built.files_after(before))
-    doubts: list[Problem] = []
-    for hosts in _some_at_a_time(built.hosts - built.failed_hosts):
-        made = merged_files(by_host.get(host, {}) for host in hosts)
-        doubts += [
-            *witnesses_apart(lake, contracts["marts.restarts"], made.get("marts.restarts", []), zones),
-            *mixed_hosts(lake, contracts, made),
-            *contradicted_settings(lake, made.get("staging.refuted_settings", [])),
-        ]
-    return doubts
+    return [
+        *witnesses_apart(lake, contracts["marts.restarts"], rows, zones),
+        *mixed_hosts(lake, contracts, rows),
+        *contradicted_settings(lake, contracts["staging.refuted_settings"], rows),
+    ]
 
 
 def _some_at_a_time(hosts: Iterable[str]) -> Iterator[list[str]]:
@@ -105,21 +102,15 @@ def _some_at_a_time(hosts: Iterable[str]) -> Iterator[list[str]]:
 
 @contextmanager
 def _check_database(
-    lake: Path,
-    name: str,
-    contracts: Iterable[Contract],
-    files: Mapping[str, Iterable[str]],
-    frames: Mapping[str, pl.DataFrame],
+    lake: Path, contracts: Iterable[Contract], rows: Rows, frames: Mapping[str, pl.DataFrame]
 ) -> Iterator[Path]:
-    """Yield a temporary database beside the catalog that shows files and frames."""
-    database = lake / f"check.{name}.duckdb"
-    try:
+    """Yield a temporary database that shows rows of the lake, and frames."""
+    with TemporaryDirectory(prefix="maillag-") as folder:
+        database = Path(folder, "check.duckdb")
         with create_database(database) as connection:
-            create_views(connection, lake, contracts=contracts, files=files)
+            create_views(connection, lake, contracts=contracts, files=rows.paths, only=rows.only)
             create_tables(connection, frames)
         yield database
-    finally:
-        database.unlink(missing_ok=True)
 
 
 def rows_of_problems(problems: Iterable[Problem], stage: str, run_id: str) -> list[QuarantineRow]:

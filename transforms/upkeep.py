@@ -7,12 +7,12 @@ from pathlib import Path
 
 from transforms.contracts.contracts import Contract, load_contracts
 from transforms.lake.adapt import adapt
-from transforms.lake.catalog import CATALOG_NAME, host_of_file
+from transforms.lake.catalog import CATALOG_NAME
 from transforms.lake.compact import compacted, mergeable
 from transforms.lake.expire import FROZEN_BEYOND, YOUNGEST, changed_rows, events_since
 from transforms.lake.heal import frozen_days
 from transforms.lake.ledger import Ledger
-from transforms.lake.records import FrozenDays, LakeFile, QuarantineRow
+from transforms.lake.records import FrozenDays, LakeFile, QuarantineRow, Rows, rows_of
 from transforms.marts.build import build_marts
 from transforms.marts.mart_files import marts
 from transforms.marts.models import load_models
@@ -82,29 +82,22 @@ def expire(
         )
     refuse_damaged(job, ledger, ledger.files())
     contracts, models = load_contracts(), load_models()
-    files = ledger.lake_files()
-    if marts_fingerprint(job, files, models, contracts) != ledger.last_marts_fingerprint():
+    files = ledger.files()
+    paths = ledger.lake_files()
+    if marts_fingerprint(job, paths, models, contracts) != ledger.last_marts_fingerprint():
         raise MaillagError(f"{job.lake}: is not up to date. Run this first: maillag run ARCHIVE")
     # The events of these hosts stay until the marts are built.
-    failed = hosts_without_marts(job.lake, files)
-    left = {
-        file: events_since(job.lake, file, before, run_id)
-        for file in ledger.files_of(ledger.source_records())
-        if host_of_file(file.path) not in failed
-    }
+    failed = hosts_without_marts(job.lake, paths)
+    expired = {host: before for file in files if file.source_ids for host in file.hosts if host not in failed}
+    left = {file: events_since(job.lake, file, expired, run_id) for file in files if file.source_ids}
     replaced = [file for file, rest in left.items() if rest is not file]
     new_files = [rest for file, rest in left.items() if rest is not None and rest is not file]
-    hosts = {host_of_file(file.path) for file in replaced}
-    frozen = [
-        FrozenDays(host, before, before + FROZEN_BEYOND, datetime.now(UTC))
-        for host in sorted(filter(None, hosts))
-    ]
+    hosts = {host for file in replaced for host in file.hosts if host in expired}
+    frozen = [FrozenDays(host, before, before + FROZEN_BEYOND, datetime.now(UTC)) for host in sorted(hosts)]
     if not frozen:
         return Expired([], job.lake / CATALOG_NAME)
-    gone = {file.path for file in replaced}
-    kept = {table: [path for path in paths if path not in gone] for table, paths in files.items()}
-    for file in new_files:
-        kept[file.table_name].append(file.path)
+    gone = set(replaced)
+    kept = [*(file for file in files if file not in gone), *new_files]
     built = build_marts(
         job.lake,
         models=models,
@@ -117,11 +110,13 @@ def expire(
     )
     if failing := built.failed.keys() - failed:
         raise MaillagError(f"{built.failed[min(failing)]} Nothing was expired.")
-    _refuse_changes(job, before, contracts, files, built.files_after(files))
+    _refuse_changes(job, before, contracts, rows_of(files), built.rows_after(files))
     if is_dry_run:
         sweep(job.lake, ledger, run_id)
         return Expired(frozen, job.lake / CATALOG_NAME)
-    ledger.freeze(frozen, replaced=[*gone, *built.replaced], files=[*new_files, *built.files])
+    ledger.freeze(
+        frozen, replaced=[*(file.path for file in gone), *built.replaced], files=[*new_files, *built.files]
+    )
     after = marts_fingerprint(job, ledger.lake_files(), models, contracts)
     ledger.name_marts(run_id, after)
     return Expired(frozen, publish_lake(job, ledger, run_id, contracts))
@@ -131,15 +126,15 @@ def _refuse_changes(
     job: Job,
     before: date,
     contracts: Mapping[str, Contract],
-    files: Mapping[str, list[str]],
-    made: Mapping[str, list[str]],
+    rows: Rows,
+    made: Rows,
 ) -> None:
     """Raise MaillagError if the marts without the expired events differ from those with them."""
-    changed = changed_rows(job.lake, [contracts[table] for table in marts()], files, made)
+    changed = changed_rows(job.lake, [contracts[table] for table in marts()], rows, made)
     if changed:
-        rows = ", ".join(f"{count} rows of {table}" for table, count in changed.items())
+        counts = ", ".join(f"{count} rows of {table}" for table, count in changed.items())
         raise MaillagError(
-            f"{before}: later days depend on earlier ones ({rows} would change), so nothing was expired. "
+            f"{before}: later days depend on earlier ones ({counts} would change), so nothing was expired. "
             "Give an earlier day, or write the hosts' retry settings into the fleet file."
         )
 

@@ -27,7 +27,7 @@ def read(archive: Path, lake: Path) -> "Reads":
     sources = discover(archive, fleet).sources
     zones = choose_zones(fleet, sources, job.default_time_zone)
     plan = plan_reads(sources, ledger, fleet=fleet, zones=zones, rules=job.log_rules)
-    reads = read_sources(plan, lake, ledger, run_id="bench")
+    reads = read_sources(plan, lake, {}, run_id="bench", part="1")
     ledger.close()
     assert reads.new_sources, reads.problems
     return reads

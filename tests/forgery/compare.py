@@ -82,7 +82,7 @@ def made_by_models(folder: Path) -> list[Rows]:
     zones = choose_zones(fleet, sources, "UTC")
     ledger = Ledger("sqlite://")
     plan = plan_reads(sources, ledger, fleet=fleet, zones=zones, rules=LogRules())
-    reads = read_sources(plan, folder / "lake", ledger, run_id="forged")
+    reads = read_sources(plan, folder / "lake", {}, run_id="forged", part="1")
     ledger.close()
     files: dict[str, list[str]] = {}
     for file in reads.files:

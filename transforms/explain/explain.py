@@ -175,14 +175,11 @@ def _run_models(
     # The time of every line of evidence comes from its event.
     for table in sorted(read | set(EVENTS)):
         files = published_files(connection, table)
-        if table in EVENTS or any(host_of_file(file) for file in files):
-            needed = [file for file in files if _is_of(file, host, days)]
-            create_views(
-                connection,
-                lake,
-                contracts=[contracts[table]],
-                files={table: needed},
-            )
+        if table in EVENTS or table.startswith(("events.", "ops.line_counts")):
+            needed = [file for file in files if _may_be_of(file, host, days)]
+            # Hosts may share a file without a host in its path.
+            only = {file: frozenset({host}) for file in needed if host_of_file(file) is None}
+            create_views(connection, lake, contracts=[contracts[table]], files={table: needed}, only=only)
         else:
             of_host = {"host": host} if "host" in contracts[table].columns else {}
             where = "where host = $host" if of_host else ""
@@ -192,8 +189,8 @@ def _run_models(
     run_models(connection, models)
 
 
-def _is_of(file: str, host: str, days: tuple[date, date] | None) -> bool:
-    if host_of_file(file) != host:
+def _may_be_of(file: str, host: str, days: tuple[date, date] | None) -> bool:
+    if host_of_file(file) not in {host, None}:
         return False
     period = period_of_file(file)
     if days is None or period is None:

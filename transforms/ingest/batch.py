@@ -1,4 +1,4 @@
-"""Turns source files of one host and kind into lake files: through both lanes, to one writer.
+"""Turns source files of one host and kind into events: through both lanes, to one writer.
 
 Also has the problems of a source file, in words for the user.
 """
@@ -139,7 +139,7 @@ class Source:
             time_zone=reading.zone.name,
             zone_source=reading.zone.source,
             year_source=reading.taken_at_source if reading.taken_at else reading.year.source,
-            run_id=self.batch.run_id,
+            run_id=self.batch.writer.run_id,
             first_logged_at=self.first_logged_at,
             last_logged_at=self.last_logged_at,
             covered_from=covered_from,
@@ -150,41 +150,30 @@ class Source:
 
 @dataclass
 class Files:
-    """The lake files of a batch."""
+    """The lake files of a writer."""
 
     lake: Path
     run_id: str
     files: list[LakeFile]
 
-    def drop(self, source_id: str) -> None:
-        """Remove a source that no reader has seen yet."""
+    def drop(self, source_ids: set[str]) -> None:
+        """Remove sources that no reader has seen yet."""
         before = self.files
-        self.files = list(without_sources(self.lake, before, {source_id}, self.run_id))
+        self.files = list(without_sources(self.lake, before, source_ids, self.run_id))
         discard(self.lake, before, self.files)
 
 
 class Batch:
-    """Source files of one host and kind whose lines go into the same lake files."""
+    """Source files of one host and kind, whose lines go to one writer."""
 
     def __init__(
-        self,
-        reading: Reading,
-        lake: Path,
-        *,
-        name: str,
-        run_id: str,
-        pool: ThreadPoolExecutor,
-        lane: "FastLane | None",
+        self, reading: Reading, writer: EventWriter, *, pool: ThreadPoolExecutor, lane: "FastLane | None"
     ) -> None:
-        self.lake = lake
-        self.run_id = run_id
+        self.writer = writer
         self.sources: dict[str, Source] = {}
-        # Sources that could not be read to their end and have to be removed again.
-        self.dropped: set[str] = set()
         self._pool = pool
         self._lane = lane
         self._parser = Parser(reading)
-        self._writer = EventWriter(lake, reading.host, name=name, run_id=run_id, pool=pool)
         self._scans: deque[tuple[Source, bytes, int, Future[Scanned]]] = deque()
         self._line_counts: list[LineCount] = []
         self._left_over: list[LeftOver] = []
@@ -210,23 +199,12 @@ class Batch:
         self._gathered_bytes += size_bytes
         self._parse_if_enough(GATHERED_LINES)
 
-    def finish(self) -> Files:
-        """Write what is still held back, and return all lake files."""
+    def finish(self) -> None:
+        """Hand what is still held back to the writer."""
         self.take_scans()
         self._parse_gathered()
-        self._writer.add(self._parser.finish())
+        self.writer.add(self._parser.finish())
         self._count_lines()
-        counts, written = self._writer.finish()
-        files = Files(self.lake, self.run_id, written)
-        # All at once: a group_by for each of many small files took as long as their scanning.
-        by_table = counts.group_by("source_id", "table_name").agg(
-            pl.sum("line_count"), pl.min("first_logged_at"), pl.max("last_logged_at")
-        )
-        for source_id, *counted in by_table.iter_rows():
-            self.sources[source_id].count(*counted)
-        for source_id in self.dropped:
-            files.drop(source_id)
-        return files
 
     def take_scans(self, *, leave: int = 0) -> None:
         """Take over finished scans in file order, until at most `leave` scans are under way."""
@@ -243,7 +221,7 @@ class Batch:
         source.line_count += scanned.line_count
         for table, parts in scanned.tables.items():
             for rows in parts:
-                self._writer.add_rows(table, rows)
+                self.writer.add_rows(table, rows)
         self._line_counts += scanned.line_counts
         if len(self._line_counts) >= MOST_LINE_COUNTS:
             self._count_lines()
@@ -258,7 +236,7 @@ class Batch:
 
     def _count_lines(self) -> None:
         if self._lane:
-            self._writer.count(self._lane.to_line_counts(self._line_counts))
+            self.writer.count(self._lane.to_line_counts(self._line_counts))
             self._line_counts.clear()
 
     def _parse_if_enough(self, most_lines: int) -> None:
@@ -279,7 +257,7 @@ class Batch:
             for source_id, line_number, reason in firsts.iter_rows():
                 source = self.sources[source_id]
                 source.first_unparsed = source.first_unparsed or (line_number, reason)
-        self._writer.add(parsed)
+        self.writer.add(parsed)
 
 
 def unreadable(path: str, error: OSError) -> Problem:
@@ -297,6 +275,16 @@ def defect(path: str, error: Exception) -> Problem:
         path,
         f"maillag itself failed on it ({type(error).__name__}: {cause(error)})",
         "The file was left out, and all others were read. Report this as a defect.",
+    )
+
+
+def killed_by(path: str) -> Problem:
+    """Return the problem of a file whose reading killed the process, again and again."""
+    return Problem(
+        path,
+        "the process that read it was killed each time, perhaps because the memory of the machine was full",
+        "The file was left out, and all others were read. Make sure that the machine has memory, and run "
+        "again; if that does not help, report this as a defect.",
     )
 
 

@@ -113,7 +113,7 @@ def _read_inventory(
     ledger = Ledger("sqlite://")
     plan = plan_reads(sources, ledger, fleet=fleet, zones=zones, rules=LogRules())
     with TemporaryDirectory(prefix="maillag-") as folder:
-        reads = read_sources(plan, Path(folder), ledger, run_id="init")
+        reads = read_sources(plan, Path(folder), {}, run_id="init", part="1")
         files = [file.path for file in reads.files if file.table_name == "events.inventory"]
         rows = read_inventory(Path(folder), files, [new.record for new in reads.new_sources])
     ledger.close()

@@ -4,7 +4,7 @@ import json
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime, time
 from functools import cache, partial
 from typing import Any
@@ -20,7 +20,7 @@ from transforms.ingest.zone_evidence import (
     shared_zone,
 )
 from transforms.lake.ledger import Ledger
-from transforms.lake.records import SeenFile
+from transforms.lake.records import SeenFile, SourceRecord, by_size
 from transforms.log_rules import LogRules
 from transforms.parse.clock import YearWindow, date_in
 from transforms.parse.events import Reading
@@ -133,6 +133,29 @@ def plan_reads(
         else:
             plan.readings.append((source, reading))
     return plan
+
+
+def plan_batches(plan: Plan, known: Mapping[str, SourceRecord]) -> list[tuple[Plan, dict[str, SourceRecord]]]:
+    """Split a plan into batches of hosts of a fair size, the largest first, with the known sources of each.
+
+    The files of collectors are one batch, because they may name any host.
+    """
+    by_host: dict[str, list[tuple[SourceFile, Reading]]] = defaultdict(list)
+    for planned in plan.readings:
+        by_host["" if planned[0].is_central else planned[0].host].append(planned)
+    of_host: dict[str, dict[str, SourceRecord]] = defaultdict(dict)
+    for source_id, record in known.items():
+        of_host[record.host][source_id] = record
+    sizes = {host: sum(source.size_bytes for source, _ in by_host[host]) for host in by_host}
+    batches = []
+    for hosts in by_size(sorted(by_host.keys() - {""}), sizes):
+        of_batch = {key: record for host in hosts for key, record in of_host[host].items()}
+        readings = [planned for host in hosts for planned in by_host[host]]
+        part = Plan(readings, plan.unchanged_ids & of_batch.keys())
+        batches.append((sum(sizes[host] for host in hosts), part, of_batch))
+    if central := by_host.get(""):
+        batches.append((sizes[""], replace(plan, readings=central), dict(known)))
+    return [(part, of_batch) for _, part, of_batch in sorted(batches, key=lambda batch: -batch[0])]
 
 
 def _is_unchanged(before: SeenFile, source: SourceFile, reading: Reading, plan: Plan) -> bool:

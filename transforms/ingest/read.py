@@ -6,7 +6,7 @@ the general lane (batch.py). If maillag itself fails on one of them, they are re
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -29,12 +29,12 @@ from transforms.ingest.batch import (
 )
 from transforms.ingest.plan import Plan
 from transforms.ingest.reader import NotALogError, Reader
-from transforms.lake.ledger import Ledger
 from transforms.lake.records import LakeFile, SeenFile, SourceRecord
 from transforms.parse.events import (
     Reading,
 )
 from transforms.problems import Problem
+from transforms.progress import advance
 from transforms.regular_files import open_regular
 
 if TYPE_CHECKING:
@@ -61,32 +61,32 @@ class Reads:
 
 
 def read_sources(
-    plan: Plan,
-    lake: Path,
-    ledger: Ledger,
-    *,
-    run_id: str,
-    progress: Callable[[SourceFile], None] = lambda source: None,
+    plan: Plan, lake: Path, known: Mapping[str, SourceRecord], *, run_id: str, part: str
 ) -> Reads:
     """Read the planned source files into lake files that no reader sees yet.
 
-    A file that cannot be read becomes a problem and does not affect the others. If maillag itself fails on a
-    file, all files of that host are read one by one, and only that file becomes a problem. `progress(source)`
-    is called after each file. Raises OSError if the lake cannot be written to.
+    `known` has what was read before, by source_id; `part` names this reading within the run. A file that
+    cannot be read becomes a problem and does not affect the others. If maillag itself fails on a file, all
+    files of that host are read one by one, and only that file becomes a problem. Raises OSError if the lake
+    cannot be written to.
     """
     problems: list[Problem] = []
-    known = ledger.source_records()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        reader = Reader(plan, lake, run_id, pool, _load_fast_lane(plan), known)
+        reader = Reader(plan, lake, known, run_id=run_id, part=part, pool=pool, lane=_load_fast_lane(plan))
         for _, of_host in groupby(plan.readings, key=lambda planned: planned[0].host):
             readings = list(of_host)
             try:
-                problems += _read_together(reader, readings, progress)
+                _read_together(reader, readings, problems)
             except OSError:
                 raise
             except Exception:
+                begun = {file.path for file, _ in reader.begun}
+                others = [planned for planned in readings if planned[0].path not in begun]
+                # Small hosts before this one share its files.
+                unfinished = [*reader.unfinished, *others]
                 reader.abandon()
-                problems += _read_one_by_one(reader, readings)
+                _read_one_by_one(reader, unfinished, problems)
+        reader.finish()
     new_sources, copies = _without_copies(reader.finished, plan, known)
     return Reads(
         new_sources,
@@ -108,6 +108,7 @@ def _without_copies(
     for new, files in finished:
         rivals[new.record.source_id].append((new, files))
     new_sources, left_out = [], []
+    dropped: dict[int, tuple[Files, set[str]]] = {}
     for source_id, same in rivals.items():
         longest, *copies = sorted(same, key=lambda rival: rival[0].record.content_bytes, reverse=True)
         kept = longest[0].record
@@ -117,18 +118,17 @@ def _without_copies(
         else:
             new_sources.append(longest[0])
         for copy, files in copies:
-            files.drop(source_id)
+            dropped.setdefault(id(files), (files, set()))[1].add(source_id)
             left_out.append((copy, kept.path))
+    for files, source_ids in dropped.values():
+        files.drop(source_ids)
     return new_sources, left_out
 
 
 def _read_together(
-    reader: Reader,
-    readings: Iterable[tuple[SourceFile, Reading]],
-    progress: Callable[[SourceFile], None] = lambda source: None,
-) -> list[Problem]:
-    """Read files to their end; return why some of them could not be read."""
-    problems: list[Problem] = []
+    reader: Reader, readings: Iterable[tuple[SourceFile, Reading]], problems: list[Problem]
+) -> None:
+    """Read files to their end; add why some of them could not be read to `problems`."""
     for source, reading, stream in _open_sources(readings, problems):
         try:
             reader.read(source, reading, stream)
@@ -136,21 +136,22 @@ def _read_together(
             problems.append(unreadable(source.path, error))
         except NotALogError as error:
             problems.append(not_a_log(source, has_foreign_months=error.has_foreign_months))
-        progress(source)
-    reader.finish_batches()
-    return problems
+        advance(source.size_bytes)
 
 
-def _read_one_by_one(reader: Reader, readings: Iterable[tuple[SourceFile, Reading]]) -> Iterator[Problem]:
-    """Read files one by one, because maillag fails on one of them; yield why some could not be read."""
+def _read_one_by_one(
+    reader: Reader, readings: Iterable[tuple[SourceFile, Reading]], problems: list[Problem]
+) -> None:
+    """Read files one by one, because maillag fails on one of them; add why some could not be read."""
     for source, reading in readings:
         try:
-            yield from _read_together(reader, [(source, reading)])
+            _read_together(reader, [(source, reading)], problems)
+            reader.finish()
         except OSError:
             raise
         except Exception as error:
             reader.abandon()
-            yield defect(source.path, error)
+            problems.append(defect(source.path, error))
 
 
 def _open_sources(

@@ -1,10 +1,12 @@
-"""Turns the blocks of source files into batches, one for each host and kind of log.
+"""Turns the blocks of source files into batches, one for each host and kind of log, and writes their events.
 
-A batch continues from file to file, so that many small files cost little more than one large file.
+A batch continues from file to file, and small hosts share a writer, so that many small files cost little more
+than one large file.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +19,7 @@ from transforms.archive.lines import DamagedFileError, parts_of, read_blocks
 from transforms.ingest.batch import Batch, Files, NewSource, Source, damaged, unfinished
 from transforms.ingest.plan import Plan
 from transforms.ingest.zone_evidence import HEAD_BYTES
+from transforms.lake.files import EventWriter, may_share
 from transforms.lake.records import SourceRecord
 from transforms.memory import release_memory
 from transforms.names import host_name
@@ -32,6 +35,11 @@ if TYPE_CHECKING:
 # Sources, and batches of a single source, that may be open before all batches are finished.
 MOST_SOURCES = 1_000
 MOST_ALONE = 100
+# A host with fewer bytes to read, on disk, shares lake files with others: each file costs a millisecond to
+# write, and every query that opens it nearly as much.
+SHARED_BYTES = 4 * 2**20
+# Hosts named in a collector's file that have files of their own; all others share theirs.
+MOST_OWN_HOSTS = 50
 # RFC 1035, 3.1
 LONGEST_HOST = 255
 
@@ -73,37 +81,60 @@ class Reader:
         self,
         plan: Plan,
         lake: Path,
+        known: Mapping[str, SourceRecord],
+        *,
         run_id: str,
+        part: str,
         pool: ThreadPoolExecutor,
         lane: "FastLane | None",
-        known: Mapping[str, SourceRecord],
     ) -> None:
         self.plan = plan
         self.known = known
         self.lake = lake
         self.run_id = run_id
+        self.part = part
         # All that is kept of finished files.
         self.finished: list[tuple[NewSource, Files]] = []
         self.files: list[Files] = []
         self._pool = pool
         self._lane = lane
+        # Those of the host whose files are being read.
         self._batches: dict[tuple[str, str, bool], Batch] = {}
-        # Batches of a single source, which may have to be removed again.
+        # Of these, batches of a single source, which may have to be removed again.
         self._alone: list[Batch] = []
-        self._batch_count = 0
+        self._own_writers: list[EventWriter] = []
+        self._shared: EventWriter | None = None
+        self._shares = False
+        """Whether the host that is being read uses the shared writer."""
+        self._small_hosts = _small_hosts(plan)
+        self._writer_count = 0
         self._host = ""
         self._sources: list[Source] = []
+        self.begun: list[tuple[SourceFile, Reading]] = []
+        """The files of the host that is being read, as far as their reading has begun."""
+        self.unfinished: list[tuple[SourceFile, Reading]] = []
+        """The files whose rows are not in finished lake files yet."""
         self._known_ids = set(plan.unchanged_ids)
         self.has_leftovers = False
 
     def read(self, file: SourceFile, planned: Reading, stream: BinaryIO) -> None:
         """Read a file to its end. Raises OSError, and NotALogError if the first block is not such a log."""
-        is_full = len(self._sources) >= MOST_SOURCES or len(self._alone) >= MOST_ALONE
-        if file.host != self._host or is_full:
-            self.finish_batches()
-            if is_full:
-                release_memory()
+        if file.host != self._host:
+            self._finish_host()
             self._host = file.host
+            self.begun.clear()
+        if len(self._sources) >= MOST_SOURCES or len(self._alone) >= MOST_ALONE:
+            self.finish()
+            release_memory()
+        self.begun.append((file, planned))
+        self.unfinished.append((file, planned))
+        try:
+            self._read(file, planned, stream)
+        except (OSError, NotALogError):
+            self.unfinished.remove((file, planned))
+            raise
+
+    def _read(self, file: SourceFile, planned: Reading, stream: BinaryIO) -> None:
         lane = self._lane if file.log_kind == "maillog" and not file.is_central else None
         log = _OpenLog(file, planned, planned, lane)
         damage: DamagedFileError | None = None
@@ -119,7 +150,6 @@ class Reader:
             log.problems.append(damaged(file, error, log.line_count))
         except OSError:
             for source in log.sources.values():
-                source.batch.dropped.add(source.reading.source_id)
                 self._sources.remove(source)
             raise
         self._source(log, log.reading, b"", 0).problems += log.problems
@@ -153,21 +183,55 @@ class Reader:
                 log.line_count += part.count(b"\n") + (not part.endswith(b"\n"))
         log.is_begun = True
 
-    def finish_batches(self) -> None:
+    def finish(self) -> None:
         """Write everything that is still held back."""
-        files_of = {batch: batch.finish() for batch in [*self._batches.values(), *self._alone]}
-        self.files += files_of.values()
-        self.finished += [(source.as_new(), files_of[source.batch]) for source in self._sources]
-        self._batches.clear()
-        self._alone.clear()
-        self._sources.clear()
+        self._finish_host()
+        if self._shared:
+            self._finish_writers([self._shared])
+            self._shared = None
+        self.unfinished.clear()
 
     def abandon(self) -> None:
         """Drop everything unfinished; its files stay in the lake, unlisted."""
         self._batches.clear()
         self._alone.clear()
+        self._own_writers.clear()
+        self._shared = None
         self._sources.clear()
+        self.unfinished.clear()
         self.has_leftovers = True
+
+    def _finish_host(self) -> None:
+        """Hand what is held back of the host whose files were read last to its writers."""
+        for batch in [*self._batches.values(), *self._alone]:
+            batch.finish()
+        self._batches.clear()
+        self._alone.clear()
+        self._finish_writers(self._own_writers)
+        self._own_writers.clear()
+        if not self._shares:
+            self.unfinished = [one for one in self.unfinished if one[0].host != self._host]
+        self._shares = False
+
+    def _finish_writers(self, writers: Iterable[EventWriter]) -> None:
+        for writer in writers:
+            counts, written = writer.finish()
+            files = Files(self.lake, self.run_id, written)
+            sources = {
+                source.reading.source_id: source for source in self._sources if source.batch.writer is writer
+            }
+            # All at once: a group_by for each of many small files took as long as their scanning.
+            by_table = counts.group_by("source_id", "table_name").agg(
+                pl.sum("line_count"), pl.min("first_logged_at"), pl.max("last_logged_at")
+            )
+            # Some could not be read to their end.
+            files.drop(set(by_table["source_id"]) - sources.keys())
+            for source_id, *counted in by_table.iter_rows():
+                if source_id in sources:
+                    sources[source_id].count(*counted)
+            self.files.append(files)
+            self.finished += [(source.as_new(), files) for source in sources.values()]
+            self._sources = [source for source in self._sources if source.batch.writer is not writer]
 
     def _split(
         self, file: SourceFile, reading: Reading, block: bytes, lines_before: int
@@ -194,7 +258,7 @@ class Reader:
         if source is None:
             source_id = _source_id(reading, content if size_bytes else log.file.path.encode())
             reading = replace(reading, source_id=source_id)
-            batch = self._batch(reading, is_scanned=not log.file.is_central)
+            batch = self._batch(log, reading)
             source = Source(log.file, log.planned, self.plan, reading, batch, self.known.get(source_id))
             batch.begin(source)
             log.sources[reading.host] = source
@@ -202,21 +266,55 @@ class Reader:
         source.take(memoryview(content)[:size_bytes])
         return source
 
-    def _batch(self, reading: Reading, *, is_scanned: bool) -> Batch:
-        """Return the batch for a source: a separate one if the source may have to be removed again."""
-        key = (reading.host, reading.log_kind, is_scanned)
-        is_alone = reading.taken_at is not None or reading.source_id in self._known_ids
+    def _batch(self, log: "_OpenLog", reading: Reading) -> Batch:
+        """Return the batch for a source: a separate one if no other is read in the same way.
+
+        A copy gets a writer of its own, because it may have to be removed again.
+        """
+        key = (reading.host, reading.log_kind, not log.file.is_central)
+        is_copy = reading.source_id in self._known_ids
         self._known_ids.add(reading.source_id)
+        is_alone = reading.taken_at is not None or is_copy
         if not is_alone and key in self._batches:
             return self._batches[key]
-        self._batch_count += 1
-        name = f"{self.run_id}.{self._batch_count}"
-        batch = Batch(reading, self.lake, name=name, run_id=self.run_id, pool=self._pool, lane=self._lane)
+        is_shared = log.file.host in self._small_hosts or len(log.sources) >= MOST_OWN_HOSTS
+        batch = Batch(
+            reading,
+            self._shared_writer(reading.host)
+            if is_shared and not is_copy
+            else self._own_writer(reading.host),
+            pool=self._pool,
+            lane=self._lane,
+        )
         if is_alone:
             self._alone.append(batch)
         else:
             self._batches[key] = batch
         return batch
+
+    def _shared_writer(self, host: str) -> EventWriter:
+        self._shared = self._shared or self._writer(None)
+        self._shared.shared_by.add(host)
+        self._shares = True
+        return self._shared
+
+    def _own_writer(self, host: str) -> EventWriter:
+        self._own_writers.append(self._writer(host))
+        return self._own_writers[-1]
+
+    def _writer(self, host: str | None) -> EventWriter:
+        self._writer_count += 1
+        name = f"{self.run_id}.{self.part}.{self._writer_count}"
+        return EventWriter(self.lake, host, name=name, run_id=self.run_id, pool=self._pool)
+
+
+def _small_hosts(plan: Plan) -> set[str]:
+    """Return the hosts with little to read, which share lake files."""
+    sizes = Counter[str]()
+    for source, _ in plan.readings:
+        sizes[source.host] += source.size_bytes
+    small = {host for host, size_bytes in sizes.items() if size_bytes < SHARED_BYTES}
+    return small if may_share(len(small)) else set()
 
 
 def _refuse_another(headed: pl.DataFrame) -> None:

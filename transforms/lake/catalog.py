@@ -32,11 +32,14 @@ COLUMNS_BY_KEYS = {
     ("host",): "*",
     ("host", "date"): "* exclude (date)",
     ("host", "month"): "* exclude (month)",
+    ("date",): "* exclude (date)",
+    ("month",): "* exclude (month)",
 }
 # DuckDB's name for NULL in a folder's name.
 NO_HOST = "__HIVE_DEFAULT_PARTITION__"
 # The variable that says where the lake is, if it was moved since its catalog was published.
 PLACE = "lake"
+NO_LIMITS: Mapping[str, frozenset[str]] = {}
 PERIOD_FOLDER = re.compile(r"(?:date|month)=(?P<period>[0-9]{4}-[0-9]{2}(?:-[0-9]{2})?)")
 
 
@@ -46,12 +49,16 @@ def create_views(
     *,
     contracts: "Iterable[Contract]",
     files: Mapping[str, Iterable[str]],
+    only: Mapping[str, frozenset[str]] = NO_LIMITS,
 ) -> None:
-    """Create a view over the explicit files of each contract's table; a table without files is empty."""
+    """Create a view over the explicit files of each contract's table; a table without files is empty.
+
+    Of a file in `only`, the view shows only the rows of these hosts.
+    """
     for contract in contracts:
         _create_schema_of(connection, contract.table)
         if paths := list(files.get(contract.table, ())):
-            show_files(connection, lake, contract.table, paths)
+            show_files(connection, lake, contract.table, paths, only)
         else:
             columns = (
                 f'cast(null as {column.data_type}) as "{name}"' for name, column in contract.columns.items()
@@ -59,22 +66,29 @@ def create_views(
             connection.execute(f"create view {contract.table} as select {', '.join(columns)} where false")
 
 
-def show_files(connection: duckdb.DuckDBPyConnection, lake: Path, table: str, paths: Iterable[str]) -> None:
-    """Create a view over one or more files of the lake.
+def show_files(
+    connection: duckdb.DuckDBPyConnection,
+    lake: Path,
+    table: str,
+    paths: Iterable[str],
+    only: Mapping[str, frozenset[str]] = NO_LIMITS,
+) -> None:
+    """Create a view over one or more files of the lake; of a file in `only`, just the rows of these hosts.
 
-    A query about one host opens only that host's files, because the folder names contain the host. If the
-    lake was moved, `confine` sets its new place.
+    A query about one host opens that host's own files, because the folder names contain the host, and those
+    that it shares, of which it reads the row groups with the host. If the lake was moved, `confine` sets its
+    new place.
     """
     _create_schema_of(connection, table)
-    by_keys: dict[tuple[str, ...], list[Path]] = {}
+    by_keys: dict[tuple[tuple[str, ...], frozenset[str] | None], list[Path]] = {}
     root = lake.resolve()
     for path in paths:
         file = root / path
         keys = tuple(part.partition("=")[0] for part in file.parts if "=" in part)
-        by_keys.setdefault(keys, []).append(file)
+        by_keys.setdefault((keys, only.get(path)), []).append(file)
     parts = []
     place = f"coalesce(getvariable('{PLACE}'), {_literal(literally(root))})"
-    for keys, files in by_keys.items():
+    for (keys, hosts), files in by_keys.items():
         names = ", ".join(_literal(f"/{file.relative_to(root).as_posix()}") for file in files)
         # Without explicit types, DuckDB would also take a folder above the lake named x=y for a column.
         if columns := COLUMNS_BY_KEYS.get(keys):
@@ -83,7 +97,8 @@ def show_files(connection: duckdb.DuckDBPyConnection, lake: Path, table: str, pa
         else:
             columns, options = "*", "hive_partitioning = false"
         paths = f"list_transform([{names}], lambda name: {place} || name)"
-        parts.append(f"select {columns} from read_parquet({paths}, {options})")
+        limit = "" if hosts is None else f" where host in ({', '.join(map(_literal, sorted(hosts)))})"
+        parts.append(f"select {columns} from read_parquet({paths}, {options}){limit}")
     connection.execute(f"create view {table} as {' union all by name '.join(parts)}")
 
 
@@ -186,22 +201,13 @@ def host_folder(host: str) -> str:
 
 
 def host_of_file(path: str | PurePath) -> str | None:
-    """Return the host whose rows a file of the lake has, None for a table that is not kept by host."""
+    """Return the only host whose rows a file of the lake has; None for a file of several hosts or of none."""
     parts = PurePath(path).parent.parts
     starts = [at for at, part in enumerate(parts) if part.startswith((HOST_PREFIX, LONG_HOST_PREFIX))]
     if not starts:
         return None
     first, *more = parts[starts[-1] :]
     return unquote("".join([first.partition("=")[2], *(part for part in more if "=" not in part)]))
-
-
-def files_by_host(files: Mapping[str, Iterable[str]]) -> dict[str | None, dict[str, list[str]]]:
-    """Return each host's files of the lake by table; files without a host are under None."""
-    by_host: dict[str | None, dict[str, list[str]]] = {}
-    for table, paths in files.items():
-        for path in paths:
-            by_host.setdefault(host_of_file(path), {}).setdefault(table, []).append(path)
-    return by_host
 
 
 def period_of_file(path: str | PurePath) -> str | None:

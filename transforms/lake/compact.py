@@ -1,4 +1,4 @@
-"""Merges the lake's many small files: those of a host and table into one file for each month."""
+"""Merges the lake's many small files: those of a table, of a host or of several, into one for each month."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -7,6 +7,7 @@ from itertools import chain, groupby
 from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from transforms.lake.catalog import period_of_file
@@ -73,14 +74,18 @@ def _merged(lake: Path, files: list[LakeFile], path: str, run_id: str) -> LakeFi
     schema = ARROW_SCHEMAS.get(files[0].table_name.removeprefix("events."), first.schema)
     row_count = 0
     with open_events(lake / path, schema) as writer:
-        for rows in _gathered(chain([first], groups), schema):
+        for rows in _gathered(
+            chain([first], groups), schema, is_shared=any(file.shared_by for file in files)
+        ):
             writer.write_table(rows, row_group_size=ROW_GROUP_ROWS)
             row_count += rows.num_rows
     source_ids = {source_id for file in files for source_id in file.source_ids}
+    shared_by = {host for file in files for host in file.shared_by}
     return replace(
         files[0],
         path=path,
         source_ids=tuple(sorted(source_ids)),
+        shared_by=tuple(sorted(shared_by)),
         row_count=row_count,
         run_id=run_id,
         content=None,
@@ -93,8 +98,14 @@ def _row_groups(path: Path) -> Iterator[pa.Table]:
             yield file.read_row_group(index)
 
 
-def _gathered(groups: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
-    """Yield the rows in order, in tables of the size of a row group."""
+def _gathered(groups: Iterable[pa.Table], schema: pa.Schema, *, is_shared: bool) -> Iterator[pa.Table]:
+    """Yield the rows in order, in tables of the size of a row group; those of several hosts by host."""
+    if is_shared:
+        # Readers skip row groups of other hosts. A part fits into memory.
+        rows = pa.concat_tables([rows.cast(schema) for rows in groups]).unify_dictionaries()
+        by_host = pc.sort_indices(rows["host"].cast(pa.string()))
+        yield rows.take(by_host)
+        return
     held: list[pa.Table] = []
     for rows in groups:
         held.append(rows.cast(schema))

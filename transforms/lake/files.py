@@ -1,4 +1,4 @@
-"""Writes tables of events into immutable Parquet files, partitioned by table, host and UTC date."""
+"""Writes tables of events into immutable Parquet files by table and UTC date, of one host or of several."""
 
 import fcntl
 import os
@@ -38,6 +38,9 @@ MOST_HELD_TABLES = 256
 MOST_OPEN_FILES = 256
 # Rows of line counts that are gathered before they are added up.
 MOST_LINE_COUNTS = 65_536
+# Fewer hosts have files of their own, which queries of one host find by their path: damage to a file is then
+# one host's. With many hosts, that each query opens so many files costs more.
+FEWEST_SHARING = 50
 DAY_MICROSECONDS = 86_400_000_000
 LOCK_NAME = "lock"
 
@@ -89,14 +92,19 @@ class _OpenFile:
 
 
 class EventWriter:
-    """Writes the events of one host's source files. The files stay unseen until the ledger lists them.
+    """Writes the events of source files. The files stay unseen until the ledger lists them.
 
-    `name` distinguishes the files from those of other writers; `pool` does the writing.
+    They are those of `host`, or of several small hosts that come one after another (None). `name`
+    distinguishes the files from those of other writers; `pool` does the writing.
     """
 
-    def __init__(self, lake: Path, host: str, *, name: str, run_id: str, pool: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, lake: Path, host: str | None, *, name: str, run_id: str, pool: ThreadPoolExecutor
+    ) -> None:
         self.lake = lake
-        self.host_folder = host_folder(host)
+        self.host_folder = host_folder(host) if host else ""
+        self.shared_by: set[str] = set()
+        """The hosts whose rows are added, if there are several."""
         self.name = name
         self.run_id = run_id
         self._pool = pool
@@ -104,7 +112,7 @@ class EventWriter:
         self._line_count_room = MOST_LINE_COUNTS
         self._hosts: set[str] = set()
         self._open: dict[tuple[str, str], _OpenFile] = {}
-        self._closed: list[LakeFile] = []
+        self._closed: list[_OpenFile] = []
         self._file_count = 0
         self._held_rows = 0
         self._held_bytes = 0
@@ -186,9 +194,7 @@ class EventWriter:
             file.wait()
             if file.writer:
                 file.writer.close()
-            self._closed.append(
-                self._lake_file(file.path, f"events.{file.table}", file.row_count, file.source_ids)
-            )
+        self._closed += self._open.values()
         self._open.clear()
 
     def finish(self) -> tuple[pl.DataFrame, list[LakeFile]]:
@@ -198,13 +204,25 @@ class EventWriter:
         line_counts = merge_line_counts(self._line_counts)
         path = self.lake / "ops" / "line_counts" / self.host_folder / f"{self.name}.parquet"
         write_parquet(line_counts, path)
-        source_ids = set(line_counts["source_id"].unique())
-        counts_file = self._lake_file(path, "ops.line_counts", len(line_counts), source_ids)
-        return line_counts, [*self._closed, counts_file]
+        of_all = tuple(line_counts["source_id"].unique().sort())
+        shared_by = tuple(sorted(self.shared_by))
 
-    def _lake_file(self, path: Path, table: str, row_count: int, source_ids: set[str]) -> LakeFile:
-        relative = path.relative_to(self.lake).as_posix()
-        return LakeFile(relative, table, tuple(sorted(source_ids)), row_count, self.run_id)
+        def lake_file(path: Path, table: str, row_count: int, source_ids: set[str]) -> LakeFile:
+            # The ledger lists the sources of all files that hosts share once.
+            ids = of_all if shared_by else tuple(sorted(source_ids))
+            name = path.relative_to(self.lake).as_posix()
+            return LakeFile(name, table, ids, row_count, self.run_id, shared_by=shared_by)
+
+        written = [
+            lake_file(file.path, f"events.{file.table}", file.row_count, file.source_ids)
+            for file in self._closed
+        ]
+        return line_counts, [*written, lake_file(path, "ops.line_counts", len(line_counts), set(of_all))]
+
+
+def may_share(host_count: int) -> bool:
+    """Return whether so many hosts with little data share files."""
+    return host_count >= FEWEST_SHARING
 
 
 def without_sources(
@@ -215,10 +233,30 @@ def without_sources(
         others = tuple(source_id for source_id in file.source_ids if source_id not in source_ids)
         if others == file.source_ids:
             yield file
-        elif others:
-            rows = pq.read_table(lake / file.path, partitioning=None)
-            rows = rows.filter(pc.is_in(rows.column("source_id"), pa.array(others)))
-            yield rewrite(lake, file, rows, run_id)
+        elif others and (rest := _with_rows_of(lake, file, "source_id", others, run_id)):
+            yield rest
+
+
+def without_hosts(
+    lake: Path, files: Iterable[LakeFile], hosts: Collection[str], run_id: str
+) -> Iterator[LakeFile]:
+    """Yield files of marts without the rows of these hosts; a file that also has other hosts is rewritten."""
+    gone = set(hosts)
+    for file in files:
+        others = tuple(host for host in file.hosts if host not in gone)
+        if others == file.hosts:
+            yield file
+        elif others and (rest := _with_rows_of(lake, file, "host", others, run_id)):
+            yield rest
+
+
+def _with_rows_of(
+    lake: Path, file: LakeFile, column: str, values: tuple[str, ...], run_id: str
+) -> LakeFile | None:
+    """Return a file rewritten with the rows that have one of these values; None if there are no such rows."""
+    rows = pq.read_table(lake / file.path, partitioning=None)
+    rows = rows.filter(pc.is_in(rows.column(column), pa.array(values)))
+    return rewrite(lake, file, rows, run_id) if rows.num_rows else None
 
 
 def rewrite(lake: Path, file: LakeFile, rows: pa.Table, run_id: str) -> LakeFile:
@@ -226,11 +264,16 @@ def rewrite(lake: Path, file: LakeFile, rows: pa.Table, run_id: str) -> LakeFile
     path = path_of_rewritten(file, run_id)
     schema = ARROW_SCHEMAS.get(file.table_name.removeprefix("events."))
     with open_events(lake / path, schema or rows.schema) as writer:
-        writer.write_table(rows.cast(schema) if schema else rows)
+        writer.write_table(rows.cast(schema) if schema else rows, row_group_size=ROW_GROUP_ROWS)
+
+    def values(column: str) -> tuple[str, ...]:
+        return tuple(sorted(pc.unique(rows.column(column)).to_pylist()))
+
     return replace(
         file,
         path=path,
-        source_ids=tuple(sorted(pc.unique(rows.column("source_id")).to_pylist())),
+        source_ids=values("source_id") if file.source_ids else (),
+        shared_by=values("host") if file.shared_by else (),
         row_count=rows.num_rows,
         run_id=run_id,
         content=None,
@@ -339,7 +382,7 @@ def open_events(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
         compression_level=1,
         use_dictionary=by_number,
         column_encoding=dict.fromkeys(by_difference, "DELTA_BINARY_PACKED"),
-        write_statistics=["logged_at", "line_number"],
+        write_statistics=["host", "logged_at", "line_number"],
         store_schema=False,
         # Each column of a row group is written at once, in one page: the default, 1,024 values at a time in
         # pages of 20,000, took a tenth more time, and more space.

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from transforms.contracts.contracts import kept_tables
-from transforms.lake.catalog import host_of_file, period_of_file
+from transforms.lake.catalog import period_of_file
 from transforms.lake.expire import FROZEN_BEYOND
+from transforms.lake.files import without_hosts
 from transforms.lake.ledger import Ledger
 from transforms.lake.records import Content, FrozenDays, LakeFile, LostRows, SourceRecord, read_content
 from transforms.problems import Problem
@@ -71,11 +72,11 @@ def _look(path: Path, file: LakeFile, *, is_deep: bool) -> tuple[str | None, Con
     return None, content
 
 
-def heal(lake: Path, ledger: Ledger, *, is_deep: bool = False) -> list[Problem]:
+def heal(lake: Path, ledger: Ledger, run_id: str, *, is_deep: bool = False) -> list[Problem]:
     """Take damaged files off the ledger's lists, so that this run and the next rebuild them.
 
     Source files with rows in them are read again, and marts are rebuilt. If one of the files has mart rows of
-    frozen days, all marts of that host are dropped. Returns a note for each file.
+    frozen days, all mart rows of that host are dropped. Returns a note for each file.
     """
     files = ledger.files()
     damaged = damaged_files(lake, files, is_deep=is_deep, ledger=ledger)
@@ -85,26 +86,34 @@ def heal(lake: Path, ledger: Ledger, *, is_deep: bool = False) -> list[Problem]:
     frozen = frozen_days(ledger)
     lost: list[LostRows] = []
     stale_hosts = set()
-    dropped = dict.fromkeys(damaged)
+    frozen_lost = set[str]()
     for file in damaged:
-        host = host_of_file(file.path)
         lost += [
             LostRows(file.path, source_id, file.table_name, records[source_id].host)
             for source_id in file.source_ids
             if source_id in records
         ]
-        if file.source_ids or host is None:
+        if file.source_ids:
             continue
-        stale_hosts.add(host)
-        if host in frozen and _holds_days_before(file, frozen[host].frozen_before):
-            lost.append(LostRows(file.path, "", file.table_name, host))
-            # The rows of one mart are useless without those of the others.
-            dropped |= dict.fromkeys(
-                other
-                for other in files
-                if other.table_name.startswith("marts.") and host_of_file(other.path) == host
-            )
-    ledger.drop_damaged(dropped, lost=lost, stale_hosts=stale_hosts)
+        stale_hosts |= set(file.hosts)
+        for host in file.hosts:
+            if host in frozen and _holds_days_before(file, frozen[host].frozen_before):
+                lost.append(LostRows(file.path, "", file.table_name, host))
+                frozen_lost.add(host)
+    # The rows of one mart are useless without those of the others.
+    of_lost = [
+        file
+        for file in files
+        if file not in damaged
+        and file.table_name.startswith("marts.")
+        and not frozen_lost.isdisjoint(file.hosts)
+    ]
+    ledger.drop_damaged(
+        [*damaged, *of_lost],
+        files=without_hosts(lake, of_lost, frozen_lost, run_id),
+        lost=lost,
+        stale_hosts=stale_hosts,
+    )
     return [
         Problem(
             file.path,

@@ -8,14 +8,21 @@ from pathlib import Path
 import polars as pl
 import sqlalchemy as sa
 
-from transforms.lake.catalog import host_of_file
-from transforms.lake.ledger_rows import delete, drop_files, insert, insert_findings, make_again, record_growth
+from transforms.lake.ledger_rows import (
+    delete,
+    drop_files,
+    insert,
+    insert_files,
+    insert_findings,
+    make_again,
+    record_growth,
+    select_files,
+)
 from transforms.lake.ledger_tables import (
     ACKNOWLEDGED,
     DROPPED_FILES,
     FROZEN_DAYS,
     GROWN_SOURCES,
-    LAKE_FILE_SOURCES,
     LAKE_FILES,
     LOST_ROWS,
     METADATA,
@@ -35,7 +42,6 @@ from transforms.lake.records import (
     QuarantineRow,
     SeenFile,
     SourceRecord,
-    read_content,
 )
 
 
@@ -128,28 +134,13 @@ class Ledger:
 
     def files(self) -> list[LakeFile]:
         """Return all current files of the lake."""
-        sources: dict[str, list[str]] = {}
         with self.engine.connect() as connection:
-            for path, source_id in connection.execute(sa.select(LAKE_FILE_SOURCES)):
-                sources.setdefault(path, []).append(source_id)
-            return [
-                LakeFile(
-                    row.path,
-                    row.table_name,
-                    tuple(sorted(sources.get(row.path, ()))),
-                    row.row_count,
-                    row.run_id,
-                    Content(row.size_bytes, row.modified_at_ns or 0, row.content_hash)
-                    if row.content_hash
-                    else None,
-                )
-                for row in connection.execute(sa.select(LAKE_FILES))
-            ]
+            return select_files(connection)
 
     def files_of(self, source_ids: Iterable[str]) -> list[LakeFile]:
         """Return the lake files that hold rows of any of these sources."""
-        wanted = set(source_ids)
-        return [file for file in self.files() if not wanted.isdisjoint(file.source_ids)]
+        with self.engine.connect() as connection:
+            return select_files(connection, source_ids)
 
     def record_sources(
         self,
@@ -175,7 +166,7 @@ class Ledger:
             drop_files(connection, [file.path for file in replaced])
             insert(connection, SOURCE_FILES, map(asdict, records))
             insert(connection, SEEN_FILES, map(asdict, seen))
-            self._insert_files(connection, files)
+            insert_files(connection, self.lake, files)
             insert_findings(connection, findings)
 
     def table_columns(self) -> dict[str, str]:
@@ -194,9 +185,9 @@ class Ledger:
         with self.engine.begin() as connection:
             drop_files(connection, [file.path for file in replaced])
             if replaced:
-                of_marts = (host_of_file(file.path) for file in replaced if not file.source_ids)
-                make_again(connection, replaced, filter(None, of_marts))
-            self._insert_files(connection, files)
+                of_marts = {host for file in replaced if not file.source_ids for host in file.hosts}
+                make_again(connection, replaced, of_marts)
+            insert_files(connection, self.lake, files)
             connection.execute(sa.delete(TABLE_COLUMNS))
             rows = ({"table_name": table, "columns": text} for table, text in columns.items())
             insert(connection, TABLE_COLUMNS, rows)
@@ -208,28 +199,34 @@ class Ledger:
         with self.engine.begin() as connection:
             before = sa.select(LAKE_FILES.c.path).where(LAKE_FILES.c.table_name.in_(names))
             drop_files(connection, connection.execute(before).scalars().all())
-            self._insert_files(connection, files)
+            insert_files(connection, self.lake, files)
 
     def replace_marts(self, files: Iterable[LakeFile], *, replaced: Iterable[str]) -> None:
         """Replace the files of the marts with these paths by new ones."""
         with self.engine.begin() as connection:
             drop_files(connection, replaced)
-            self._insert_files(connection, files)
+            insert_files(connection, self.lake, files)
             connection.execute(sa.delete(GROWN_SOURCES))
             connection.execute(sa.delete(STALE_HOSTS))
 
     def drop_damaged(
-        self, files: Iterable[LakeFile], *, lost: Iterable[LostRows], stale_hosts: Iterable[str]
+        self,
+        dropped: Iterable[LakeFile],
+        *,
+        files: Iterable[LakeFile],
+        lost: Iterable[LostRows],
+        stale_hosts: Iterable[str],
     ) -> None:
-        """Take damaged files off the lists, so that runs rebuild them.
+        """Take damaged files off the lists, so that runs rebuild them; list what is left of others.
 
         Their source files are read again, and the marts of stale hosts are rebuilt as a whole.
         """
-        files = list(files)
+        dropped = list(dropped)
         with self.engine.begin() as connection:
-            drop_files(connection, [file.path for file in files])
+            drop_files(connection, [file.path for file in dropped])
+            insert_files(connection, self.lake, files)
             insert(connection, LOST_ROWS, map(asdict, lost))
-            make_again(connection, files, stale_hosts)
+            make_again(connection, dropped, stale_hosts)
 
     def lost_rows(self) -> list[LostRows]:
         """Return the rows that were lost with damaged files and whose source file was not read since."""
@@ -291,7 +288,7 @@ class Ledger:
             delete(connection, FROZEN_DAYS.c.host, [days.host for days in frozen])
             insert(connection, FROZEN_DAYS, map(asdict, frozen))
             drop_files(connection, replaced)
-            self._insert_files(connection, files)
+            insert_files(connection, self.lake, files)
 
     def replace_findings(self, stages: Collection[str], rows: Iterable[QuarantineRow]) -> None:
         """Make these the open findings of some stages; other findings of these stages end."""
@@ -325,27 +322,6 @@ class Ledger:
                 is_it = [QUARANTINE.c[name] == value for name, value in key.items()]
                 connection.execute(sa.delete(QUARANTINE).where(*is_it))
             insert_findings(connection, findings)
-
-    def _insert_files(self, connection: sa.Connection, files: Iterable[LakeFile]) -> None:
-        files = list(files)
-        # A file that was dropped with others may be listed again unchanged.
-        delete(connection, DROPPED_FILES.c.path, [file.path for file in files])
-        rows = (
-            {
-                "path": file.path,
-                "table_name": file.table_name,
-                "row_count": file.row_count,
-                "run_id": file.run_id,
-                **asdict(file.content or read_content(self.lake / file.path)),
-            }
-            for file in files
-        )
-        insert(connection, LAKE_FILES, rows)
-        insert(
-            connection,
-            LAKE_FILE_SOURCES,
-            ({"path": file.path, "source_id": source_id} for file in files for source_id in file.source_ids),
-        )
 
     def table(self, name: str) -> pl.DataFrame:
         """Return a whole table of the ledger as a frame, for ops.* in the catalog."""

@@ -7,7 +7,7 @@ from sqlalchemy.engine import Dialect
 
 # Raise when a table changes, and migrate older ledgers in opening.py. Ledgers of version 0 have no version
 # table.
-VERSION = 1
+VERSION = 2
 
 
 class UtcDateTime(sa.TypeDecorator[datetime]):
@@ -81,6 +81,8 @@ LAKE_FILES = sa.Table(
     sa.Column("size_bytes", sa.BigInteger),
     sa.Column("modified_at_ns", sa.BigInteger),
     sa.Column("content_hash", sa.String),
+    # Files of the same sources or hosts list them once, under this name; NULL: under the path.
+    sa.Column("listed_as", sa.String),
 )
 # The columns of each table's files, as its contract gave them when the last run began.
 TABLE_COLUMNS = sa.Table(
@@ -95,6 +97,13 @@ LAKE_FILE_SOURCES = sa.Table(
     METADATA,
     sa.Column("path", sa.String, primary_key=True),
     sa.Column("source_id", sa.String, primary_key=True, index=True),
+)
+# The hosts that share a file of a mart. Those that share a file of events are the hosts of its sources.
+LAKE_FILE_HOSTS = sa.Table(
+    "parquet_file_hosts",
+    METADATA,
+    sa.Column("path", sa.String, primary_key=True),
+    sa.Column("host", sa.String, primary_key=True),
 )
 # Files that readers of an older catalog may still have open.
 DROPPED_FILES = sa.Table(

@@ -1,11 +1,18 @@
 """The ledger's records of source files, lake files and findings: one class for each."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 
 import xxhash
+
+from transforms.lake.catalog import NO_LIMITS, host_of_file
+
+# Total size of what is read of a batch's hosts: every batch has a fixed cost.
+BATCH_BYTES = 64 * 2**20
+# Number of hosts in a batch: each takes memory, even if nearly nothing is read of it.
+BATCH_HOSTS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +56,9 @@ class SeenFile:
 class LakeFile:
     """One Parquet file that readers may see; `path` is relative to the lake, and marts have no sources.
 
-    The ledger notes `content` when it lists a new file, and never changes it afterwards.
+    `source_ids` and `shared_by` are those whose rows the file may have. A file of one host is in a folder
+    named for it, and is not shared. The ledger notes `content` when it lists a new file, and never changes it
+    afterwards.
     """
 
     path: str
@@ -58,6 +67,13 @@ class LakeFile:
     row_count: int
     run_id: str
     content: "Content | None" = None
+    shared_by: tuple[str, ...] = ()
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts whose rows the file may have; none for a table that is not kept by host."""
+        host = host_of_file(self.path)
+        return self.shared_by if host is None else (host,)
 
 
 @dataclass(frozen=True)
@@ -122,9 +138,59 @@ class QuarantineRow:
         return f"{self.place}: {self.what}. {self.remedy}"
 
 
-def paths_by_table(files: Iterable[LakeFile]) -> dict[str, list[str]]:
-    """Return the paths of files by table name."""
+@dataclass(frozen=True)
+class Rows:
+    """Rows of the lake: files by table, and by path the hosts whose rows count, if not all rows do."""
+
+    paths: Mapping[str, list[str]]
+    only: Mapping[str, frozenset[str]]
+
+
+def rows_of(
+    files: Iterable[LakeFile],
+    hosts: Collection[str] | None = None,
+    *,
+    without: Mapping[str, Collection[str]] = NO_LIMITS,
+) -> Rows:
+    """Return the rows of some files, or only those of some hosts, without those that are replaced.
+
+    `without` has, by path, the hosts whose rows are replaced; a table that is not kept by host is replaced as
+    a whole.
+    """
     paths: dict[str, list[str]] = {}
+    only: dict[str, frozenset[str]] = {}
+    chosen = None if hosts is None else frozenset(hosts)
     for file in files:
+        of_file = frozenset(file.hosts)
+        counted = of_file.difference(without.get(file.path, ()))
+        if chosen is not None:
+            counted &= chosen
+        if not counted and (of_file or file.path in without):
+            continue
         paths.setdefault(file.table_name, []).append(file.path)
-    return paths
+        if counted != of_file:
+            only[file.path] = counted
+    return Rows(paths, only)
+
+
+def files_by_host(files: Iterable[LakeFile]) -> dict[str | None, list[LakeFile]]:
+    """Return each host's files, with those that it shares; files that are not kept by host are under None."""
+    by_host: dict[str | None, list[LakeFile]] = {}
+    for file in files:
+        for host in file.hosts or (None,):
+            by_host.setdefault(host, []).append(file)
+    return by_host
+
+
+def by_size(hosts: Iterable[str], sizes: Mapping[str, float]) -> Iterator[list[str]]:
+    """Yield hosts in the given order, in batches of a fair size."""
+    some: list[str] = []
+    size = 0.0
+    for host in hosts:
+        if some and (size + sizes.get(host, 0) > BATCH_BYTES or len(some) == BATCH_HOSTS):
+            yield some
+            some, size = [], 0.0
+        some.append(host)
+        size += sizes.get(host, 0)
+    if some:
+        yield some

@@ -1,6 +1,7 @@
-"""Groups hosts into batches, and builds and writes all marts of a batch in one database."""
+"""Builds and writes all marts of a batch of hosts in one database."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
@@ -9,10 +10,11 @@ import duckdb
 import polars as pl
 
 from transforms.contracts.contracts import Contract, Finding, kept_tables
-from transforms.lake.catalog import create_tables, create_views, files_by_host, host_of_file
-from transforms.lake.records import FrozenDays, LakeFile
+from transforms.lake.catalog import create_tables, create_views, period_of_file
+from transforms.lake.files import without_hosts
+from transforms.lake.records import FrozenDays, LakeFile, Rows, by_size, rows_of
 from transforms.marts.database import execute, open_database
-from transforms.marts.mart_files import MartWriter, handed_on, marts, of_all_days, replaced_files, show_marts
+from transforms.marts.mart_files import MartWriter, handed_on, is_replaced, marts, of_all_days, show_marts
 from transforms.marts.models import Model, last_uses, run_model, tables_in
 from transforms.marts.repeats import show_lines_once
 from transforms.marts.settled import (
@@ -20,26 +22,22 @@ from transforms.marts.settled import (
     Settled,
     create_settled_hosts,
     is_counted_anew,
-    may_hold,
+    may_hold_period,
     show_events,
     with_kept_rows,
 )
-from transforms.problems import MaillagError, Problem
+from transforms.problems import Problem
 
-# Total size of the events of a batch's hosts: every batch has a fixed cost.
-BATCH_BYTES = 64 * 2**20
-# Number of hosts in a batch: each file that DuckDB opens takes memory, even if nearly empty.
-BATCH_HOSTS = 500
 # For the database of a batch; the frames of queue_entries.py come on top.
 MEMORY_LIMIT = "400 MiB"
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Some hosts, their files of the lake by table name, and from when on their marts are rebuilt."""
+    """Some hosts, the files of the lake with their rows, and from when on their marts are rebuilt."""
 
     hosts: tuple[str, ...]
-    files: Mapping[str, list[str]]
+    files: list[LakeFile]
     settled: Mapping[str, Settled]
 
 
@@ -47,26 +45,24 @@ class Batch:
 class Built:
     """New files of the marts, which stay unseen until the ledger lists them, and the files that they replace.
 
-    `hosts`: the hosts with news. `log_dates`: the local days on which any host of the fleet logged.
-    `settled_hosts`: the hosts whose settled days were carried over. `findings`: the rules that rows of hosts
-    break. `failed`: why hosts keep their old marts.
+    `replaced` has, by path, the hosts whose rows are replaced. `hosts`: the hosts with news. `log_dates`: the
+    local days on which any host of the fleet logged. `settled_hosts`: the hosts whose settled days were
+    carried over. `findings`: the rules that rows of hosts break. `doubts`: what the new marts reveal about
+    logs and settings. `failed`: why hosts keep their old marts.
     """
 
     hosts: set[str] = field(default_factory=set)
     files: list[LakeFile] = field(default_factory=list)
-    replaced: list[str] = field(default_factory=list)
+    replaced: dict[str, set[str]] = field(default_factory=dict)
     log_dates: pl.DataFrame = field(default_factory=pl.DataFrame)
     settled_hosts: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    doubts: list[Problem] = field(default_factory=list)
     failed: dict[str, Problem] = field(default_factory=dict)
 
-    def files_after(self, before: Mapping[str, list[str]]) -> dict[str, list[str]]:
-        """Return the lake's files by table name after this build, given the files before it."""
-        gone = set(self.replaced)
-        after = {table: [path for path in paths if path not in gone] for table, paths in before.items()}
-        for file in self.files:
-            after.setdefault(file.table_name, []).append(file.path)
-        return after
+    def rows_after(self, before: Iterable[LakeFile], hosts: Collection[str] | None = None) -> Rows:
+        """Return the rows of the lake after this build, of all or some hosts, given the files before it."""
+        return rows_of([*before, *self.files], hosts, without=self.replaced)
 
     @property
     def failed_hosts(self) -> set[str]:
@@ -75,18 +71,22 @@ class Built:
         return {*self.failed, *filter(None, broken)}
 
     def add(self, made: "Built") -> None:
-        """Add the result of a batch, without the files of hosts that break a critical rule.
-
-        Raises MaillagError if a critical rule is broken by rows that name no host.
-        """
-        for finding in made.findings:
-            if finding.severity == "critical" and finding.host is None:
-                raise MaillagError(f"{finding.table}: breaks a critical rule: {finding.rule} {finding.rows}")
-        failed = made.failed_hosts
-        self.files += [file for file in made.files if host_of_file(file.path) not in failed]
-        self.replaced += [path for path in made.replaced if host_of_file(path) not in failed]
-        self.settled_hosts += [host for host in made.settled_hosts if host not in failed]
+        """Add the result of a batch."""
+        self.files += made.files
+        for path, hosts in made.replaced.items():
+            self.replaced.setdefault(path, set()).update(hosts)
+        self.settled_hosts += made.settled_hosts
         self.findings += made.findings
+        self.doubts += made.doubts
+        self.failed |= made.failed
+
+    def leave_out(self, hosts: Collection[str], lake: Path, run_id: str) -> None:
+        """Leave out what was made of these hosts: they keep their old marts."""
+        self.files = list(without_hosts(lake, self.files, hosts, run_id))
+        for replaced in self.replaced.values():
+            replaced.difference_update(hosts)
+        self.replaced = {path: replaced for path, replaced in self.replaced.items() if replaced}
+        self.settled_hosts = [host for host in self.settled_hosts if host not in hosts]
 
 
 @dataclass(frozen=True)
@@ -108,12 +108,12 @@ class Recipe:
 
 
 def build_batch(
-    recipe: Recipe, batch: Batch, part: int, progress: Callable[[Model], None]
+    recipe: Recipe, batch: Batch, part: str, progress: Callable[[Model], None]
 ) -> tuple[Built, list[str]]:
     """Build and write all marts of a batch of hosts: first those of single days, then those of all days.
 
-    `part` is the number of the batch. Returns what was written, and the hosts that must be rebuilt as a whole
-    because the settled rows are not proved to be right.
+    `part` names the batch within the run. Returns what was written, and the hosts that must be rebuilt as a
+    whole because the settled rows are not proved to be right.
     """
     spill = recipe.lake / f"spill.{recipe.run_id}.{part}"
     with open_database(spill, memory_limit=MEMORY_LIMIT) as connection:
@@ -125,23 +125,26 @@ def _build(
     connection: duckdb.DuckDBPyConnection,
     recipe: Recipe,
     batch: Batch,
-    part: int,
+    part: str,
     progress: Callable[[Model], None],
 ) -> tuple[Built, list[str]]:
     create_settled_hosts(connection, batch.hosts, batch.settled, recipe.frozen)
+    rows = rows_of(batch.files, batch.hosts)
     # Hosts that are rebuilt as a whole need none of the old marts, which may be damaged.
-    before = batch.files if batch.settled or recipe.frozen.keys() & set(batch.hosts) else {}
-    show_marts(connection, recipe.lake, before, recipe.contracts, schema="before")
+    needs_old = bool(batch.settled or recipe.frozen.keys() & set(batch.hosts))
+    no_rows = Rows({}, {})
+    show_marts(connection, recipe.lake, rows if needs_old else no_rows, recipe.contracts, schema="before")
     shown = set()
     if batch.settled:
-        shown = show_events(connection, recipe.lake, files=batch.files, contracts=recipe.contracts)
+        shown = show_events(connection, recipe.lake, rows, contracts=recipe.contracts)
     others = [
         contract for table, contract in recipe.inputs.items() if table not in shown | recipe.given.keys()
     ]
-    create_views(connection, recipe.lake, contracts=others, files=batch.files)
+    create_views(connection, recipe.lake, contracts=others, files=rows.paths, only=rows.only)
     show_lines_once(connection)
     replaced = _replaced(connection, batch)
-    show_marts(connection, recipe.lake, replaced if before else {}, recipe.contracts, schema="kept")
+    kept = _rows_replaced(batch, replaced) if needs_old else no_rows
+    show_marts(connection, recipe.lake, kept, recipe.contracts, schema="kept")
     asked_at_the_end = tables_in(NOT_PROVED, where="NOT_PROVED") if batch.settled else set()
     writer = MartWriter(connection, recipe.lake, recipe.run_id, part, recipe.contracts, set(batch.hosts))
     unproved: set[str] = set()
@@ -151,7 +154,7 @@ def _build(
             if batch.settled:
                 unproved = {host for (host,) in execute(connection, NOT_PROVED)}
                 writer.hosts -= unproved
-            _write_days(writer, batch.files, replaced)
+            _write_days(writer, batch, replaced)
             is_written = True
         if model.name in handed_on():
             run_model(connection, model, with_kept_rows(connection, model.name, f"({model.source})"))
@@ -162,35 +165,42 @@ def _build(
         for table in set(unused) - asked_at_the_end - handed_on().keys():
             connection.execute(f"drop table {table}")
         progress(model)
-    gone = [path for paths in replaced.values() for path in paths if host_of_file(path) not in unproved]
+    gone = {path: hosts - unproved for path, hosts in replaced.items() if hosts - unproved}
     settled_hosts = sorted(batch.settled.keys() - unproved)
     return Built(files=writer.files, replaced=gone, settled_hosts=settled_hosts), sorted(unproved)
 
 
-def _replaced(connection: duckdb.DuckDBPyConnection, batch: Batch) -> dict[str, list[str]]:
-    """Return the files of the old marts that are rewritten, by table."""
+def _replaced(connection: duckdb.DuckDBPyConnection, batch: Batch) -> dict[str, set[str]]:
+    """Return the hosts whose rows are written again, by the path of a file of the old marts."""
     kept_before = dict(connection.execute("select host, kept_before from settled.hosts").fetchall())
     reopened: dict[str, set[date]] = {}
     for host, day in connection.execute(
         "select distinct host, cast(timezone('UTC', arrived_at) as date) from settled.reopened"
     ).fetchall():
         reopened.setdefault(host, set()).add(day)
-    replaced: dict[str, list[str]] = {}
-    by_host = files_by_host(batch.files)
-    for table in kept_tables():
-        replaced[table] = [
-            path
-            for host, of_host in by_host.items()
-            for path in replaced_files(
-                table, of_host.get(table, ()), kept_before.get(host), reopened.get(host or "", ())
-            )
-        ]
+    replaced = {}
+    for file in batch.files:
+        if file.table_name in kept_tables():
+            hosts = kept_before.keys() & set(file.hosts)
+            again = {host for host in hosts if is_replaced(file, kept_before[host], reopened.get(host, ()))}
+            if again:
+                replaced[file.path] = again
     return replaced
 
 
-def _write_days(
-    writer: MartWriter, files: Mapping[str, list[str]], replaced: Mapping[str, list[str]]
-) -> None:
+def _rows_replaced(batch: Batch, replaced: Mapping[str, set[str]]) -> Rows:
+    """Return the rows of the old marts that are written again."""
+    paths: dict[str, list[str]] = {}
+    only = {}
+    for file in batch.files:
+        if hosts := replaced.get(file.path):
+            paths.setdefault(file.table_name, []).append(file.path)
+            if hosts != set(file.hosts):
+                only[file.path] = frozenset(hosts)
+    return Rows(paths, only)
+
+
+def _write_days(writer: MartWriter, batch: Batch, replaced: Mapping[str, set[str]]) -> None:
     """Write the tables of the rebuilt days, and replace the marts by views of all days.
 
     The view of marts.message_trace, which is large, has only the rows that the days of marts.fleet_daily
@@ -208,15 +218,16 @@ def _write_days(
             source = with_kept_rows(writer.connection, table, table)
         written = writer.write(table, source)
         if is_mart:
-            gone = set(replaced[table])
-            stay = [path for path in files.get(table, ()) if path not in gone]
+            old = [file for file in batch.files if file.table_name == table]
+            rows = rows_of([*old, *written], batch.hosts, without=replaced)
             name = table.partition(".")[2]
             writer.connection.execute(f"drop table {table}")
             create_views(
                 writer.connection,
                 writer.lake,
                 contracts=[replace(writer.contracts[table], table=f"written.{name}")],
-                files={f"written.{name}": [*stay, *(file.path for file in written)]},
+                files={f"written.{name}": rows.paths.get(table, [])},
+                only=rows.only,
             )
             chosen = is_counted_anew(writer.connection) if table == "marts.message_trace" else "true"
             writer.connection.execute(f"create view {table} as from written.{name} where {chosen}")
@@ -227,51 +238,47 @@ def _of_hosts(rows: pl.DataFrame, batch: Batch) -> pl.DataFrame:
 
 
 def host_batches(
-    lake: Path,
-    files: Mapping[str | None, Mapping[str, list[str]]],
-    hosts: Iterable[str],
-    settled: Mapping[str, Settled],
+    files: Iterable[LakeFile], hosts: Iterable[str], settled: Mapping[str, Settled]
 ) -> list[Batch]:
-    """Return the hosts in name order and their files, in batches of a fair size, settled ones together."""
-    chosen: list[list[str]] = []
-    size = 0
-    was_settled = None
-    for host in sorted(hosts, key=lambda host: (host in settled, host)):
-        host_size = _size_bytes(lake, files.get(host, {}), settled.get(host))
-        size += host_size
-        is_full = size > BATCH_BYTES or (chosen and len(chosen[-1]) == BATCH_HOSTS)
-        if is_full or was_settled != (host in settled):
-            chosen.append([])
-            size = host_size
-        was_settled = host in settled
-        chosen[-1].append(host)
-    # Marts of older versions, which wrote no separate files for each host.
-    unsorted = {table: paths for table, paths in files.get(None, {}).items() if table in marts()}
-    return [
-        Batch(
-            tuple(names),
-            merged_files([unsorted, *(files.get(name, {}) for name in names)]),
-            {name: settled[name] for name in names if name in settled},
-        )
-        for names in chosen
-    ]
+    """Return the hosts in name order with their files, in batches of a fair size, settled ones together."""
+    files = list(files)
+    sizes = event_bytes(files, {host: settled[host].read_from.date() for host in settled})
+    groups: list[Batch] = []
+    for is_settled in (False, True):
+        names = sorted(host for host in hosts if (host in settled) == is_settled)
+        groups += [
+            Batch(
+                tuple(some),
+                [file for file in files if not wanted.isdisjoint(file.hosts)],
+                {name: settled[name] for name in some if is_settled},
+            )
+            for some in by_size(names, sizes)
+            for wanted in [set(some)]
+        ]
+    return groups
 
 
-def merged_files(files: Iterable[Mapping[str, list[str]]]) -> dict[str, list[str]]:
-    """Merge several mappings of files by table."""
-    merged: dict[str, list[str]] = {}
-    for by_table in files:
-        for table, paths in by_table.items():
-            merged.setdefault(table, []).extend(paths)
-    return merged
+def event_bytes(files: Iterable[LakeFile], since: Mapping[str, date]) -> dict[str, float]:
+    """Return how many bytes of each host's events are read; of the hosts in `since`, those from that day on.
 
-
-def _size_bytes(lake: Path, files: Mapping[str, list[str]], settled: Settled | None) -> int:
-    """Return how many bytes of a host's events are read."""
-    return sum(
-        (lake / path).stat().st_size
-        for table, paths in files.items()
-        if table.startswith("events.")
-        for path in paths
-        if settled is None or may_hold(path, settled.read_from.date())
-    )
+    A file that hosts share counts in equal parts.
+    """
+    by_members: dict[tuple[str, ...], Counter[str | None]] = {}
+    for file in files:
+        if file.table_name.startswith("events.") and file.content:
+            counts = by_members.setdefault(file.hosts, Counter())
+            counts[period_of_file(file.path)] += file.content.size_bytes
+    sizes: dict[str, float] = {}
+    for hosts, by_period in by_members.items():
+        whole = by_period.total()
+        for host in hosts:
+            day = since.get(host)
+            size = (
+                whole
+                if day is None
+                else sum(
+                    size_bytes for period, size_bytes in by_period.items() if may_hold_period(period, day)
+                )
+            )
+            sizes[host] = sizes.get(host, 0) + size / len(hosts)
+    return sizes

@@ -1,6 +1,6 @@
 """Writes rows of the marts into the lake's files, by host and period, and reads them back."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from pathlib import Path
@@ -9,10 +9,17 @@ import duckdb
 
 from transforms.contracts.contracts import Contract, Kept, kept_tables
 from transforms.lake.catalog import create_views, host_folder, period_of_file, show_files
-from transforms.lake.records import LakeFile
+from transforms.lake.files import may_share
+from transforms.lake.records import LakeFile, Rows
 from transforms.marts.database import execute
 from transforms.marts.models import Model
 from transforms.problems import MaillagError
+
+# A host with this many rows of a table has a file of its own; others share files of at most so many rows,
+# because a night writes a file again if one of its hosts has news.
+OWN_FILE_ROWS = 100_000
+MOST_SHARED_ROWS = 1_000_000
+SHARED_ROW_GROUP_ROWS = 32_768
 
 
 def marts() -> dict[str, Kept]:
@@ -43,83 +50,108 @@ def refuse_unkept(models: Iterable[Model]) -> None:
 
 @dataclass
 class MartWriter:
-    """Writes the rows of some hosts into separate files for each host; `part` is a number within the run."""
+    """Writes the rows of some hosts; those with few share files. `part` names the batch within the run."""
 
     connection: duckdb.DuckDBPyConnection
     lake: Path
     run_id: str
-    part: int
+    part: str
     contracts: Mapping[str, Contract]
     hosts: set[str]
     files: list[LakeFile] = field(default_factory=list)
 
     def write(self, table: str, source: str) -> list[LakeFile]:
         """Write rows of a table or query, with the columns of the contract; return the new files."""
-        kept = kept_tables()[table]
-        name = f"{self.run_id}.{self.part}"
-        columns = ", ".join(f'"{column}"' for column in self.contracts[table].columns)
-        options = "format parquet, compression zstd, compression_level 1, return_stats"
-        # In order of time, so that readers can skip row groups by time.
-        order = f"order by {kept.instant}" if kept.instant and not kept.is_by_day else ""
-        if kept.is_by_day:
-            columns += f", strftime({kept.instant}, '%Y-%m-%d') as \"date\""
-            options += f", partition_by (date), overwrite_or_ignore, filename_pattern '{name}.{{i}}'"
         if source != table:
             execute(self.connection, f"create temp table to_write as {source}")
             source = "to_write"
-        written = []
-        hosts = self.connection.execute(f"select distinct host from {source} order by host").fetchall()
-        for (host,) in hosts:
-            if host not in self.hosts:
-                continue
-            folder = Path(*table.split("."), host_folder(host))
-            (self.lake / folder).mkdir(parents=True, exist_ok=True)
-            target = folder if kept.is_by_day else folder / f"{name}.parquet"
-            literal = str(self.lake / target).replace("'", "''")
-            query = f"select {columns} from {source} where host = $host {order}"
-            made = execute(self.connection, f"copy ({query}) to '{literal}' ({options})", {"host": host})
-            written += [
-                LakeFile(Path(path).relative_to(self.lake).as_posix(), table, (), row_count, self.run_id)
-                for path, row_count, *_ in made
-            ]
+        counts = self.connection.execute(
+            f"select host, count(*) from {source} group by host order by host"
+        ).fetchall()
+        of_hosts = [(host, row_count) for host, row_count in counts if host in self.hosts]
+        written = [
+            file
+            for number, hosts in enumerate(_sharing(of_hosts))
+            for file in self._write(table, source, hosts, number)
+        ]
         if source == "to_write":
             self.connection.execute("drop table to_write")
         self.files += written
         return written
 
+    def _write(self, table: str, source: str, hosts: list[str], number: int) -> Iterator[LakeFile]:
+        """Write the rows of some hosts into one file, or one a day."""
+        kept = kept_tables()[table]
+        name = f"{self.run_id}.{self.part}.{number}"
+        columns = ", ".join(f'"{column}"' for column in self.contracts[table].columns)
+        options = "format parquet, compression zstd, compression_level 1, return_stats"
+        # Readers skip row groups of other hosts, and of other times.
+        order = ["host"] if len(hosts) > 1 else []
+        if order:
+            options += f", row_group_size {SHARED_ROW_GROUP_ROWS}"
+        if kept.is_by_day:
+            columns += f", strftime({kept.instant}, '%Y-%m-%d') as \"date\""
+            options += f", partition_by (date), overwrite_or_ignore, filename_pattern '{name}.{{i}}'"
+        elif kept.instant:
+            order.append(kept.instant)
+        folder = Path(*table.split("."), host_folder(hosts[0]) if len(hosts) == 1 else "")
+        (self.lake / folder).mkdir(parents=True, exist_ok=True)
+        target = folder if kept.is_by_day else folder / f"{name}.parquet"
+        literal = str(self.lake / target).replace("'", "''")
+        query = f"select {columns} from {source} where host in (select unnest($hosts))"
+        if order:
+            query += f" order by {', '.join(order)}"
+        made = execute(self.connection, f"copy ({query}) to '{literal}' ({options})", {"hosts": hosts})
+        shared_by = tuple(hosts) if len(hosts) > 1 else ()
+        for path, row_count, *_ in made:
+            relative = Path(path).relative_to(self.lake).as_posix()
+            yield LakeFile(relative, table, (), row_count, self.run_id, shared_by=shared_by)
+
+
+def _sharing(row_counts: Sequence[tuple[str, int]]) -> Iterator[list[str]]:
+    """Yield the hosts that share a file, in the given order; a host with many rows has its own."""
+    small = [(host, row_count) for host, row_count in row_counts if row_count < OWN_FILE_ROWS]
+    if not may_share(len(small)):
+        small = []
+    sharing: list[str] = []
+    shared_rows = 0
+    for host, row_count in small:
+        if sharing and shared_rows + row_count > MOST_SHARED_ROWS:
+            yield sharing
+            sharing, shared_rows = [], 0
+        sharing.append(host)
+        shared_rows += row_count
+    if sharing:
+        yield sharing
+    small_hosts = {host for host, _ in small}
+    yield from ([host] for host, _ in row_counts if host not in small_hosts)
+
 
 def show_marts(
     connection: duckdb.DuckDBPyConnection,
     lake: Path,
-    files: Mapping[str, list[str]],
+    rows: Rows,
     contracts: Mapping[str, Contract],
     *,
     schema: str,
 ) -> None:
-    """Create or replace views of the kept tables' files, as <schema>.<name>."""
+    """Create or replace views of rows of the kept tables, as <schema>.<name>."""
     connection.execute(f"create schema if not exists {schema}")
     for table in kept_tables():
         view = f"{schema}.{table.partition('.')[2]}"
         connection.execute(f"drop view if exists {view}")
-        if paths := files.get(table):
-            show_files(connection, lake, view, paths)
+        if paths := rows.paths.get(table):
+            show_files(connection, lake, view, paths, rows.only)
         else:
             create_views(connection, lake, contracts=[replace(contracts[table], table=view)], files={})
 
 
-def replaced_files(
-    table: str, paths: Iterable[str], kept_before: datetime | None, reopened: Iterable[date]
-) -> list[str]:
-    """Return the files of a table and host to be rewritten: all others have only settled rows."""
-    if kept_before is None or not kept_tables()[table].is_by_day:
-        return list(paths)
-    first = f"{kept_before:%Y-%m-%d}"
-    days = {f"{day}" for day in reopened}
-    return [
-        path
-        for path in paths
-        if (period := period_of_file(path)) is None
-        # The period of a merged file is a month.
-        or period >= first[: len(period)]
-        or any(day.startswith(period) for day in days)
-    ]
+def is_replaced(file: LakeFile, kept_before: datetime | None, reopened: Collection[date]) -> bool:
+    """Return whether a host's rows of a file are written again: otherwise, all of them are settled."""
+    period = period_of_file(file.path)
+    if kept_before is None or period is None or not kept_tables()[file.table_name].is_by_day:
+        return True
+    # The period of a merged file is a month.
+    return period >= f"{kept_before:%Y-%m-%d}"[: len(period)] or any(
+        f"{day}".startswith(period) for day in reopened
+    )

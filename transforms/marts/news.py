@@ -1,8 +1,7 @@
 """Turns what is new in the lake since its marts were made into the time from which each host is rebuilt."""
 
 from collections.abc import Collection, Iterable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,13 @@ import duckdb
 import polars as pl
 
 from transforms.contracts.contracts import Contract
-from transforms.lake.catalog import literally
+from transforms.lake.catalog import create_tables, create_views
 from transforms.lake.files import write_table
-from transforms.lake.records import LakeFile
+from transforms.lake.records import LakeFile, Rows
+from transforms.marts.database import create_table, execute
 from transforms.marts.mart_files import show_marts
 from transforms.marts.settled import LINE_SPAN, MAIL_EVENTS, Settled, may_hold
+from transforms.parse.tables import UTC_TIME
 from transforms.queries import read_query
 
 # Events are read from this long before the first rebuilt row, so that whatever was under way then is
@@ -27,6 +28,10 @@ ANSWERS_BEFORE = 20
 ANSWERED_WITHIN = timedelta(days=3)
 BASIS = ("basis.rules", "basis.source_files", "basis.host_history", "basis.log_dates")
 LATE = datetime(9999, 1, 1, tzinfo=UTC)
+ALWAYS = timedelta(days=100 * 365)
+NEWS_SCHEMA = pl.Schema({"host": pl.String(), "since": UTC_TIME})
+GROWN_SCHEMA = pl.Schema({"source_id": pl.String(), "line_count": pl.Int64()})
+WINDOWS_SCHEMA = pl.Schema({"host": pl.String(), "kept_before": UTC_TIME, "read_from": UTC_TIME})
 # The columns that determine the events of a source file: not its name, which rotation changes, nor the run.
 _TELLING = (
     "host", "log_kind", "status", "content_hash", "line_count", "event_line_count", "noise_line_count",
@@ -89,14 +94,20 @@ def news_since(
         return None
     hosts = sorted(hosts)
     news = {item.host: item for item in find_news(hosts, now.source_files, basis.source_files, grown_from)}
+    histories = (basis.host_history, now.host_history)
+    before, after = (_by_host_and_time(history) for history in histories)
     for host in hosts:
-        before, after = (
-            history.filter(pl.col("host") == host).sort("valid_from", nulls_last=False)
-            for history in (basis.host_history, now.host_history)
-        )
-        if host in stale_hosts or not before.equals(after):
+        if host in stale_hosts or before.get(host) != after.get(host):
             news[host] = News(host)
     return list(news.values())
+
+
+def _by_host_and_time(history: pl.DataFrame) -> dict[str, list[tuple[Any, ...]]]:
+    rows: dict[str, list[tuple[Any, ...]]] = {}
+    at = history.columns.index("host")
+    for row in history.sort("valid_from", nulls_last=False).iter_rows():
+        rows.setdefault(row[at], []).append(row)
+    return rows
 
 
 def find_news(
@@ -108,19 +119,17 @@ def find_news(
     """
     columns = ["source_id", *_TELLING]
     both = sources.select(columns).join(before.select(columns), on="source_id", how="full", suffix="_before")
-    rows_of: dict[str, list[dict[str, Any]]] = {}
-    for row in both.rows(named=True):
+    is_changed = pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_before")) for name in _TELLING)
+    changed_of: dict[str, list[dict[str, Any]]] = {}
+    for row in both.filter(is_changed).rows(named=True):
         for host in {row["host"], row["host_before"]} - {None}:
-            rows_of.setdefault(host, []).append(row)
-    found = []
-    for host in hosts:
-        rows = rows_of.get(host, [])
-        changed = [row for row in rows if any(row[name] != row[f"{name}_before"] for name in _TELLING)]
-        if changed and len(changed) == sum(row["source_id_before"] is None for row in rows) == len(rows):
-            found.append(News(host))
-        elif changed:
-            found.append(_news_of_host(host, changed, grown_from))
-    return found
+            changed_of.setdefault(host, []).append(row)
+    known_before = set(before["host"])
+    return [
+        _news_of_host(host, changed_of[host], grown_from) if host in known_before else News(host)
+        for host in hosts
+        if host in changed_of
+    ]
 
 
 def _news_of_host(host: str, changed: Iterable[Mapping[str, Any]], grown_from: Mapping[str, str]) -> News:
@@ -146,140 +155,116 @@ def settle(
     connection: duckdb.DuckDBPyConnection,
     lake: Path,
     news: Iterable[News],
+    rows: Rows,
     *,
-    files: Mapping[str | None, Mapping[str, list[str]]],
     contracts: Mapping[str, Contract],
 ) -> dict[str, Settled]:
     """Return from when on the marts of hosts are rebuilt. A host without an entry is rebuilt as a whole.
 
-    `files` are those of each host, by table. The connection needs the present staging.log_gaps, and the
-    tables of the fleet, the ledger and the thresholds.
+    `rows` are those of these hosts. The connection needs the present staging.log_gaps, ops.line_counts and
+    the thresholds. Raises duckdb.Error for files that cannot be read.
     """
-    settled = {}
-    for item in news:
-        if item.since is not None:
-            of_host = files.get(item.host, {})
-            # Nothing is carried over from files that cannot be read.
-            with suppress(duckdb.Error):
-                show_marts(connection, lake, of_host, contracts, schema="before")
-                since = _changed_since(connection, lake, item, of_host)
-                settled[item.host] = _settled(connection, lake, item.host, since, of_host)
-    return settled
-
-
-def _changed_since(
-    connection: duckdb.DuckDBPyConnection, lake: Path, news: News, of_host: Mapping[str, list[str]]
-) -> datetime:
-    """Return the earliest instant about which the host's log now says something different."""
-    instants = [news.since or LATE]
-    # The lines of a file are nearly, but not quite, in the order of their stamps.
-    for table, paths in of_host.items():
-        recent = [p for p in paths if may_hold(p, (instants[0] - timedelta(days=1)).date())]
-        if news.grown and table.startswith("events.") and recent:
-            query = """
-                select min(rows.logged_at)
-                from read_parquet($paths, hive_partitioning = false) as rows
-                inner join (select unnest($source_ids) as source_id, unnest($counts) as line_count) as grown
-                    on rows.source_id = grown.source_id and rows.line_number > grown.line_count
-            """
-            parameters = {
-                "paths": [literally(lake / path) for path in recent],
-                "source_ids": list(news.grown),
-                "counts": list(news.grown.values()),
-            }
-            instants += _one(connection, query, parameters)
-    gaps = read_query("settled.changed_gaps")
-    instants += _one(connection, f"select min(gap_from) from ({gaps})", {"host": news.host})
-    # What the last old lines say, such as that the log is covered, holds until the new lines.
-    instants += _one(
+    dated = {item.host: item for item in news if item.since is not None}
+    if not dated:
+        return {}
+    since = pl.DataFrame([(host, item.since) for host, item in dated.items()], NEWS_SCHEMA, orient="row")
+    first = min(filter(None, (item.since for item in dated.values())))
+    grown = [(source_id, count) for item in dated.values() for source_id, count in item.grown.items()]
+    create_tables(
         connection,
-        """
-        select max(last_logged_at) from ops.line_counts
-        where host = $host and log_kind = 'maillog' and last_logged_at < $since
-        """,
-        {"host": news.host, "since": min(instants)},
+        {"settled.news": since, "settled.grown": pl.DataFrame(grown, GROWN_SCHEMA, orient="row")},
     )
-    return min(instants)
+    show_marts(connection, lake, rows, contracts, schema="before")
+    _show_recent(connection, lake, rows, contracts, first - timedelta(days=1))
+    create_table(connection, "settled.grown_lines")
+    create_table(connection, "settled.changed_gaps")
+    create_table(connection, "settled.changed_since")
+    create_table(connection, "settled.new_ids")
+    create_table(connection, "settled.changed_restarts", line_span_seconds=LINE_SPAN.total_seconds())
+    return _settled(connection)
 
 
-def _settled(
+def _show_recent(
     connection: duckdb.DuckDBPyConnection,
     lake: Path,
-    host: str,
+    rows: Rows,
+    contracts: Mapping[str, Contract],
     since: datetime,
-    of_host: Mapping[str, list[str]],
-) -> Settled:
-    """Return which rows of the host lines since then may change, and which events these depend on."""
-    changed = _changed_restarts_from(connection, lake, since, of_host)
-    kept_before = min([since, *changed]) - LINE_SPAN
-    kept_before = kept_before.replace(microsecond=0)
-    read_from = min([kept_before - RUN_UP, *_answered_before(connection, kept_before)])
-    # An outage is rebuilt as a whole or not at all.
-    under_way = _one(
-        connection,
-        """
-        select min(least(down_at, down_at_earliest, window_from)) from before.restarts
-        where coalesce(greatest(up_at, up_at_latest) >= $read_from, true) and down_at < $kept_before
-        """,
-        {"read_from": read_from, "kept_before": kept_before},
-    )
-    read_from = min([read_from, *(at - LINE_SPAN for at in under_way)])
-    return Settled(host, kept_before, read_from, since)
-
-
-def _changed_restarts_from(
-    connection: duckdb.DuckDBPyConnection, lake: Path, since: datetime, of_host: Mapping[str, list[str]]
-) -> list[datetime]:
-    """Return when the first restart begins that may change because of lines since then; None without one."""
+) -> None:
+    """Create views of the events since an instant: their lines, those about mail, and queue snapshots."""
+    # The lines of a file are nearly, but not quite, in the order of their stamps.
+    tables = [table for table in contracts if table.startswith("events.")]
     recent = {
-        name: [
-            literally(lake / path)
-            for path in of_host.get(f"events.{name}", ())
-            if may_hold(path, since.date())
+        f"recent.{table.removeprefix('events.')}": [
+            path for path in rows.paths.get(table, ()) if may_hold(path, since.date())
         ]
-        for name in (*MAIL_EVENTS, "queue_snapshots")
+        for table in tables
     }
-    new_ids = " union ".join(
-        f"select queue_id from read_parquet(${name}, hive_partitioning = false) where logged_at >= $since"
-        for name, paths in recent.items()
-        if paths
+    shown = [replace(contracts[table], table=view) for table, view in zip(tables, recent, strict=True)]
+    create_views(connection, lake, contracts=shown, files=recent, only=rows.only)
+    lines = " union all ".join(
+        f"select host, source_id, line_number, logged_at from {view}" for view in recent
     )
-    connection.execute("create schema if not exists settled")
-    connection.execute(
-        "create or replace table settled.new_ids as "
-        + (new_ids or "select cast(null as varchar) as queue_id where $since is null"),
-        {"since": since, **{name: paths for name, paths in recent.items() if paths}},
+    connection.execute(f"create view recent.lines as {lines}")
+    mail = " union all ".join(
+        f"select host, queue_id, logged_at from recent.{name}" for name in (*MAIL_EVENTS, "queue_snapshots")
     )
-    parameters = {
-        "over_by": since - LINE_SPAN,
-        # The latest snapshot lists all pending mail.
-        "is_snapshot_new": bool(recent["queue_snapshots"]),
-    }
-    restarts = read_query("settled.changed_restarts")
-    return _one(connection, f"select min(changed_from) from ({restarts})", parameters)
+    connection.execute(f"create view recent.mail as {mail}")
 
 
-def _answered_before(connection: duckdb.DuckDBPyConnection, kept_before: datetime) -> list[datetime]:
-    """Return the earliest arrival of the mail that the scan service answered last; None without such mail."""
-    mail = read_query("settled.answered_mail")
-    for arrived_since in (kept_before - ANSWERED_WITHIN, datetime.min.replace(tzinfo=UTC)):
+def _settled(connection: duckdb.DuckDBPyConnection) -> dict[str, Settled]:
+    """Return which rows of hosts may change (settled.changed_restarts), and which events these depend on."""
+    changed = _by_host(
+        connection, "select host, min(changed_from) from settled.changed_restarts group by host"
+    )
+    news_since = _by_host(connection, "select host, news_since from settled.changed_since")
+    kept_before = {
+        host: (min(since, changed.get(host, since)) - LINE_SPAN).replace(microsecond=0)
+        for host, since in news_since.items()
+    }
+    read_from = {host: kept - RUN_UP for host, kept in kept_before.items()}
+    _create_windows(connection, kept_before, read_from)
+    for host, arrived_at in _answered_before(connection).items():
+        read_from[host] = min(read_from[host], arrived_at)
+    _create_windows(connection, kept_before, read_from)
+    for host, began_at in _by_host(connection, read_query("settled.under_way")).items():
+        read_from[host] = min(read_from[host], began_at - LINE_SPAN)
+    return {
+        host: Settled(host, kept_before[host], read_from[host], since) for host, since in news_since.items()
+    }
+
+
+def _create_windows(
+    connection: duckdb.DuckDBPyConnection,
+    kept_before: Mapping[str, datetime],
+    read_from: Mapping[str, datetime],
+) -> None:
+    rows = [(host, kept, read_from[host]) for host, kept in kept_before.items()]
+    connection.execute("drop table if exists settled.windows")
+    create_tables(connection, {"settled.windows": pl.DataFrame(rows, WINDOWS_SCHEMA, orient="row")})
+
+
+def _answered_before(connection: duckdb.DuckDBPyConnection) -> dict[str, datetime]:
+    """Return, by host, the earliest arrival of the mail that the scan service answered last."""
+    found: dict[str, datetime] = {}
+    ((host_count,),) = execute(connection, "select count(*) from settled.windows")
+    for arrived_within in (ANSWERED_WITHIN, ALWAYS):
         parameters = {
-            "kept_before": kept_before,
-            "arrived_since": arrived_since,
+            "arrived_within_seconds": arrived_within.total_seconds(),
             "answer_count": ANSWERS_BEFORE,
         }
-        ((first, count),) = connection.execute(
-            f"select min(arrived_at), count(*) from ({mail})", parameters
-        ).fetchall()
-        if count == ANSWERS_BEFORE:
+        rows = execute(connection, read_query("settled.answered_mail"), parameters)
+        is_last = arrived_within == ALWAYS
+        enough = {host: arrived_at for host, arrived_at, count in rows if is_last or count == ANSWERS_BEFORE}
+        found = enough | found
+        if len(found) == host_count:
             break
-    return [first] if first else []
+    return found
 
 
-def _one(connection: duckdb.DuckDBPyConnection, query: str, parameters: Mapping[str, Any]) -> list[datetime]:
-    """Return the instant that a query gives; None if it is NULL."""
-    ((instant,),) = connection.execute(query, dict(parameters)).fetchall()
-    return [] if instant is None else [instant]
+def _by_host(connection: duckdb.DuckDBPyConnection, query: str) -> dict[str, datetime]:
+    """Return the instants that a query gives by host, without NULLs."""
+    return {host: instant for host, instant in execute(connection, query) if instant is not None}
 
 
 def hosts_without_marts(lake: Path, files: Mapping[str, list[str]]) -> set[str]:

@@ -18,7 +18,7 @@ import polars as pl
 
 from transforms.contracts.contracts import Contract, instant_in, kept_tables
 from transforms.lake.catalog import create_tables, create_views, period_of_file
-from transforms.lake.records import FrozenDays
+from transforms.lake.records import FrozenDays, Rows
 from transforms.marts.database import create_table
 from transforms.parse.tables import UTC_TIME
 from transforms.queries import read_query
@@ -102,8 +102,8 @@ def with_kept_rows(connection: duckdb.DuckDBPyConnection, table: str, made: str)
 def show_events(
     connection: duckdb.DuckDBPyConnection,
     lake: Path,
+    rows: Rows,
     *,
-    files: Mapping[str, list[str]],
     contracts: Mapping[str, Contract],
 ) -> set[str]:
     """Create views of the events that a rebuild of the hosts in settled.hosts depends on.
@@ -112,8 +112,8 @@ def show_events(
     of marts.message_trace on settled days that are rebuilt nevertheless, because another part of their trace
     was still in a queue.
     """
-    _show_later_events(connection, lake, files=files, contracts=contracts)
-    _show_open_mail(connection, lake, files=files, contracts=contracts)
+    _show_later_events(connection, lake, rows, contracts=contracts)
+    _show_open_mail(connection, lake, rows, contracts=contracts)
     create_table(connection, "settled.hosts")
     return {f"events.{name}" for name in (*MAIL_EVENTS, *EARLIER_EVENTS)}
 
@@ -121,14 +121,14 @@ def show_events(
 def _show_later_events(
     connection: duckdb.DuckDBPyConnection,
     lake: Path,
+    rows: Rows,
     *,
-    files: Mapping[str, list[str]],
     contracts: Mapping[str, Contract],
 ) -> None:
     """Create views of the EARLIER_EVENTS."""
     for name in EARLIER_EVENTS:
         table = f"events.{name}"
-        _show(connection, lake, f"all_of.{name}", contracts[table], files.get(table, []))
+        _show(connection, lake, f"all_of.{name}", contracts[table], rows, rows.paths.get(table, []))
     seconds = {f"{name}_seconds": before.total_seconds() for name, before in EARLIER_EVENTS.items()}
     create_table(connection, "settled.event_starts", **seconds)
     connection.execute("create schema if not exists events")
@@ -149,8 +149,8 @@ def _show_later_events(
 def _show_open_mail(
     connection: duckdb.DuckDBPyConnection,
     lake: Path,
+    rows: Rows,
     *,
-    files: Mapping[str, list[str]],
     contracts: Mapping[str, Contract],
 ) -> None:
     """Create views of the MAIL_EVENTS: all recent ones, and older ones about mail of open traces."""
@@ -158,8 +158,8 @@ def _show_open_mail(
         "select min(read_from), min(over_by) from settled.hosts"
     ).fetchall()
     for name in MAIL_EVENTS:
-        recent = _since(files.get(f"events.{name}", []), read_from)
-        _show(connection, lake, f"recent.{name}", contracts[f"events.{name}"], recent)
+        recent = _since(rows.paths.get(f"events.{name}", []), read_from)
+        _show(connection, lake, f"recent.{name}", contracts[f"events.{name}"], rows, recent)
     mail = " union all ".join(f"select host, queue_id, logged_at from recent.{name}" for name in MAIL_EVENTS)
     connection.execute(f"create view recent.mail as {mail}")
     create_table(connection, "settled.recent_ids", read_from=read_from)
@@ -171,8 +171,8 @@ def _show_open_mail(
     create_table(connection, "settled.reopened", first_arrived_at=first_arrived_at)
     ((opened_from,),) = connection.execute("select min(arrived_at) from settled.open_mail").fetchall()
     for name in MAIL_EVENTS:
-        older = _since(files.get(f"events.{name}", []), opened_from) if opened_from else []
-        _show(connection, lake, f"older.{name}", contracts[f"events.{name}"], older)
+        older = _since(rows.paths.get(f"events.{name}", []), opened_from) if opened_from else []
+        _show(connection, lake, f"older.{name}", contracts[f"events.{name}"], rows, older)
         # A view takes no parameters.
         connection.execute(
             f"""
@@ -205,9 +205,15 @@ def _first_arrived_at(connection: duckdb.DuckDBPyConnection, traces: str) -> dat
 
 
 def _show(
-    connection: duckdb.DuckDBPyConnection, lake: Path, view: str, contract: Contract, paths: list[str]
+    connection: duckdb.DuckDBPyConnection,
+    lake: Path,
+    view: str,
+    contract: Contract,
+    rows: Rows,
+    paths: list[str],
 ) -> None:
-    create_views(connection, lake, contracts=[replace(contract, table=view)], files={view: paths})
+    contracts = [replace(contract, table=view)]
+    create_views(connection, lake, contracts=contracts, files={view: paths}, only=rows.only)
 
 
 def _since(paths: Iterable[str], instant: datetime) -> list[str]:
@@ -216,7 +222,11 @@ def _since(paths: Iterable[str], instant: datetime) -> list[str]:
 
 def may_hold(path: str, day: date) -> bool:
     """Return whether a file may have events of this day or a later one."""
-    period = period_of_file(path)
+    return may_hold_period(period_of_file(path), day)
+
+
+def may_hold_period(period: str | None, day: date) -> bool:
+    """Return whether a UTC day or month (ISO 8601; None: unknown) has this day or a later one."""
     return period is None or period >= f"{day}"[: len(period)]
 
 

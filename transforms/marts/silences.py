@@ -8,8 +8,8 @@ import duckdb
 
 from transforms.contracts.contracts import Contract
 from transforms.fleet.fleet import Fleet
-from transforms.lake.catalog import create_views, host_of_file, literally
-from transforms.lake.records import SourceRecord
+from transforms.lake.catalog import create_views
+from transforms.lake.records import LakeFile, Rows, SourceRecord, rows_of
 from transforms.problems import HAS_MAIL_LINES, Problem
 from transforms.queries import read_query
 
@@ -18,12 +18,12 @@ SETTING_FITS = "the log agrees with the known retry settings"
 WITNESSES_AGREE = "the witnesses of an outage agree about its time"
 # Every mail leaves a line in one of these.
 MAIL_TABLES = (
-    "events.clients",
-    "events.delivery_attempts",
-    "events.message_ids",
-    "events.other_lines",
-    "events.queue_activations",
-    "events.queue_removals",
+    "clients",
+    "delivery_attempts",
+    "message_ids",
+    "other_lines",
+    "queue_activations",
+    "queue_removals",
 )
 ZONE_STEP_SECONDS = 1800
 # The manager checks once a minute, and a restart takes up to a minute.
@@ -34,48 +34,51 @@ FEWEST_APART = 3
 
 def silent_hosts(
     fleet: Fleet,
-    files: Mapping[str, Iterable[str]],
+    lake: Path,
+    line_counts: Contract,
+    files: Iterable[LakeFile],
     records: Iterable[SourceRecord],
     expired_hosts: Collection[str],
 ) -> list[Problem]:
     """Return a warning for each host with lines but none about mail.
 
-    `files` are the lake's files of events by table. Hosts with expired events had lines about mail.
+    `files` are those of ops.line_counts. Hosts with expired events had lines about mail.
     """
-    line_counts = Counter[str]()
+    counts = Counter[str]()
     for record in records:
         if record.log_kind != "inventory":
-            line_counts[record.host] += record.line_count
-    with_mail = {host_of_file(path) for table in MAIL_TABLES for path in files.get(table, ())}
+            counts[record.host] += record.line_count
+    with duckdb.connect() as connection:
+        create_views(connection, lake, contracts=[line_counts], files=rows_of(files).paths)
+        rows = connection.execute(read_query("findings.hosts_with_mail"), {"tables": list(MAIL_TABLES)})
+        with_mail = {host for (host,) in rows.fetchall()}
     return [
         Problem(
             host.name,
-            f"none of the {line_counts[host.name]:,} lines read is about mail, so no restart can be seen",
+            f"none of the {counts[host.name]:,} lines read is about mail, so no restart can be seen",
             "Check where the mail program logs (rsyslog's rule for mail.*, `postconf maillog_file`), and add "
             "these files under their own names, such as maillog.",
             rule=HAS_MAIL_LINES,
             is_warning=True,
         )
         for host in fleet.gateways
-        if host.name in line_counts and host.name not in with_mail and host.name not in expired_hosts
+        if host.name in counts and host.name not in with_mail and host.name not in expired_hosts
     ]
 
 
-def witnesses_apart(
-    lake: Path, restarts: Contract, files: Iterable[str], zones: Mapping[str, str]
-) -> list[Problem]:
+def witnesses_apart(lake: Path, restarts: Contract, rows: Rows, zones: Mapping[str, str]) -> list[Problem]:
     """Return a warning for each host whose maillog shows outages whole half hours away from other witnesses.
 
-    `files` are those of marts.restarts; `zones` has the name of each host's time zone.
+    `zones` has the name of each host's time zone.
     """
     with duckdb.connect() as connection:
-        create_views(connection, lake, contracts=[restarts], files={restarts.table: list(files)})
+        create_views(connection, lake, contracts=[restarts], files=rows.paths, only=rows.only)
         parameters = {
             "step_seconds": ZONE_STEP_SECONDS,
             "margin_seconds": WITNESS_MARGIN_SECONDS,
             "fewest_apart": FEWEST_APART,
         }
-        rows = connection.execute(read_query("findings.witnesses_apart"), parameters).fetchall()
+        found = connection.execute(read_query("findings.witnesses_apart"), parameters).fetchall()
     return [
         Problem(
             host,
@@ -85,18 +88,16 @@ def witnesses_apart(
             rule=WITNESSES_AGREE,
             is_warning=True,
         )
-        for host, half_hours, count in rows
+        for host, half_hours, count in found
     ]
 
 
-def mixed_hosts(
-    lake: Path, contracts: Mapping[str, Contract], files: Mapping[str, Iterable[str]]
-) -> list[Problem]:
+def mixed_hosts(lake: Path, contracts: Mapping[str, Contract], rows: Rows) -> list[Problem]:
     """Return a warning for each host whose lines are from several mail queues (marts.coverage)."""
-    tables = ("marts.coverage", "ops.line_counts")
+    shown = [contracts[table] for table in ("marts.coverage", "ops.line_counts")]
     with duckdb.connect() as connection:
-        create_views(connection, lake, contracts=[contracts[table] for table in tables], files=files)
-        rows = connection.execute(read_query("findings.mixed_hosts")).fetchall()
+        create_views(connection, lake, contracts=shown, files=rows.paths, only=rows.only)
+        found = connection.execute(read_query("findings.mixed_hosts")).fetchall()
     return [
         Problem(
             host,
@@ -107,23 +108,17 @@ def mixed_hosts(
             rule=ONE_QUEUE,
             is_warning=True,
         )
-        for host, names in rows
+        for host, names in found
     ]
 
 
-def contradicted_settings(lake: Path, files: Iterable[str]) -> list[Problem]:
-    """Return a warning for each host whose log contradicts the configured minimal_backoff_time.
-
-    `files` are those of staging.refuted_settings.
-    """
-    paths = [literally(lake / path) for path in files]
-    if not paths:
-        return []
-    hosts = duckdb.execute(
-        "select distinct host from read_parquet($paths, hive_partitioning = false) "
-        "where is_backoff_known order by host",
-        {"paths": paths},
-    ).fetchall()
+def contradicted_settings(lake: Path, refuted_settings: Contract, rows: Rows) -> list[Problem]:
+    """Return a warning for each host whose log contradicts the configured minimal_backoff_time."""
+    with duckdb.connect() as connection:
+        create_views(connection, lake, contracts=[refuted_settings], files=rows.paths, only=rows.only)
+        hosts = connection.execute(
+            "select distinct host from staging.refuted_settings where is_backoff_known order by host"
+        ).fetchall()
     return [
         Problem(
             host,

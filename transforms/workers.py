@@ -1,0 +1,114 @@
+"""What a worker does with a task: reads the new files of some hosts, or builds their marts, and checks them.
+
+A worker knows neither lock nor ledger. It writes files that nobody sees until the driver lists them, and
+returns lists, counts and findings.
+"""
+
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from transforms.contracts.contracts import Check, Finding
+from transforms.engine import Engine
+from transforms.findings import check_events, check_marts, doubts
+from transforms.ingest.plan import Plan
+from transforms.ingest.read import Reads, read_sources
+from transforms.lake.records import SourceRecord
+from transforms.marts.batch import Built
+from transforms.marts.build import MartTask, build_hosts
+from transforms.memory import release_memory
+from transforms.progress import listening
+from transforms.run import Progress
+
+# Work of fewer bytes is done in this process: others take seconds to start.
+LIGHT_BYTES = 128 * 2**20
+
+
+class Task(Protocol):
+    """Work on some hosts, for one worker."""
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes are read."""
+
+
+T = TypeVar("T", bound=Task)
+R = TypeVar("R")
+
+
+def run_tasks(
+    engine: Engine, work: Callable[[T, Check], R], tasks: Sequence[T], progress: Progress
+) -> Iterator[tuple[T, R | None]]:
+    """Yield each task with its result as it is done, in any order; None if its worker was killed each time.
+
+    Advances the progress by bytes.
+    """
+    told = 0.0
+
+    def listen(size_bytes: float) -> None:
+        nonlocal told
+        told += size_bytes
+        progress.advance(size_bytes)
+
+    with listening(listen):
+        is_light = sum(task.size_bytes for task in tasks) < LIGHT_BYTES
+        for task, result in engine.run(work, tasks, is_light=is_light):
+            # Other processes tell nothing before a task is done.
+            progress.advance(max(0, task.size_bytes - told))
+            told = 0.0
+            yield task, result
+
+
+@dataclass(frozen=True)
+class ReadTask:
+    """The files of some hosts that are to be read, and what was read of these hosts before, by source_id."""
+
+    number: int
+    run_id: str
+    lake: Path
+    plan: Plan
+    known: dict[str, SourceRecord]
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of the files on disk."""
+        return sum(source.size_bytes for source, _ in self.plan.readings)
+
+
+@dataclass(frozen=True)
+class ReadPart:
+    """What a worker read, and the rules that it breaks."""
+
+    reads: Reads
+    broken: list[Finding]
+
+
+def read_batch(task: ReadTask, check: Check) -> ReadPart:
+    """Read the files of a task, and check their events."""
+    # What an attempt at this task that was killed left behind must not be taken for what this one writes.
+    part = f"r{task.number}.{secrets.token_hex(2)}"
+    reads = read_sources(task.plan, task.lake, task.known, run_id=task.run_id, part=part)
+    release_memory()
+    return ReadPart(reads, check_events(task.lake, reads, check) if reads.new_sources else [])
+
+
+def build_batch(task: MartTask, check: Check) -> Built:
+    """Build the marts of a task's hosts, check them, and see what they reveal about logs and settings."""
+    recipe = task.recipe
+    built = build_hosts(
+        task,
+        partial(
+            check_marts,
+            lake=recipe.lake,
+            contracts=recipe.contracts,
+            thresholds=recipe.given["config.thresholds"],
+            check=check,
+        ),
+    )
+    hosts = set(task.hosts) - built.failed_hosts
+    zones = dict(recipe.given["fleet.hosts"].select("host", "time_zone").iter_rows())
+    rows = built.rows_after(task.files, hosts)
+    return replace(built, doubts=doubts(recipe.lake, rows, recipe.contracts, zones))
