@@ -7,9 +7,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from transforms.contracts.contracts import Contract, Finding
+from transforms.contracts.contracts import Check, Contract, Finding
 from transforms.cores import thread_count
-from transforms.engine import Check
 
 
 class OddError(Exception):

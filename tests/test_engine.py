@@ -182,7 +182,7 @@ def test_workers_end_quietly_with_their_driver(tmp_path: Path, sent: signal.Sign
         ("ray", None, "engine: 'ray' is none. Write one of local, dask."),
         ("dask", None, "dask_address: is not set"),
         ("dask", "tcp://127.0.0.1:1", "no Dask scheduler answers at tcp://127.0.0.1:1"),
-        ("dask", "tls://127.0.0.1:1", "tls://127.0.0.1:1 needs certificates"),
+        ("dask", "tls://127.0.0.1:1", "Dask's settings name no certificate"),
         ("dask", "nonsense", "no Dask scheduler answers at nonsense"),
         ("dask", "x://127.0.0.1:1", "no Dask scheduler answers at x://"),
     ],

@@ -17,14 +17,14 @@ from typing import Any, TypeVar
 
 from dask.typing import Key
 from distributed import Client, Future, KilledWorker, Security, get_worker
+from distributed.comm.addressing import resolve_address
 from distributed.versions import VersionMismatchWarning
 
-from transforms.contracts.contracts import Contract, Finding, check_here, import_great_expectations
+from transforms.contracts.contracts import Check, check_here, import_great_expectations
 from transforms.cores import THREADS
 from transforms.problems import MaillagError
 from transforms.worker import call, packed
 
-Check = Callable[[Path, Iterable[Contract]], list[Finding]]
 J = TypeVar("J")
 R = TypeVar("R")
 PROJECT = Path(__file__).parents[1]
@@ -49,12 +49,10 @@ class DaskEngine:
     def __init__(self, address: str) -> None:
         _keep_quiet()
         self._address = address
-        if address.startswith("tls:") and not Security().get_connection_args("client").get("ssl_context"):
-            raise MaillagError(
-                f"dask_address: {address} needs certificates, and Dask's settings name none. Set those of "
-                "docs/scaling.md."
-            )
         try:
+            resolve_address(address)
+            if address.startswith("tls:") and not Security().get_connection_args("client").get("ssl_context"):
+                raise ValueError("Dask's settings name no certificate, see docs/scaling.md")
             self._client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
         except (OSError, ValueError) as error:
             raise MaillagError(

@@ -5,16 +5,14 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from itertools import chain, islice
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from typing import Protocol, TypeVar, cast
 
-from transforms.contracts.contracts import Checker, Contract, Finding, check_here
+from transforms.contracts.contracts import Check, Checker, check_here
 from transforms.cores import thread_count
 from transforms.problems import MaillagError
 from transforms.worker import Worker, WorkerDiedError
 
 ENGINES = ("local", "dask")
-Check = Callable[[Path, Iterable[Contract]], list[Finding]]
 J = TypeVar("J")
 R = TypeVar("R")
 

@@ -101,6 +101,10 @@ class Finding:
     rows: str
 
 
+# What check_here does, here or in another process.
+Check = Callable[[Path, Iterable[Contract]], list[Finding]]
+
+
 def load_contracts(folder: Path = CONTRACT_FOLDER) -> dict[str, Contract]:
     """Return all contracts by table name.
 
