@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import ConfigDict, ValidationError, field_validator
+from pydantic import ConfigDict, PositiveInt, ValidationError, field_validator
 from pydantic.dataclasses import dataclass as validated
 from pydantic_settings import (
     BaseSettings,
@@ -25,6 +25,9 @@ from transforms.thresholds import Thresholds
 from transforms.zone import Zone
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from transforms.engine import Engine
     from transforms.run import Job
 
 
@@ -58,6 +61,12 @@ class Settings(BaseSettings):
     """The fleet file, if it is not fleet.toml in the archive."""
     ledger_url: str | None = None
     """The ledger's database as an SQLAlchemy URL, if it is not SQLite in the lake."""
+    engine: Literal["local", "dask"] = "local"
+    """Where hosts are read and their marts made: local, on this machine, or dask; see docs/scaling.md."""
+    workers: PositiveInt | None = None
+    """How many processes of this machine work at a time with the engine local; default: one for each core."""
+    dask_address: str | None = None
+    """The address of the scheduler, such as tcp://192.0.2.1:8786, with the engine dask."""
     report: bool = True
     """Whether each run also writes the page, report.html in the lake."""
     report_url: str | None = None
@@ -146,6 +155,13 @@ class Settings(BaseSettings):
             thresholds=self.thresholds,
             limits=Limits(**asdict(self.limits)),
         )
+
+    def open_engine(self, engine: str | None = None) -> "AbstractContextManager[Engine]":
+        """Return the engine of these settings, or another. Raises MaillagError if it cannot be used."""
+        # As above.
+        from transforms.engine import open_engine
+
+        return open_engine(engine or self.engine, dask_address=self.dask_address, worker_count=self.workers)
 
 
 def load_settings() -> Settings:

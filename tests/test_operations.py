@@ -1,4 +1,4 @@
-"""The systemd units in docs/operations.md are sound."""
+"""The systemd units in the documents are sound."""
 
 import re
 import shutil
@@ -14,12 +14,15 @@ UNIT = re.compile(r"`/etc/systemd/system/(?P<name>[\w.-]+)`.*?```ini\n(?P<text>.
 def test_systemd_takes_the_units_of_the_docs(tmp_path: Path) -> None:
     if not shutil.which("systemd-analyze"):
         pytest.skip("needs systemd-analyze")
-    units = [match.groupdict() for match in UNIT.finditer((PROJECT / "docs/operations.md").read_text())]
+    documents = [(PROJECT / "docs" / name).read_text() for name in ("operations.md", "scaling.md")]
+    units = [match.groupdict() for document in documents for match in UNIT.finditer(document)]
     assert [unit["name"] for unit in units] == [
         "maillag-server.service",
         "maillag-worker.service",
         "maillag.service",
         "maillag.timer",
+        "maillag-dask-scheduler.service",
+        "maillag-dask-worker.service",
     ]
     for unit in units:
         # Without where it is installed, which has to be there.

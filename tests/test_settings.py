@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from flows.settings import load_settings
 from tests.oddities import read
+from transforms.engine import LocalEngine
 from transforms.log_rules import LogRules
 from transforms.parse.events import split_lines
 from transforms.parse.headers import SYSLOG_HEADERS, read_headers
@@ -35,6 +36,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (b"[log_rules]\nmanual = '(?x)a # b'", "manual is no regular expression"),
         (b"[log_rules]\nmanual = '('", "manual is no regular expression"),
         (b"[log_rules]\nmanual = 1", "log_rules.manual"),
+        (b"engine = 'ray'", "engine = 'ray' is wrong: Input should be 'local' or 'dask'"),
+        (b"workers = 0", "workers = 0 is wrong: Input should be greater than 0"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -44,6 +47,16 @@ def test_a_file_of_settings_that_cannot_be_used_is_an_error(content: bytes, prob
         load_settings()
     assert str(caught.value).startswith("maillag.toml")
     assert problem in str(caught.value)
+
+
+def test_the_settings_open_an_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("maillag.toml").write_text("workers = 2")
+    with load_settings().open_engine() as engine:
+        assert isinstance(engine, LocalEngine)
+    monkeypatch.setenv("MAILLAG_ENGINE", "dask")
+    with pytest.raises(MaillagError, match="dask_address: is not set"):
+        load_settings().open_engine()
+    assert load_settings().open_engine("local")
 
 
 def test_a_byte_order_mark_means_nothing() -> None:

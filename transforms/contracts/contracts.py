@@ -1,24 +1,20 @@
 """Checks tables against contracts (expectations/*.yaml): which rows of which source break which rule."""
 
-import atexit
 import json
-import os
-import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
-from multiprocessing import get_context, parent_process
 from operator import itemgetter
 from pathlib import Path
-from threading import Thread
 from typing import Any
 from urllib.parse import quote
 
 import duckdb
 
+from transforms.cores import thread_count
 from transforms.problems import MaillagError
+from transforms.worker import Worker, WorkerDiedError
 from transforms.yaml_file import read_yaml
 
 CONTRACT_FOLDER = Path(__file__).parents[2] / "expectations"
@@ -103,6 +99,10 @@ class Finding:
     source_id: str | None
     row_count: int
     rows: str
+
+
+# What check_here does, here or in another process.
+Check = Callable[[Path, Iterable[Contract]], list[Finding]]
 
 
 def load_contracts(folder: Path = CONTRACT_FOLDER) -> dict[str, Contract]:
@@ -210,55 +210,49 @@ Check = Callable[[Path, Iterable[Contract]], list[Finding]]
 class Checker:
     """A process of its own that checks contracts, and imports Great Expectations while others work.
 
-    That import takes 7 to 8 seconds, more than reading a small archive, and nothing without news needs it.
+    That import takes 4 to 8 seconds, more than reading a small archive, and nothing without news needs it.
     """
 
     def __init__(self) -> None:
-        self._executor: ProcessPoolExecutor | None = None
+        self.worker: Worker | None = None
 
     def __enter__(self) -> "Checker":
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._executor:
-            self._executor.shutdown()
+        if self.worker:
+            self.worker.close()
 
-    def start(self) -> ProcessPoolExecutor:
-        """Begin the import, unless it has begun."""
-        if self._executor is None:
-            self._executor = ProcessPoolExecutor(
-                max_workers=1, mp_context=get_context("spawn"), initializer=_end_with_parent
-            )
-            # Ctrl-C reaches both processes: until the new one can end quietly, it must not see it.
-            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-            self._executor.submit(_import_great_expectations)
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        return self._executor
+    def start(self) -> Worker:
+        """Return the process, which begins the import unless it is one that has begun it."""
+        if self.worker is None or self.worker.is_closed:
+            self.worker = Worker()
+            self.worker.begin(import_great_expectations, thread_count=thread_count(), is_answered=False)
+        return self.worker
 
     def check(self, database: Path, contracts: Iterable[Contract]) -> list[Finding]:
-        """Check tables of a DuckDB file, which nobody may have open for writing."""
+        """Check tables of a DuckDB file, which nobody may have open for writing.
+
+        If the process is killed, as for lack of memory, another one tries. Raises WorkerDiedError if that is
+        killed, too.
+        """
         # That process may be in another folder.
-        return self.start().submit(check_here, database.resolve(), tuple(contracts)).result()
+        arguments = (database.resolve(), tuple(contracts))
+        try:
+            return self._check(*arguments)
+        except WorkerDiedError:
+            return self._check(*arguments)
 
-
-def _end_with_parent() -> None:
-    """End this process with its parent, however that ends; a pool does not do that by itself."""
-
-    def watch() -> None:
-        if parent := parent_process():
-            parent.join()
-        os._exit(1)
-
-    Thread(target=watch, daemon=True).start()
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    # Unloading Great Expectations takes 0.7 s, and DuckDB complains about what the thread still holds.
-    atexit.register(os._exit, 0)
+    def _check(self, database: Path, contracts: tuple[Contract, ...]) -> list[Finding]:
+        worker = self.start()
+        worker.begin(check_here, database, contracts, thread_count=thread_count())
+        findings: list[Finding] = worker.receive()
+        return findings
 
 
 def check_here(database: Path, contracts: Iterable[Contract]) -> list[Finding]:
     """Check in this process, including the slow import of Great Expectations."""
-    gx = _import_great_expectations()
+    gx = import_great_expectations()
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False, "metric_calculations": False}
     source = context.data_sources.add_sql(
@@ -266,6 +260,8 @@ def check_here(database: Path, contracts: Iterable[Contract]) -> list[Finding]:
     )
     findings: list[Finding] = []
     with duckdb.connect(str(database), read_only=True) as connection:
+        # For Great Expectations' connection to this file, too.
+        connection.execute(f"set threads = {thread_count()}")
         for contract in contracts:
             schema, name = contract.table.split(".")
             # Table assets: a query asset would run its query four times to learn the columns.
@@ -293,7 +289,8 @@ def _result_format(contract: Contract) -> dict[str, Any]:
 
 
 @cache
-def _import_great_expectations() -> Any:
+def import_great_expectations() -> Any:
+    """Import it once, with the dialect that lets it ask DuckDB."""
     import great_expectations  # takes 7 to 8 seconds: only where it validates
 
     from transforms.contracts import duckdb_dialect

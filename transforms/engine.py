@@ -1,0 +1,154 @@
+"""Runs a function for each of many jobs: in this process, in worker processes, or on Dask workers."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from itertools import chain, islice
+from multiprocessing.connection import Connection, wait
+from typing import Protocol, TypeVar, cast
+
+from transforms.contracts.contracts import Check, Checker, check_here
+from transforms.cores import thread_count
+from transforms.problems import MaillagError
+from transforms.worker import Worker, WorkerDiedError
+
+ENGINES = ("local", "dask")
+J = TypeVar("J")
+R = TypeVar("R")
+
+
+class Engine(Protocol):
+    """Where jobs are done. `work`, jobs and results are pickled: `work` is a function of a module."""
+
+    def start(self) -> None:
+        """Begin in the background what takes long to import, because contracts will be checked."""
+
+    def run(
+        self, work: Callable[[J, Check], R], jobs: Iterable[J], *, is_light: bool = False
+    ) -> Iterator[tuple[J, R | None]]:
+        """Call `work` for each job, and yield jobs with their results as they are done, in any order.
+
+        Jobs are begun in their order, and each is taken from `jobs` only when a worker is free. The result is
+        None if the process died on the job each time it was tried. What `work` raises is raised here, and
+        ends all other jobs, as does a caller that stops early.
+        """
+
+
+class LocalEngine:
+    """One machine. Light jobs, or a single one, are done in this process, and a child process checks.
+
+    Otherwise each worker process does one job at a time, checks it itself, and computes with its share of the
+    cores. If one dies, its job is tried once more, alone, after all others.
+    """
+
+    def __init__(self, worker_count: int | None = None) -> None:
+        self._count = worker_count or thread_count()
+        self._checker = Checker()
+        self._workers: list[Worker] = []
+
+    def __enter__(self) -> "LocalEngine":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in (self._checker.worker, *self._workers):
+            if worker:
+                worker.close()
+
+    def start(self) -> None:
+        """See Engine."""
+        self._checker.start()
+
+    def run(
+        self, work: Callable[[J, Check], R], jobs: Iterable[J], *, is_light: bool = False
+    ) -> Iterator[tuple[J, R | None]]:
+        """See Engine."""
+        jobs = iter(jobs)
+        first = [*islice(jobs, 2)]
+        if is_light or self._count == 1 or len(first) < 2:
+            return self._run_here(work, chain(first, jobs))
+        return self._run_in_workers(work, chain(first, jobs))
+
+    def _run_here(self, work: Callable[[J, Check], R], jobs: Iterator[J]) -> Iterator[tuple[J, R | None]]:
+        if self._checker.worker is None and self._workers:
+            # It may have Great Expectations loaded.
+            self._checker.worker = self._workers.pop()
+        for job in jobs:
+            try:
+                yield job, work(job, self._checker.check)
+            except WorkerDiedError:
+                yield job, None
+
+    def _run_in_workers(
+        self, work: Callable[[J, Check], R], jobs: Iterator[J]
+    ) -> Iterator[tuple[J, R | None]]:
+        died = []
+        for job, result, has_died in self._at_once(self._count, work, jobs):
+            if has_died:
+                died.append(job)
+            else:
+                yield job, result
+        for job, result, _ in self._at_once(1, work, died):
+            yield job, result
+
+    def _at_once(
+        self, count: int, work: Callable[[J, Check], R], jobs: Iterable[J]
+    ) -> Iterator[tuple[J, R | None, bool]]:
+        """Do so many jobs at a time; yield each with its result, and whether its process died instead."""
+        if self._checker.worker:
+            self._workers.insert(0, self._checker.worker)
+            self._checker.worker = None
+        self._workers = [worker for worker in self._workers if not worker.is_closed]
+        idle = deque(self._workers)
+        busy: dict[Connection, tuple[Worker, J]] = {}
+        jobs = iter(jobs)
+        done: tuple[J, R | None, bool] | None = None
+        try:
+            while True:
+                # A worker gets its next job before the caller is busy with the result of its last one.
+                for job in islice(jobs, count - len(busy)):
+                    if not idle:
+                        self._workers.append(Worker())
+                        idle.append(self._workers[-1])
+                    worker = idle.popleft()
+                    worker.begin(work, job, check_here, thread_count=max(1, thread_count() // self._count))
+                    busy[worker.connection] = worker, job
+                if done:
+                    yield done
+                if not busy:
+                    return
+                worker, job = busy.pop(cast(Connection, wait([*busy])[0]))
+                try:
+                    done = job, worker.receive(), False
+                    idle.append(worker)
+                except WorkerDiedError:
+                    done = job, None, True
+        finally:
+            for worker, _ in busy.values():
+                worker.close()
+
+
+def open_engine(
+    name: str, *, dask_address: str | None = None, worker_count: int | None = None
+) -> AbstractContextManager[Engine]:
+    """Return the engine of a name: on `worker_count` cores of this machine, or on the workers of a scheduler.
+
+    Raises MaillagError for another name, for dask without its address or package, and if no worker of the
+    same version is at that address.
+    """
+    if name == "local":
+        return LocalEngine(worker_count)
+    if name != "dask":
+        raise MaillagError(f"engine: {name!r} is none. Write one of {', '.join(ENGINES)}.")
+    if dask_address is None:
+        raise MaillagError(
+            'dask_address: is not set, and engine = "dask" needs it. Write the scheduler\'s address, such as '
+            "tcp://192.0.2.1:8786, into maillag.toml or MAILLAG_DASK_ADDRESS."
+        )
+    try:
+        # Few have distributed, and its import takes half a second.
+        from transforms.dask_engine import DaskEngine
+    except ImportError as error:
+        raise MaillagError(
+            f'engine: "dask" needs a package that is not installed ({error}). Install maillag[dask].'
+        ) from None
+    return DaskEngine(dask_address)
