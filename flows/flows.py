@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
+from typing import Literal
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
@@ -25,7 +26,7 @@ from flows.report.page import leave_page
 from flows.settings import load_settings
 from flows.tables import for_logs
 from transforms import pipeline
-from transforms.engine import Engine, open_engine
+from transforms.engine import Engine
 from transforms.lake import backfill as lake_backfill
 from transforms.lake.ledger import Ledger
 from transforms.problems import MaillagError
@@ -47,6 +48,9 @@ def _leave_quietly() -> None:
     """
     sys.stderr.flush()
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
+EngineName = Literal["local", "dask"]
 
 
 @dataclass(frozen=True)
@@ -157,7 +161,10 @@ def announce_missing(this: Night, new: list[Row]) -> None:
 
 @flow(flow_run_name=name_run, timeout_seconds=TIMEOUT_SECONDS)
 def ingest(
-    archive: Path | None = None, lake: Path | None = None, hosts: list[str] | None = None
+    archive: Path | None = None,
+    lake: Path | None = None,
+    hosts: list[str] | None = None,
+    engine: EngineName | None = None,
 ) -> State | None:
     """Read what is new in the archive into the lake's events.
 
@@ -165,32 +172,39 @@ def ingest(
         archive: Folder with one folder of logs per host. Default: `archive` of the settings.
         lake: Folder for events and marts. Default: `lake` of the settings.
         hosts: Only these hosts. Default: all.
+        engine: Where the work is done, "local" or "dask" (scaling.md). Default: `engine` of the settings.
 
     """
     job = load_settings().job(archive, lake=lake, hosts=tuple(hosts or ()))
     reach_archive(job.archive)
-    with _open_night(job) as this:
+    with _open_night(job, engine) as this:
         ingest_archive(this)
     return _end(this)
 
 
 @flow(flow_run_name=name_run, timeout_seconds=TIMEOUT_SECONDS)
-def analyze(archive: Path | None = None, lake: Path | None = None) -> State | None:
+def analyze(
+    archive: Path | None = None, lake: Path | None = None, engine: EngineName | None = None
+) -> State | None:
     """Build the marts of all hosts from the lake's events, publish and report them.
 
     Args:
         archive: Folder with one folder of logs per host. Default: `archive` of the settings.
         lake: Folder for events and marts. Default: `lake` of the settings.
+        engine: Where the work is done, "local" or "dask" (scaling.md). Default: `engine` of the settings.
 
     """
-    with _open_night(load_settings().job(archive, lake=lake)) as this:
+    with _open_night(load_settings().job(archive, lake=lake), engine) as this:
         new = analyze_lake(this)
     return _report(this, new)
 
 
 @flow(flow_run_name=name_run, timeout_seconds=TIMEOUT_SECONDS)
 def nightly(
-    archive: Path | None = None, lake: Path | None = None, hosts: list[str] | None = None
+    archive: Path | None = None,
+    lake: Path | None = None,
+    hosts: list[str] | None = None,
+    engine: EngineName | None = None,
 ) -> State | None:
     """Read what is new, build the marts, publish and report.
 
@@ -198,11 +212,12 @@ def nightly(
         archive: Folder with one folder of logs per host. Default: `archive` of the settings.
         lake: Folder for events and marts. Default: `lake` of the settings.
         hosts: Only these hosts. Default: all.
+        engine: Where the work is done, "local" or "dask" (scaling.md). Default: `engine` of the settings.
 
     """
     job = load_settings().job(archive, lake=lake, hosts=tuple(hosts or ()))
     reach_archive(job.archive)
-    with _open_night(job) as this:
+    with _open_night(job, engine) as this:
         ingest_archive(this)
         new = analyze_lake(this)
     return _report(this, new)
@@ -215,6 +230,7 @@ def backfill(
     hosts: list[str] | None = None,
     since: date | None = None,
     until: date | None = None,
+    engine: EngineName | None = None,
 ) -> State | None:
     """Read files again, and those that are new; build the marts, publish and report.
 
@@ -224,11 +240,12 @@ def backfill(
         hosts: Read the files of these hosts again. Default: all.
         since: Read files with lines from this day on again (host time). Default: the first day.
         until: Read files with lines up to this day again (host time). Default: the last day.
+        engine: Where the work is done, "local" or "dask" (scaling.md). Default: `engine` of the settings.
 
     """
     job = load_settings().job(archive, lake=lake)
     reach_archive(job.archive)
-    with _open_night(job) as this:
+    with _open_night(job, engine) as this:
         forget_files(this, hosts, since, until)
         ingest_archive(this)
         new = analyze_lake(this)
@@ -236,10 +253,14 @@ def backfill(
 
 
 @contextmanager
-def _open_night(job: Job) -> Iterator[Night]:
+def _open_night(job: Job, engine: EngineName | None) -> Iterator[Night]:
     """Open what the tasks share; the end of the run is recorded even if they fail."""
-    with closing(job.open_ledger()) as ledger, open_engine() as engine, open_run(job, ledger) as run_id:
-        yield Night(job, day_of_run(), ledger, run_id, engine)
+    with (
+        closing(job.open_ledger()) as ledger,
+        load_settings().open_engine(engine) as opened,
+        open_run(job, ledger) as run_id,
+    ):
+        yield Night(job, day_of_run(), ledger, run_id, opened)
 
 
 def _report(this: Night, new: list[Row]) -> State | None:

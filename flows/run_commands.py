@@ -86,7 +86,9 @@ def run(
     job = settings.job(archive, lake=lake, fleet_file=fleet, hosts=tuple(host or ()), is_deep=deep)
     language = chosen_language(context, lang)
     with ProgressBar(language, is_quiet=quiet, is_verbose=verbose) as progress:
-        done = run_archive(job, progress, page_language=language if settings.report else None)
+        done = run_archive(
+            job, settings.open_engine(), progress, page_language=language if settings.report else None
+        )
     notes = [*done.ingested.notes, *filter(None, [done.page_problem])]
     shown = [] if quiet else [_problem_row(note) for note in notes]
     _print_problems([*shown, *map(vars, done.findings)], language, is_whole=verbose)

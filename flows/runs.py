@@ -5,7 +5,7 @@ Imports polars, SQLAlchemy and Great Expectations' caller, which commands that a
 
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from datetime import date
 from typing import Self
@@ -21,7 +21,7 @@ from flows.report.page import leave_page
 from flows.tables import plain
 from flows.words import first_few
 from transforms import pipeline, upkeep
-from transforms.engine import open_engine
+from transforms.engine import Engine
 from transforms.lake.ledger import Ledger
 from transforms.lake.records import QuarantineRow
 from transforms.pipeline import Analyzed, Ingested
@@ -117,12 +117,14 @@ class ArchiveRun:
     """Why the page could not be written, if so."""
 
 
-def run_archive(job: Job, progress: Progress, *, page_language: Language | None) -> ArchiveRun:
+def run_archive(
+    job: Job, engine: AbstractContextManager[Engine], progress: Progress, *, page_language: Language | None
+) -> ArchiveRun:
     """Read what is new in the archive, build the marts, publish them and, in a language, write the page."""
     with closing(job.open_ledger()) as ledger:
-        with open_engine() as engine, open_run(job, ledger) as run_id:
-            ingested = pipeline.ingest(job, ledger, run_id, engine, progress)
-            analyzed = pipeline.analyze(job, ledger, run_id, engine, progress)
+        with engine as opened, open_run(job, ledger) as run_id:
+            ingested = pipeline.ingest(job, ledger, run_id, opened, progress)
+            analyzed = pipeline.analyze(job, ledger, run_id, opened, progress)
             page_problem = leave_page(job.lake, run_id, page_language) if page_language else None
         return ArchiveRun(ingested, analyzed, ledger.findings(), page_problem)
 

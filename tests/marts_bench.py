@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import pyarrow.parquet as pq
 
 from tests.bench.document import DOCUMENT, replace_section
 from tests.bench.measure import measure as process_cost
@@ -31,6 +32,7 @@ from transforms.fleet.host_settings import HostSettings
 from transforms.lake.catalog import host_folder
 from transforms.lake.files import write_parquet
 from transforms.lake.ledger import Ledger
+from transforms.lake.records import Content, LakeFile
 from transforms.parse.line_counts import COUNT_SPAN, LINE_COUNTS
 from transforms.parse.tables import EVENT_TABLES
 from transforms.zone import Zone
@@ -136,19 +138,23 @@ def measure(lake: Path) -> Measure:
 
 def build(lake: Path) -> None:
     """Build the marts of a lake as a run does; print what it has, and the seconds of each model."""
+    from transforms.marts import batch
     from transforms.marts.build import build_marts
     from transforms.marts.models import load_models
     from transforms.thresholds import Thresholds
 
     seconds: dict[str, float] = {}
     last = time.perf_counter()
+    run_model = vars(batch)["run_model"]
 
-    def tick(model: Any, share: float) -> None:
+    def timed(connection: Any, model: Any, source: str | None = None) -> None:
         nonlocal last
+        run_model(connection, model, source)
         now = time.perf_counter()
         seconds[model.name] = seconds.get(model.name, 0) + now - last
         last = now
 
+    vars(batch)["run_model"] = timed
     files = lake_files(lake)
     built = build_marts(
         lake,
@@ -158,9 +164,8 @@ def build(lake: Path) -> None:
         frames={"ops.source_files": pl.read_parquet(lake / "source_files.parquet")},
         thresholds=Thresholds(),
         run_id="bench",
-        progress=tick,
     )
-    attempts = [lake / path for path in files["events.delivery_attempts"]]
+    attempts = [lake / file.path for file in files if file.table_name == "events.delivery_attempts"]
     counts = {
         "attempt_count": pl.scan_parquet(attempts).select(pl.len()).collect().item(),
         "restart_count": sum(mart.row_count for mart in built.files if mart.table_name == "marts.restarts"),
@@ -168,15 +173,21 @@ def build(lake: Path) -> None:
     print(json.dumps({**counts, "model_seconds": seconds}))
 
 
-def lake_files(lake: Path) -> dict[str, list[str]]:
-    """Return the lake's files by table name, as the ledger would."""
-    tables = sorted(folder for schema in ("events", "ops", "fleet") for folder in lake.glob(f"{schema}/*"))
-    return {
-        f"{table.parent.name}.{table.name}": sorted(
-            file.relative_to(lake).as_posix() for file in table.rglob("*.parquet")
+def lake_files(lake: Path) -> list[LakeFile]:
+    """Return the lake's files, as the ledger would."""
+    folders = sorted(folder for schema in ("events", "ops", "fleet") for folder in lake.glob(f"{schema}/*"))
+    return [
+        LakeFile(
+            path.relative_to(lake).as_posix(),
+            f"{folder.parent.name}.{folder.name}",
+            (),
+            pq.read_metadata(path).num_rows,
+            "bench",
+            Content(path.stat().st_size, 0, ""),
         )
-        for table in tables
-    }
+        for folder in folders
+        for path in sorted(folder.rglob("*.parquet"))
+    ]
 
 
 def write_lake(lake: Path, *, host_count: int, days: int) -> None:

@@ -20,6 +20,7 @@ from flows.runs import run_archive
 from tests.conftest import SAMPLE
 from tests.fleets import HOSTILE_HOST, Case, make_fleet
 from transforms.contracts.contracts import load_contracts
+from transforms.engine import LocalEngine
 from transforms.lake.catalog import CATALOG_NAME
 from transforms.problems import HAS_MAIL_LINES, MaillagError
 from transforms.run import Job, NoProgress
@@ -294,7 +295,7 @@ def test_the_page_takes_the_place_of_the_old_one_or_leaves_it(
 @pytest.mark.slow
 def test_each_run_writes_the_page_with_the_rights_of_the_lake(tmp_path: Path) -> None:
     job = Job(SAMPLE, tmp_path / "lake", hosts=("imss13",), lake_mode=0o600)
-    done = run_archive(job, NoProgress(), page_language="ja")
+    done = run_archive(job, LocalEngine(), NoProgress(), page_language="ja")
     assert done.page_problem is None
     written = job.lake / "report.html"
     assert stat.S_IMODE(written.stat().st_mode) == 0o600
@@ -303,7 +304,7 @@ def test_each_run_writes_the_page_with_the_rights_of_the_lake(tmp_path: Path) ->
     assert '<html lang="ja">' in text
     assert [path.name for path in job.lake.iterdir() if "html" in path.name] == ["report.html"]
     written.unlink()
-    run_archive(job, NoProgress(), page_language=None)
+    run_archive(job, LocalEngine(), NoProgress(), page_language=None)
     assert not written.exists(), "the setting switches it off"
 
 

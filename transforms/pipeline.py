@@ -29,7 +29,7 @@ from transforms.problems import MaillagError, Problem
 from transforms.publish import marts_fingerprint, publish_lake, rules_fingerprint
 from transforms.reading import read_archive
 from transforms.run import Job, Progress, sweep
-from transforms.workers import build_batch, run_tasks
+from transforms.tasks import build_batch, run_tasks
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Reads what is new in an archive, batch by batch of hosts, and lists each batch in the ledger.
 
-This is the driver's side; workers.py has the workers'.
+This is the driver's side; tasks.py has the workers'.
 """
 
 from collections import Counter
@@ -18,7 +18,7 @@ from transforms.lake.ledger import Ledger
 from transforms.lake.records import LakeFile, SourceRecord
 from transforms.problems import Problem
 from transforms.run import Job, Progress, sweep
-from transforms.workers import ReadPart, ReadTask, read_batch, run_tasks
+from transforms.tasks import ReadPart, ReadTask, read_batch, run_tasks
 
 
 @dataclass

@@ -203,10 +203,6 @@ IN_WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
 }
 
 
-Check = Callable[[Path, Iterable[Contract]], list[Finding]]
-"""Checks tables of a DuckDB file, which nobody may have open for writing."""
-
-
 class Checker:
     """A process of its own that checks contracts, and imports Great Expectations while others work.
 

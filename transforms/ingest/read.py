@@ -4,7 +4,6 @@ A host's files are read together (reader.py): maillogs by the fast lane, and the
 the general lane (batch.py). If maillag itself fails on one of them, they are read one by one.
 """
 
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from transforms.archive.bundles import open_members
 from transforms.archive.files import SourceFile
 from transforms.archive.lines import DamagedFileError
+from transforms.cores import thread_count
 from transforms.fast_lane.kernels import is_compiled
 from transforms.ingest.batch import (
     Files,
@@ -71,7 +71,7 @@ def read_sources(
     cannot be written to.
     """
     problems: list[Problem] = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(thread_count()) as pool:
         reader = Reader(plan, lake, known, run_id=run_id, part=part, pool=pool, lane=_load_fast_lane(plan))
         for _, of_host in groupby(plan.readings, key=lambda planned: planned[0].host):
             readings = list(of_host)

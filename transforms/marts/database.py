@@ -9,6 +9,7 @@ from typing import Any
 
 import duckdb
 
+from transforms.cores import thread_count
 from transforms.problems import MaillagError
 from transforms.queries import SQL_FOLDER, read_query
 
@@ -21,6 +22,7 @@ def open_database(spill: Path, **settings: Any) -> Iterator[duckdb.DuckDBPyConne
     """Open a database; what does not fit into memory goes into a folder that is removed afterwards."""
     config = {
         "preserve_insertion_order": False,
+        "threads": thread_count(),
         # Compressing temporary tables is not worth while.
         "checkpoint_threshold": "1 TiB",
         "temp_directory": str(spill),

@@ -36,7 +36,7 @@ def silent_hosts(
     fleet: Fleet,
     lake: Path,
     line_counts: Contract,
-    files: Iterable[LakeFile],
+    files: Collection[LakeFile],
     records: Iterable[SourceRecord],
     expired_hosts: Collection[str],
 ) -> list[Problem]:
@@ -48,10 +48,16 @@ def silent_hosts(
     for record in records:
         if record.log_kind != "inventory":
             counts[record.host] += record.line_count
-    with duckdb.connect() as connection:
-        create_views(connection, lake, contracts=[line_counts], files=rows_of(files).paths)
-        rows = connection.execute(read_query("findings.hosts_with_mail"), {"tables": list(MAIL_TABLES)})
-        with_mail = {host for (host,) in rows.fetchall()}
+    try:
+        with_mail = _hosts_with_mail(lake, line_counts, files)
+    except duckdb.Error:
+        with_mail = set[str]()
+        for file in files:
+            try:
+                with_mail |= _hosts_with_mail(lake, line_counts, [file])
+            except duckdb.Error:
+                # What is damaged says nothing; the marts of its hosts will fail.
+                with_mail |= set(file.hosts)
     return [
         Problem(
             host.name,
@@ -64,6 +70,13 @@ def silent_hosts(
         for host in fleet.gateways
         if host.name in counts and host.name not in with_mail and host.name not in expired_hosts
     ]
+
+
+def _hosts_with_mail(lake: Path, line_counts: Contract, files: Iterable[LakeFile]) -> set[str]:
+    with duckdb.connect() as connection:
+        create_views(connection, lake, contracts=[line_counts], files=rows_of(files).paths)
+        rows = connection.execute(read_query("findings.hosts_with_mail"), {"tables": list(MAIL_TABLES)})
+        return {host for (host,) in rows.fetchall()}
 
 
 def witnesses_apart(lake: Path, restarts: Contract, rows: Rows, zones: Mapping[str, str]) -> list[Problem]:
