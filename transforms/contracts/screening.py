@@ -6,7 +6,7 @@ from typing import Any
 
 import duckdb
 
-# With a further clause, such as `qualify`, what follows is no expression.
+# What follows `where` is a condition on a row, unless a further clause such as `qualify` is part of it.
 ROW_BY_ROW = re.compile(r"select \* from \{batch\}\s+where\s(.+)", re.DOTALL)
 
 
