@@ -181,7 +181,7 @@ def install_debian_package(name: str) -> None:
 
 @pytest.fixture(scope="session")
 def checker() -> Iterator[Checker]:
-    """One process that checks contracts: its import takes 7 seconds."""
+    """One process that checks contracts: its import takes 3 to 4 seconds."""
     with Checker() as started:
         yield started
 

@@ -1,6 +1,9 @@
 """The contracts against what is really made: every table, column, type and value, and rules that trip."""
 
+import json
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +15,13 @@ from tests.test_lines import PATTERNS
 from transforms.contracts import dictionary
 from transforms.contracts.contracts import (
     CONTRACT_FOLDER,
+    ROWS_SHOWN,
     Checker,
     Column,
     Contract,
     kept_tables,
     load_contracts,
+    rule_in_words,
 )
 from transforms.contracts.dictionary import render_dictionary
 from transforms.fleet.history import HISTORY_SCHEMA, latest_hosts
@@ -39,6 +44,11 @@ BROKEN_ROWS: Mapping[str, list[dict[str, Any]]] = {
         "broken_rows", []
     )
     for table in CONTRACTS
+}
+# What rows that break the rules on one column have in common.
+BREAKING = {
+    "expect_column_values_to_be_unique": "true qualify count({column}) over (partition by {column}) > 1",
+    "expect_column_values_to_be_in_set": "not list_contains({value_set}, {column})",
 }
 PUBLIC = [contract for contract in CONTRACTS.values() if contract.is_public]
 
@@ -76,6 +86,16 @@ def allowed_values(table: str, column: str) -> set[str]:
         if rule["type"] == "expect_column_values_to_be_in_set" and rule["kwargs"]["column"] == column
     )
     return set(values)
+
+
+@pytest.fixture(scope="module")
+def broken_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a database in which rows break every rule."""
+    database = tmp_path_factory.mktemp("broken") / "broken.duckdb"
+    with duckdb.connect(str(database)) as connection:
+        for table in CONTRACTS:
+            create_broken_table(connection, table)
+    return database
 
 
 def create_broken_table(connection: duckdb.DuckDBPyConnection, table: str) -> None:
@@ -255,16 +275,77 @@ def test_the_sample_lake_keeps_its_promises(sample_lake: Path, checker: Checker)
 
 
 @pytest.mark.slow
-def test_every_rule_trips_on_a_row_that_breaks_it(tmp_path: Path, checker: Checker) -> None:
-    database = tmp_path / "broken.duckdb"
-    with duckdb.connect(str(database)) as connection:
-        for table in CONTRACTS:
-            create_broken_table(connection, table)
-    broken = checker.check(database, CONTRACTS.values())
-    assert all(finding.row_count > 0 for finding in broken)
-    for table, contract in CONTRACTS.items():
-        rules = {finding.rule for finding in broken if finding.table == table}
-        assert len(rules) == len(contract.expectations), f"{table}: only {rules} tripped"
+def test_every_rule_trips_on_a_row_that_breaks_it(broken_tables: Path, checker: Checker) -> None:
+    broken = checker.check(broken_tables, CONTRACTS.values())
+    with duckdb.connect(str(broken_tables), read_only=True) as connection:
+        expected = {
+            (table, rule_in_words(rule), rule["severity"], *place): rows
+            for table, contract in CONTRACTS.items()
+            for rule in contract.expectations
+            for place, rows in breaking_rows(connection, contract, rule).items()
+        }
+    assert {table: len({rule for of, rule, *_ in expected if of == table}) for table in CONTRACTS} == {
+        table: len(contract.expectations) for table, contract in CONTRACTS.items()
+    }
+    found = [(each.table, each.rule, each.severity, each.host, each.source_id) for each in broken]
+    assert Counter(found) == Counter(expected.keys())
+    for finding, place in zip(broken, found, strict=True):
+        shown, rows = json.loads(finding.rows), json.loads(json.dumps(expected[place], default=str))
+        assert (finding.row_count, len(shown)) == (len(rows), min(len(rows), ROWS_SHOWN))
+        assert all(row in rows for row in shown), (place, shown, rows)
+
+
+def breaking_rows(
+    connection: duckdb.DuckDBPyConnection, contract: Contract, rule: Mapping[str, Any]
+) -> dict[tuple[str | None, str | None], list[dict[str, Any]]]:
+    """Return the rows that break a rule by host and source file: for a rule on a column, key and column."""
+    kwargs, query = rule["kwargs"], rule["kwargs"].get("unexpected_rows_query")
+    if query is None:
+        first = "source_id" if "source_id" in contract.columns else next(iter(contract.columns))
+        key = [first, *({"host"} & contract.columns.keys() - {first})]
+        column = kwargs["column"]
+        # Great Expectations gives a column twice that is in the key as well.
+        shown = [*key, f"{column} as {column}__1" if column in key else column]
+        condition = BREAKING[rule["type"]].format(column=column, value_set=kwargs.get("value_set"))
+        query = f"select {', '.join(shown)} from {{batch}} where {condition}"
+    query = f"select broken from ({query.replace('{batch}', contract.table)}) as broken"
+    by_place: dict[tuple[str | None, str | None], list[dict[str, Any]]] = {}
+    for (row,) in connection.execute(query).fetchall():
+        by_place.setdefault((row.get("host"), row.get("source_id")), []).append(row)
+    return by_place
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "query",
+    [
+        pytest.param("select * from {batch} where colour = 'red'", id="column that does not exist"),
+        pytest.param("select * from {batch} where host = 'red' or", id="no SQL"),
+        pytest.param("select * from {batch} where host::bigint > 1", id="fails on a row"),
+        pytest.param("select host from {batch} group by restart_id", id="not about single rows"),
+    ],
+)
+def test_a_rule_that_cannot_be_executed_is_named(query: str, broken_tables: Path, checker: Checker) -> None:
+    restarts = CONTRACTS["marts.restarts"]
+    rule = {
+        "type": "unexpected_rows_expectation",
+        "description": "No restart is red.",
+        "severity": "critical",
+        "kwargs": {"unexpected_rows_query": query},
+    }
+    first, *others = restarts.expectations
+    with pytest.raises(MaillagError, match=r"'No restart is red\.' could not be checked"):
+        checker.check(broken_tables, [replace(restarts, expectations=(first, rule, *others))])
+
+
+@pytest.mark.slow
+def test_rules_that_no_query_stands_for_are_checked_too(broken_tables: Path, checker: Checker) -> None:
+    """Great Expectations checks them one by one."""
+    bounds = {"column": "delay_seconds", "min_value": 0.5, "max_value": 1.5}
+    rule = {"type": "expect_column_values_to_be_between", "severity": "info", "kwargs": bounds}
+    contract = replace(CONTRACTS["events.delivery_attempts"], expectations=(rule,))
+    (finding,) = checker.check(broken_tables, [contract])
+    assert (finding.rule, finding.row_count) == ("`delay_seconds` is at least 0.5 and at most 1.5.", 1)
 
 
 @pytest.mark.slow

@@ -6,10 +6,9 @@
 import ast
 import importlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pytest
@@ -22,6 +21,7 @@ from tests.test_contracts import CONTRACTS, create_broken_table
 from tests.test_lines import PATTERNS
 from tests.test_queries import query_schema
 from transforms.contracts.contracts import kept_tables, rule_in_words
+from transforms.contracts.screening import breaking_rows, screening_query
 from transforms.fleet.fleet import HOST_KEYS
 from transforms.fleet.history import HISTORY_SCHEMA
 from transforms.fleet.host_settings import POSTFIX_SETTINGS, SETTING_NAMES
@@ -42,17 +42,6 @@ COMMANDS_DOCUMENT = (PROJECT / "docs" / "commands.md").read_text(encoding="utf-8
 SETTINGS_DOCUMENT = (PROJECT / "docs" / "settings.md").read_text(encoding="utf-8")
 # Settings of hosts for which `maillag init` knows no command that shows them.
 NOT_ASKED = {"product", "patch", "mta", "sender_filter", "scan_port"}
-# Rules of Great Expectations that have no query of their own, as queries for the rows that break them.
-BREAKING_ROWS = {
-    "expect_column_values_to_not_be_null": "select {column} from {batch} where {column} is null",
-    "expect_column_values_to_be_unique": (
-        "select {column} from {batch} where {column} is not null group by {column} having count(*) > 1"
-    ),
-    "expect_column_values_to_be_in_set": "select {column} from {batch} where {column} not in ({values})",
-    "expect_compound_columns_to_be_unique": (
-        "select {columns} from {batch} group by {columns} having count(*) > 1"
-    ),
-}
 
 
 def refuse(problems: Iterable[str]) -> None:
@@ -159,23 +148,15 @@ def test_every_rule_is_broken_by_one_of_the_broken_rows() -> None:
     with duckdb.connect() as connection:
         for table in CONTRACTS:
             create_broken_table(connection, table)
-        refuse(
-            f"expectations/{table}.yaml: no row of broken_rows breaks a rule. Add one: {rule_in_words(rule)}"
-            for table, contract in CONTRACTS.items()
-            for rule in contract.expectations
-            if (query := breaking_rows(rule["type"], rule["kwargs"]))
-            and not connection.execute(query.replace("{batch}", table)).fetchall()
-        )
-
-
-def breaking_rows(kind: str, kwargs: Mapping[str, Any]) -> str | None:
-    """Return a query for the rows of `{batch}` that break a rule; None if there is none for its kind."""
-    query = BREAKING_ROWS.get(kind) or kwargs.get("unexpected_rows_query", "")
-    listed = ", ".join(kwargs.get("column_list", ()))
-    values = ", ".join(map(repr, kwargs.get("value_set", ())))
-    for name, text in {"column": kwargs.get("column", ""), "columns": listed, "values": values}.items():
-        query = query.replace(f"{{{name}}}", text)
-    return query.rstrip("; \n") or None
+        for table, contract in CONTRACTS.items():
+            query = screening_query(contract.expectations)
+            broken = connection.execute(query.format(batch=table)).fetchall() if query else []
+            refuse(
+                f"expectations/{table}.yaml: no row of broken_rows breaks a rule. Add one: "
+                + rule_in_words(rule)
+                for position, rule in enumerate(contract.expectations)
+                if breaking_rows(rule) and (position,) not in broken
+            )
 
 
 def test_every_command_is_run_by_a_test() -> None:

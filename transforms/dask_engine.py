@@ -20,7 +20,7 @@ from distributed import Client, Future, KilledWorker, Security, get_worker
 from distributed.comm.addressing import resolve_address
 from distributed.versions import VersionMismatchWarning
 
-from transforms.contracts.contracts import Check, check_here, import_great_expectations
+from transforms.contracts.contracts import Check, check_here, import_validation
 from transforms.cores import THREADS
 from transforms.problems import MaillagError
 from transforms.worker import call, packed
@@ -74,9 +74,7 @@ class DaskEngine:
     def start(self) -> None:
         """See Engine."""
         self._imports = [
-            self._client.submit(
-                do, versions(), packed(import_great_expectations), workers=[worker], pure=False
-            )
+            self._client.submit(do, versions(), packed(import_validation), workers=[worker], pure=False)
             for worker in self.thread_counts()
         ]
 
