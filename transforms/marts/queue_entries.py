@@ -9,11 +9,12 @@ left: a delivery may be under way while an operator deletes or requeues the mess
 stamp, within one second by file and line number; at the same line, an arrival comes first.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import duckdb
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from transforms.marts import entry_facts
 from transforms.marts.database import execute
@@ -24,6 +25,7 @@ from transforms.marts.entry_facts import (
     NOWHERE,
     SIGN_OF_LIFE,
     Bools,
+    Ints,
     Lines,
     Numbers,
     facts_of_entries,
@@ -49,6 +51,8 @@ MODULES = (__file__, entry_facts.__file__)
 
 # Lines that are processed at a time.
 LINES_AT_ONCE = 1_500_000
+# A file has fewer than 17 thousand million lines.
+LINE_BITS = 34
 # Sorting the lines by part takes as long as reading them about five times.
 PARTS_READ_ANEW = 4
 # The kinds of lines, arrivals first, with their columns besides the place. Two queue ids of a host have the
@@ -107,9 +111,9 @@ _JOINS = """
 """
 # A number in the order of arrivals, at the same instant in the order of first lines, for up to a million
 # files of 17 thousand million lines each.
-_WITH_ENTRY_NUMBER = """
-    (cast(made.came_at as hugeint) << 72)
-    + (cast(made.first_source_number as hugeint) << 52)
+_WITH_ENTRY_NUMBER = f"""
+    (cast(made.came_at as hugeint) << {LINE_BITS + 38})
+    + (cast(made.first_source_number as hugeint) << {LINE_BITS + 18})
     + (made.first_line_number << 18)
     + made.queue_number
         as entry_number,
@@ -159,41 +163,11 @@ def make_queue_entries(connection: duckdb.DuckDBPyConnection) -> None:
         for kind, columns in _LINES.items()
     }
     queries["attempts"] = _ATTEMPTS
-    sources = [*(f"events.{kind}" for kind in _LINES), "staging.attempts"]
-    counts = " + ".join(f"(select count(*) from {source})" for source in sources)
+    tables = [*(f"events.{kind}" for kind in _LINES), "staging.attempts"]
+    counts = " + ".join(f"(select count(*) from {table})" for table in tables)
     ((line_count,),) = connection.execute(f"select {counts}").fetchall()
     # A power of two, because the last bits of the hash select the part.
     parts = 1 << (line_count // LINES_AT_ONCE).bit_length()
-    for part, by_kind in enumerate(_lines_by_part(connection, queries, parts)):
-        for name, rows in _tables_of(by_kind).items():
-            connection.register("made", rows.to_arrow(compat_level=pl.CompatLevel.newest()))
-            into = f"insert into staging.{name}" if part else f"create table staging.{name} as"
-            execute(
-                connection,
-                f"""
-                {into}
-                select
-                    queues.host,
-                    queues.instance,
-                    {_WITH_ENTRY_NUMBER if "came_at" in rows.columns else "made.*"}
-                from made
-                inner join (
-                    select distinct
-                        queue_number,
-                        host,
-                        instance
-                    from staging.qmgr_instances
-                ) as queues
-                    on made.queue_number = queues.queue_number
-                """,
-            )
-            connection.unregister("made")
-
-
-def _lines_by_part(
-    connection: duckdb.DuckDBPyConnection, queries: Mapping[str, str], parts: int
-) -> Iterator[dict[str, pl.DataFrame]]:
-    """Yield the lines by kind, one group of queue ids after another."""
     sources = {
         kind: f"(select *, id_hash & {parts - 1} as part from ({query}))" for kind, query in queries.items()
     }
@@ -202,22 +176,55 @@ def _lines_by_part(
             execute(connection, f"create temp table lines_{kind} as from {source} order by part")
             sources[kind] = f"lines_{kind}"
     for part in range(parts):
-        yield {
-            kind: connection.sql(f"select * exclude (part) from {source} where part = {part}").pl()
-            for kind, source in sources.items()
-        }
+        # The lines are gone when the tables made of them are stored.
+        for name, rows in _tables_of(_lines_of_part(connection, sources, part)).items():
+            _store(connection, name, rows, is_first=part == 0)
     for kind in sources:
         connection.execute(f"drop table if exists lines_{kind}")
 
 
+def _lines_of_part(
+    connection: duckdb.DuckDBPyConnection, sources: Mapping[str, str], part: int
+) -> dict[str, pl.DataFrame]:
+    """Return the lines of one group of queue ids, by kind."""
+    return {
+        kind: connection.sql(f"select * exclude (part) from {source} where part = {part}").pl()
+        for kind, source in sources.items()
+    }
+
+
+def _store(connection: duckdb.DuckDBPyConnection, name: str, rows: pl.DataFrame, *, is_first: bool) -> None:
+    """Add rows to a table of staging, with their host and instance and the numbers of their entries."""
+    connection.register("made", rows.to_arrow(compat_level=pl.CompatLevel.newest()))
+    execute(
+        connection,
+        f"""
+        {f"create table staging.{name} as" if is_first else f"insert into staging.{name}"}
+        select
+            queues.host,
+            queues.instance,
+            {_WITH_ENTRY_NUMBER if "came_at" in rows.columns else "made.*"}
+        from made
+        inner join (
+            select distinct
+                queue_number,
+                host,
+                instance
+            from staging.qmgr_instances
+        ) as queues
+            on made.queue_number = queues.queue_number
+        """,
+    )
+    connection.unregister("made")
+
+
 def _tables_of(by_kind: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
     """Return the rows of the tables for all lines about a group of queue ids."""
-    lines = pl.concat([rows.select(_PLACE_COLUMNS) for rows in by_kind.values()])
-    sorted_lines = np.lexsort([lines[name] for name in ("line_number", "source_number", "logged_at")])
-    order: Numbers = sorted_lines.astype(np.int32)
+    lines = pl.concat([rows.select(_PLACE_COLUMNS) for rows in by_kind.values()], rechunk=True)
+    order = _order(*(lines[name].to_numpy() for name in ("logged_at", "source_number", "line_number")))
     places: Numbers = np.empty(len(order), np.int32)
     places[order] = np.arange(len(order), dtype=np.int32)
-    ids = lines["id_hash"].rank("dense").to_numpy().astype(np.int32) - 1
+    ids = pa.array(lines["id_hash"].to_numpy()).dictionary_encode().indices.to_numpy()
     entries, lifetimes, entry_count = _lifetimes(ids, places, lines["role"].to_numpy())
     of_kind = {}
     start = 0
@@ -240,6 +247,15 @@ def _tables_of(by_kind: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
             "queue_number", "source_number", "line_number", lifetime=pl.Series(lifetimes).cast(pl.Int64)
         ).filter(pl.col("lifetime") > 0),
     }
+
+
+def _order(logged_at: Ints, source_numbers: Numbers, line_numbers: Ints) -> Numbers:
+    """Return the numbers of the lines in order: by stamp, then by file and line.
+
+    Lines are nearly in order as they come, and a stable sort takes that in a sixth of the time of np.lexsort.
+    """
+    by_line = np.argsort((source_numbers.astype(np.int64) << LINE_BITS) + line_numbers, kind="stable")
+    return by_line[np.argsort(logged_at[by_line], kind="stable")].astype(np.int32)
 
 
 def _lifetimes(ids: Numbers, places: Numbers, roles: Numbers) -> tuple[Numbers, Numbers, int]:
