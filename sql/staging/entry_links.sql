@@ -21,24 +21,43 @@ with named as (
 ),
 
 -- Two may have had the queue id within the time: then the message id tells, unless the hop changed it.
-contested as (
-    select
-        named.parent_number,
-        named.queued_as,
-        named.child_number,
-        coalesce(parents.message_id = children.message_id, false) as is_of_same_message_id
-    from named
+forks as (
+    select named.* from named
     semi join (
         select candidates.parent_number
         from named as candidates
         group by candidates.parent_number
         having min(candidates.child_number) < max(candidates.child_number)
-    ) as forks
-        on named.parent_number = forks.parent_number
-    inner join staging.queue_entries as parents
-        on named.parent_number = parents.entry_number
-    inner join staging.queue_entries as children
-        on named.child_number = children.entry_number
+    ) as forked
+        on named.parent_number = forked.parent_number
+),
+
+message_ids as (
+    select
+        entries.entry_number,
+        entries.message_id
+    from staging.queue_entries as entries
+    semi join (
+        select forks.parent_number as entry_number from forks
+
+        union all
+
+        select forks.child_number as entry_number from forks
+    ) as numbers
+        on entries.entry_number = numbers.entry_number
+),
+
+contested as (
+    select
+        forks.parent_number,
+        forks.queued_as,
+        forks.child_number,
+        coalesce(parents.message_id = children.message_id, false) as is_of_same_message_id
+    from forks
+    inner join message_ids as parents
+        on forks.parent_number = parents.entry_number
+    inner join message_ids as children
+        on forks.child_number = children.entry_number
 ),
 
 lost as (

@@ -10,11 +10,13 @@ stamp, within one second by file and line number; at the same line, an arrival c
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import duckdb
 import numpy as np
 import polars as pl
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from transforms.marts import entry_facts
 from transforms.marts.database import execute
@@ -92,9 +94,7 @@ _LINES = {
         ) as notification_queue_id
     """,
 }
-_PLACE_COLUMNS = (
-    "queue_id", "id_hash", "queue_number", "source_number", "line_number", "logged_at", "role",
-)  # fmt: skip
+_NAME_COLUMNS = ("queue_id", "queue_number", "source_number", "line_number")
 _PLACE = """
     lines.queue_id,
     hash(qmgr_instances.queue_number, lines.queue_id) as id_hash,
@@ -169,7 +169,8 @@ def make_queue_entries(connection: duckdb.DuckDBPyConnection) -> None:
     # A power of two, because the last bits of the hash select the part.
     parts = 1 << (line_count // LINES_AT_ONCE).bit_length()
     sources = {
-        kind: f"(select *, id_hash & {parts - 1} as part from ({query}))" for kind, query in queries.items()
+        kind: f"(select *, hash(queue_id) & {parts - 1} as part from ({query}))"
+        for kind, query in queries.items()
     }
     if parts > PARTS_READ_ANEW:
         for kind, source in sources.items():
@@ -220,12 +221,15 @@ def _store(connection: duckdb.DuckDBPyConnection, name: str, rows: pl.DataFrame,
 
 def _tables_of(by_kind: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
     """Return the rows of the tables for all lines about a group of queue ids."""
-    lines = pl.concat([rows.select(_PLACE_COLUMNS) for rows in by_kind.values()], rechunk=True)
-    order = _order(*(lines[name].to_numpy() for name in ("logged_at", "source_number", "line_number")))
+
+    def column(name: str) -> NDArray[Any]:
+        return np.concatenate([rows[name].to_numpy() for rows in by_kind.values()])
+
+    order = _order(column("logged_at"), column("source_number"), column("line_number"))
     places: Numbers = np.empty(len(order), np.int32)
     places[order] = np.arange(len(order), dtype=np.int32)
-    ids = pa.array(lines["id_hash"].to_numpy()).dictionary_encode().indices.to_numpy()
-    entries, lifetimes, entry_count = _lifetimes(ids, places, lines["role"].to_numpy())
+    entries, lifetimes, entry_count = _lifetimes(_numbered(column("id_hash")), places, column("role"))
+    lines = pl.concat([rows.select(_NAME_COLUMNS) for rows in by_kind.values()], rechunk=True)
     of_kind = {}
     start = 0
     for kind, rows in by_kind.items():
@@ -256,6 +260,14 @@ def _order(logged_at: Ints, source_numbers: Numbers, line_numbers: Ints) -> Numb
     """
     by_line = np.argsort((source_numbers.astype(np.int64) << LINE_BITS) + line_numbers, kind="stable")
     return by_line[np.argsort(logged_at[by_line], kind="stable")].astype(np.int32)
+
+
+def _numbered(hashes: NDArray[np.uint64]) -> Numbers:
+    """Return a number for each value, the same for equal ones, from 0 in the order of first occurrence."""
+    numbers = pa.array(hashes).dictionary_encode().indices.to_numpy().copy()
+    # The table of the values takes ten times as much as they.
+    pa.default_memory_pool().release_unused()
+    return numbers
 
 
 def _lifetimes(ids: Numbers, places: Numbers, roles: Numbers) -> tuple[Numbers, Numbers, int]:
