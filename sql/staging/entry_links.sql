@@ -3,33 +3,16 @@
 -- earlier one (`orig_queue_id`: given by the client, or by postsuper -r); it came over loopback with the
 -- message id of mail that the scan service had just taken, to the same recipient if that is known
 -- (`message_id`). An entry is never earlier than the entry that became it, so that there are no circles.
-with named as (
-    select
-        deliveries.entry_number as parent_number,
-        deliveries.queued_as,
-        deliveries.is_scan_hop,
-        children.entry_number as child_number
-    from staging.entry_attempts as deliveries
-    inner join staging.queue_entries as children
-        on
-            deliveries.host = children.host
-            and deliveries.queued_as = children.queue_id
-            and deliveries.entry_number < children.entry_number
-            and children.arrived_at >= deliveries.began_from - to_seconds(1)
-            and children.arrived_at <= deliveries.logged_at + to_seconds(1)
-    where deliveries.queued_as is not null
-),
-
--- Two may have had the queue id within the time: then the message id tells, unless the hop changed it.
-forks as (
-    select named.* from named
+-- Where a reply may name two entries, the message id tells, unless the hop changed it.
+with forks as (
+    select links.* from staging.reply_links as links
     semi join (
         select candidates.parent_number
-        from named as candidates
+        from staging.reply_links as candidates
         group by candidates.parent_number
         having min(candidates.child_number) < max(candidates.child_number)
     ) as forked
-        on named.parent_number = forked.parent_number
+        on links.parent_number = forked.parent_number
 ),
 
 message_ids as (
@@ -76,10 +59,10 @@ lost as (
         )
 ),
 
-by_reply as (
-    select named.* from named
+by_reply as not materialized (
+    select links.* from staging.reply_links as links
     anti join lost
-        on named.parent_number = lost.parent_number and named.child_number = lost.child_number
+        on links.parent_number = lost.parent_number and links.child_number = lost.child_number
 ),
 
 by_client as (

@@ -9,7 +9,10 @@ left: a delivery may be under way while an operator deletes or requeues the mess
 stamp, within one second by file and line number; at the same line, an arrival comes first.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
@@ -55,8 +58,8 @@ MODULES = (__file__, entry_facts.__file__)
 LINES_AT_ONCE = 1_500_000
 # A file has fewer than 17 thousand million lines.
 LINE_BITS = 34
-# Sorting the lines by part takes as long as reading them about five times.
-PARTS_READ_ANEW = 4
+# Lines that are split into groups at a time.
+LINES_TO_SPLIT = 200_000
 # The kinds of lines, arrivals first, with their columns besides the place. Two queue ids of a host have the
 # same 64-bit hash once in a hundred million months of half a million messages, which is accepted.
 _LINES = {
@@ -163,35 +166,59 @@ def make_queue_entries(connection: duckdb.DuckDBPyConnection) -> None:
         for kind, columns in _LINES.items()
     }
     queries["attempts"] = _ATTEMPTS
-    tables = [*(f"events.{kind}" for kind in _LINES), "staging.attempts"]
-    counts = " + ".join(f"(select count(*) from {table})" for table in tables)
+    sources = [*(f"events.{kind}" for kind in _LINES), "staging.attempts"]
+    counts = " + ".join(f"(select count(*) from {source})" for source in sources)
     ((line_count,),) = connection.execute(f"select {counts}").fetchall()
     # A power of two, because the last bits of the hash select the part.
     parts = 1 << (line_count // LINES_AT_ONCE).bit_length()
-    sources = {
-        kind: f"(select *, hash(queue_id) & {parts - 1} as part from ({query}))"
-        for kind, query in queries.items()
-    }
-    if parts > PARTS_READ_ANEW:
-        for kind, source in sources.items():
-            execute(connection, f"create temp table lines_{kind} as from {source} order by part")
-            sources[kind] = f"lines_{kind}"
-    for part in range(parts):
-        # The lines are gone when the tables made of them are stored.
-        for name, rows in _tables_of(_lines_of_part(connection, sources, part)).items():
-            _store(connection, name, rows, is_first=part == 0)
-    for kind in sources:
-        connection.execute(f"drop table if exists lines_{kind}")
+    # No name is given to the lines of a part, and its tables go one by one: what is done with is freed.
+    for part, tables in enumerate(map(_tables_of, _lines_by_part(connection, queries, parts))):
+        while tables:
+            _store(connection, *tables.popitem(), is_first=part == 0)
 
 
-def _lines_of_part(
-    connection: duckdb.DuckDBPyConnection, sources: Mapping[str, str], part: int
-) -> dict[str, pl.DataFrame]:
-    """Return the lines of one group of queue ids, by kind."""
-    return {
-        kind: connection.sql(f"select * exclude (part) from {source} where part = {part}").pl()
-        for kind, source in sources.items()
-    }
+def _lines_by_part(
+    connection: duckdb.DuckDBPyConnection, queries: Mapping[str, str], parts: int
+) -> Iterator[dict[str, pl.DataFrame]]:
+    """Yield the lines by kind, one group of queue ids after another."""
+    if parts == 1:
+        yield {kind: connection.sql(query).pl() for kind, query in queries.items()}
+        return
+    with TemporaryDirectory(dir=_spill_folder(connection)) as folder:
+        for kind, query in queries.items():
+            _split_lines(connection, query, parts, Path(folder, kind))
+        for part in range(parts):
+            yield {kind: _read_lines(Path(folder, kind), part) for kind in queries}
+
+
+def _spill_folder(connection: duckdb.DuckDBPyConnection) -> Path:
+    """Return the folder for what does not fit into memory."""
+    ((setting,),) = connection.execute("select current_setting('temp_directory')").fetchall()
+    folder = Path(setting)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _split_lines(connection: duckdb.DuckDBPyConnection, query: str, parts: int, folder: Path) -> None:
+    """Write the lines of one kind into a file for each group of queue ids."""
+    folder.mkdir()
+    reader = connection.sql(f"select *, hash(queue_id) & {parts - 1} as part from ({query})").to_arrow_reader(
+        LINES_TO_SPLIT
+    )
+    schema = pl.DataFrame(reader.schema.empty_table()).drop("part").to_arrow().schema
+    with ExitStack() as files:
+        writers = [
+            files.enter_context(pa.ipc.new_stream(str(folder / f"{part}"), schema)) for part in range(parts)
+        ]
+        for lines in reader:
+            by_part = pl.DataFrame(lines).partition_by("part", as_dict=True, include_key=False)
+            for (part,), rows in by_part.items():
+                writers[part].write_table(rows.to_arrow())
+
+
+def _read_lines(folder: Path, part: int) -> pl.DataFrame:
+    """Return the lines of one kind and group of queue ids; the file is mapped into memory."""
+    return pl.DataFrame(pa.ipc.open_stream(pa.memory_map(str(folder / f"{part}"))).read_all())
 
 
 def _store(connection: duckdb.DuckDBPyConnection, name: str, rows: pl.DataFrame, *, is_first: bool) -> None:
