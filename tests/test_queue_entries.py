@@ -174,8 +174,7 @@ def tables(lines: list[Line]) -> dict[str, pl.DataFrame]:
 def test_entries_are_those_of_a_fold(lines_at_once: int, lines: list[Line]) -> None:
     with connect() as connection, pytest.MonkeyPatch.context() as patch:
         patch.setattr(queue_entries, "LINES_AT_ONCE", lines_at_once)
-        # With five lines at once, ten and more are sorted by their parts, fewer read anew.
-        patch.setattr(queue_entries, "PARTS_READ_ANEW", 2)
+        patch.setattr(queue_entries, "LINES_TO_SPLIT", 3)
         create_tables(connection, tables(lines))
         connection.execute("create schema if not exists staging")
         make_queue_entries(connection)

@@ -99,7 +99,7 @@ namesakes as (
             and entries.instance = earlier.instance
             and entries.queue_id = earlier.queue_id
             and entries.lifetime > earlier.lifetime
-            and date_trunc('second', entries.arrived_at) = date_trunc('second', earlier.arrived_at)
+            and epoch_us(entries.arrived_at) // 1000000 = epoch_us(earlier.arrived_at) // 1000000
     where entries.lifetime > 0
     group by entries.entry_number
 ),
@@ -168,7 +168,7 @@ select
     entries.host || '-' || coalesce(earlier_hops.instance, entries.instance)
     || '-' || coalesce(earlier_hops.queue_id, entries.queue_id) || '-'
     || strftime(
-        timezone('UTC', coalesce(earlier_hops.arrived_at, entries.arrived_at)), '%Y%m%dT%H%M%SZ'
+        make_timestamp(epoch_us(coalesce(earlier_hops.arrived_at, entries.arrived_at))), '%Y%m%dT%H%M%SZ'
     )
     || coalesce('-' || if(earlier_hops.hop_number is null, namesakes.place, earlier_hops.place), '')
         as trace_id,

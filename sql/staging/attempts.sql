@@ -51,7 +51,7 @@ with attempts as not materialized (
             and attempts.logged_at < coalesce(host_history.valid_until, 'infinity')
 ),
 
-untold as (
+untold as materialized (
     select
         *,
         ltrim(rtrim(relay_host, '].'), '[') as relay_name,
@@ -289,7 +289,13 @@ select
     case
         when not is_sent or not (is_scan_hop or is_at_loopback) then null
         when reason like '% queued as %'
-            then nullif(regexp_extract(reason, ' queued as ([0-9A-Za-z]{6,})', 1), '')
+            then
+                nullif(
+                    regexp_extract(
+                        reason[strpos(reason, ' queued as '):], '^ queued as ([0-9A-Za-z]{6,})', 1
+                    ),
+                    ''
+                )
         when reason like '% Message accepted for delivery%'
             then nullif(regexp_extract(reason, '\b([0-9A-Za-x]{8}[0-9]{6,}) Message accepted', 1), '')
     end as queued_as,
@@ -303,17 +309,15 @@ select
     is_hop_untold,
     is_possible_duplicate,
     connection_use_count is null as is_fresh_connection,
-    logged_at - to_milliseconds(cast(1000 * delay_seconds as bigint)) as arrived_at,
-    logged_at - to_microseconds(
-        cast(1e6 * coalesce(connection_setup_seconds, 0) + 1e6 * coalesce(transmission_seconds, 0) as bigint)
+    microseconds_before(logged_at, 1000 * cast(1000 * delay_seconds as bigint)) as arrived_at,
+    microseconds_before(
+        logged_at, 1e6 * coalesce(connection_setup_seconds, 0) + 1e6 * coalesce(transmission_seconds, 0)
     ) as began_at,
     -- Where the parts of the delay are not logged, any instant since the arrival.
-    logged_at - to_microseconds(
-        cast(
-            1e6 * coalesce(
-                connection_setup_seconds + transmission_seconds, transmission_seconds, delay_seconds
-            )
-            as bigint
+    microseconds_before(
+        logged_at,
+        1e6 * coalesce(
+            connection_setup_seconds + transmission_seconds, transmission_seconds, delay_seconds
         )
     ) as began_from,
     logged_at

@@ -3,42 +3,44 @@
 -- earlier one (`orig_queue_id`: given by the client, or by postsuper -r); it came over loopback with the
 -- message id of mail that the scan service had just taken, to the same recipient if that is known
 -- (`message_id`). An entry is never earlier than the entry that became it, so that there are no circles.
-with named as (
-    select
-        deliveries.entry_number as parent_number,
-        deliveries.queued_as,
-        deliveries.is_scan_hop,
-        children.entry_number as child_number
-    from staging.entry_attempts as deliveries
-    inner join staging.queue_entries as children
-        on
-            deliveries.host = children.host
-            and deliveries.queued_as = children.queue_id
-            and deliveries.entry_number < children.entry_number
-            and children.arrived_at >= deliveries.began_from - to_seconds(1)
-            and children.arrived_at <= deliveries.logged_at + to_seconds(1)
-    where deliveries.queued_as is not null
-),
-
--- Two may have had the queue id within the time: then the message id tells, unless the hop changed it.
-contested as (
-    select
-        named.parent_number,
-        named.queued_as,
-        named.child_number,
-        coalesce(parents.message_id = children.message_id, false) as is_of_same_message_id
-    from named
+-- Where a reply may name two entries, the message id tells, unless the hop changed it.
+with forks as (
+    select links.* from staging.reply_links as links
     semi join (
         select candidates.parent_number
-        from named as candidates
+        from staging.reply_links as candidates
         group by candidates.parent_number
         having min(candidates.child_number) < max(candidates.child_number)
-    ) as forks
-        on named.parent_number = forks.parent_number
-    inner join staging.queue_entries as parents
-        on named.parent_number = parents.entry_number
-    inner join staging.queue_entries as children
-        on named.child_number = children.entry_number
+    ) as forked
+        on links.parent_number = forked.parent_number
+),
+
+message_ids as (
+    select
+        entries.entry_number,
+        entries.message_id
+    from staging.queue_entries as entries
+    semi join (
+        select forks.parent_number as entry_number from forks
+
+        union all
+
+        select forks.child_number as entry_number from forks
+    ) as numbers
+        on entries.entry_number = numbers.entry_number
+),
+
+contested as (
+    select
+        forks.parent_number,
+        forks.queued_as,
+        forks.child_number,
+        coalesce(parents.message_id = children.message_id, false) as is_of_same_message_id
+    from forks
+    inner join message_ids as parents
+        on forks.parent_number = parents.entry_number
+    inner join message_ids as children
+        on forks.child_number = children.entry_number
 ),
 
 lost as (
@@ -57,10 +59,10 @@ lost as (
         )
 ),
 
-by_reply as (
-    select named.* from named
+by_reply as not materialized (
+    select links.* from staging.reply_links as links
     anti join lost
-        on named.parent_number = lost.parent_number and named.child_number = lost.child_number
+        on links.parent_number = lost.parent_number and links.child_number = lost.child_number
 ),
 
 by_client as (

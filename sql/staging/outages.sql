@@ -36,17 +36,6 @@ shown as (
         on failing.host = stops.host and failing.stop_number = stops.stop_number
 ),
 
-answered as (
-    select
-        host,
-        began_at,
-        min(began_before) as began_before,
-        min(logged_before) as logged_before
-    from staging.scan_attempts
-    where is_answered and is_fresh_connection
-    group by host, began_at
-),
-
 bounded as (
     select
         shown.*,
@@ -57,13 +46,13 @@ bounded as (
         coalesce(last_answers.began_at > shown.stopped_at + to_seconds(1), false) as is_stop_early
     from shown
     -- The service was up at the start of the last attempt that surely began before it was down.
-    asof left join answered as last_answers
+    asof left join staging.fresh_answers as last_answers
         on
             shown.host = last_answers.host
             and coalesce(shown.first_failed_at, shown.shown_from) >= last_answers.began_before
-    asof left join answered as before_stop
+    asof left join staging.fresh_answers as before_stop
         on shown.host = before_stop.host and shown.shown_from >= before_stop.began_before
-    asof left join answered as first_answers
+    asof left join staging.fresh_answers as first_answers
         on shown.host = first_answers.host and shown.shown_until <= first_answers.began_at
 )
 

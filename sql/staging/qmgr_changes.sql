@@ -3,17 +3,7 @@
 -- A killed qmgr is started again by master, which may not log that. A qmgr ends for no other reason while
 -- Postfix runs (master.cf: qmgr, no max_use). If the previous process goes on, there are two queue
 -- managers, such as those of two hosts, and none was started.
-with instances as (
-    select
-        host,
-        instance
-    from events.queue_activations
-    where pid is not null and ends_with(program, 'qmgr')
-    group by host, instance
-    having min(pid) < max(pid)
-),
-
-activations as (
+with activations as (
     select
         lines.host,
         lines.instance,
@@ -24,8 +14,12 @@ activations as (
         lag(lines.logged_at) over in_time as previous_at,
         lines.logged_at
     from events.queue_activations as lines
-    semi join instances
-        on lines.host = instances.host and lines.instance = instances.instance
+    inner join staging.qmgr_hours as hours
+        on
+            lines.host = hours.host
+            and lines.instance = hours.instance
+            and epoch_us(lines.logged_at) // 3600000000 = hours.hour_number
+            and (hours.is_changed or lines.logged_at in (hours.first_logged_at, hours.last_logged_at))
     where lines.pid is not null and ends_with(lines.program, 'qmgr')
     window in_time as (
         partition by lines.host, lines.instance

@@ -18,18 +18,6 @@ with answered as (
     where is_answered
 ),
 
--- Split deliveries of one message begin together.
-fresh_answers as (
-    select
-        host,
-        began_at,
-        min(began_before) as began_before,
-        min(logged_before) as logged_before
-    from staging.scan_attempts
-    where is_answered and is_fresh_connection
-    group by host, began_at
-),
-
 failures as (
     select
         host,
@@ -61,7 +49,7 @@ failures_with_reply as (
                 failures.recipient
         ) as failure_number
     from failures
-    asof left join fresh_answers
+    asof left join staging.fresh_answers as fresh_answers
         on failures.host = fresh_answers.host and failures.failing_before <= fresh_answers.began_at
 ),
 
@@ -114,7 +102,7 @@ run_stops as (
         ) as stop_rank
     from runs
     cross join config.thresholds as thresholds
-    asof left join fresh_answers as last_answers
+    asof left join staging.fresh_answers as last_answers
         on runs.host = last_answers.host and runs.failing_from >= last_answers.began_before
     inner join staging.scan_service_stops as stops
         on

@@ -26,6 +26,9 @@ def open_database(spill: Path, **settings: Any) -> Iterator[duckdb.DuckDBPyConne
         # Compressing temporary tables is not worth while.
         "checkpoint_threshold": "1 TiB",
         "temp_directory": str(spill),
+        # DuckDB compares all rows with each other where it takes one side of an ASOF join for tiny, and
+        # guesses wrong.
+        "asof_loop_join_threshold": 0,
         # Frames then share strings without copying.
         "arrow_output_version": "1.5",
         "produce_arrow_string_view": True,

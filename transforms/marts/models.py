@@ -18,6 +18,9 @@ from transforms.queries import SQL_FOLDER
 MODEL_SCHEMAS = ("staging", "marts")
 # The schemas that models read but do not build: the lake's events, the fleet, the ledger and the settings.
 INPUT_SCHEMAS = ("events", "fleet", "ops", "config")
+# Models that only name what the columns of one table mean, a row for a row: their columns are computed where
+# they are read, which takes less time and memory than to store them.
+VIEWS = frozenset({"staging.queue_entries"})
 
 
 @dataclass(frozen=True)
@@ -104,19 +107,29 @@ def run_model(connection: duckdb.DuckDBPyConnection, model: Model, source: str |
         if model.function:
             model.function(connection)
         else:
-            execute(connection, f"create table {model.name} as {source or model.source}")
+            kind = "view" if model.name in VIEWS else "table"
+            execute(connection, f"create {kind} {model.name} as {source or model.source}")
     except Exception as error:
         error.add_note(model.name)
         raise
 
 
 def last_uses(models: list[Model]) -> Iterator[tuple[Model, list[str]]]:
-    """Yield each model with the staging tables that no later model reads."""
-    last = {table: model.name for model in models for table in model.inputs}
+    """Yield each model with the staging tables that no later model reads, itself or by a view."""
+    of_views = {model.name: model.inputs for model in models if model.name in VIEWS}
+    read = {
+        model.name: {table for name in model.inputs for table in of_views.get(name, {name})}
+        for model in models
+    }
+    last = {table: name for name, tables in read.items() for table in tables}
     for model in models:
         yield (
             model,
-            [table for table in model.inputs if table.startswith("staging.") and last[table] == model.name],
+            [
+                table
+                for table in read[model.name]
+                if table.startswith("staging.") and last[table] == model.name
+            ],
         )
 
 

@@ -57,7 +57,7 @@ def _find(connection: duckdb.DuckDBPyConnection, name: str, condition: str = "tr
         connection,
         f"""
         create or replace temp table repeated_{name} as
-        with lines as (
+        with lines as not materialized (
             select source_id, line_number, logged_at, {text}, hash({text}) as text_hash
             from events.{name}
             where {condition}
