@@ -26,6 +26,7 @@ from transforms.fleet.fleet import Fleet
 from transforms.fleet.history import host_history, latest_hosts
 from transforms.ingest.plan import choose_zones, plan_reads
 from transforms.ingest.read import read_sources
+from transforms.lake import files
 from transforms.lake.catalog import create_tables, create_views
 from transforms.lake.ledger import Ledger
 from transforms.lake.records import QuarantineRow, SourceRecord, rows_of
@@ -61,6 +62,14 @@ class Run:
     analyzed: Analyzed
     findings: list[QuarantineRow]
     sources: dict[str, SourceRecord]
+
+
+@pytest.fixture(scope="module")
+def hosts_share() -> Iterator[None]:
+    """Let two small hosts share lake files, as many do in a large fleet."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "FEWEST_SHARING", 2)
+        yield
 
 
 @dataclass(frozen=True)

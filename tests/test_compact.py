@@ -31,7 +31,7 @@ RESTART = "imss13-20261124T031953Z"
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, checker: Checker) -> Path:
+def made(tmp_path_factory: pytest.TempPathFactory, checker: Checker, hosts_share: None) -> Path:
     """A lake that three runs have written to, of which each found a new log, and its archive."""
     folder = tmp_path_factory.mktemp("compact")
     for path, logs in (

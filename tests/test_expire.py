@@ -37,7 +37,7 @@ NEW_RESTART = "imss13-20261124T031953Z"
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, checker: Checker) -> Path:
+def made(tmp_path_factory: pytest.TempPathFactory, checker: Checker, hosts_share: None) -> Path:
     """A lake and its archive: two hosts in November, of which one had the same day in October."""
     folder = tmp_path_factory.mktemp("expire")
     archive = folder / "archive"

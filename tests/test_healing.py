@@ -60,7 +60,7 @@ def flip_unseen(path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, checker: Checker) -> Path:
+def made(tmp_path_factory: pytest.TempPathFactory, checker: Checker, hosts_share: None) -> Path:
     """A lake of two hosts with a restart each, and its archive."""
     folder = tmp_path_factory.mktemp("healing")
     for host in ("gw1", "gw2"):
@@ -85,7 +85,7 @@ def rows_of(lake: Path) -> dict[str, list[str]]:
 
 def files_of(job: Job, table: str, host: str = "gw1") -> list[LakeFile]:
     with closing(job.open_ledger()) as ledger:
-        return [file for file in ledger.files() if file.table_name == table and f"host={host}/" in file.path]
+        return [file for file in ledger.files() if file.table_name == table and host in file.hosts]
 
 
 def critical(run: Run) -> list[str]:
@@ -121,7 +121,8 @@ def test_what_is_damaged_is_named_and_made_anew(
     assert all("maillag run --deep " in told[path] for path in paths)
     run = run_job(job, checker)
     assert {note.where for note in run.ingested.notes} >= paths
-    assert {record.host for record in run.new_sources} == {"gw1"}
+    # The hosts share files.
+    assert {record.host for record in run.new_sources} == {"gw1", "gw2"}
     assert critical(run) == []
     assert rows_of(job.lake) == before
     assert verify_lake(job.lake, is_deep=True) == []
@@ -156,10 +157,12 @@ def test_all_sources_of_a_compacted_file_are_read_again(job: Job, checker: Check
         upkeep.compact(job, ledger, run_id, today=date(2027, 1, 1))
     before = rows_of(job.lake)
     (file,) = files_of(job, "events.delivery_attempts")
-    assert len(file.source_ids) == 2
+    assert len(file.source_ids) == 4
     (job.lake / file.path).unlink()
     run = run_job(job, checker)
-    assert {record.path for record in run.new_sources} == {f"gw1/{name}" for name in DAYS}
+    assert {record.path for record in run.new_sources} == {
+        f"{host}/{name}" for host in ("gw1", "gw2") for name in DAYS
+    }
     assert rows_of(job.lake) == before
     assert verify_lake(job.lake, is_deep=True) == []
 
@@ -254,10 +257,12 @@ def test_rows_of_expired_days_are_lost_for_good_and_the_finding_says_so(job: Job
         upkeep.expire(job, ledger, run_id, before=date(2026, 11, 24), today=date(2026, 12, 31))
     damage_all(job, "marts.restarts", remove)
     run = run_job(job, checker)
-    (told,) = critical(run)
-    assert told.startswith("gw1: the mart rows of old days up to 2026-12-01 are lost")
+    # The hosts share the file.
+    assert [told.partition(" are lost")[0] for told in critical(run)] == [
+        f"{host}: the mart rows of old days up to 2026-12-01" for host in ("gw1", "gw2")
+    ]
     with open_catalog(job.lake) as catalog:
-        assert catalog.execute("select host from marts.restarts").fetchall() == [("gw2",)]
+        assert catalog.execute("select host from marts.restarts").fetchall() == []
 
 
 # The ledger.
@@ -385,7 +390,7 @@ def test_a_copied_lake_shows_its_own_rows(made: Path, tmp_path: Path, checker: C
     (tmp_path / "archive" / "gw1" / "maillog-20261124").unlink()
     with open_catalog(tmp_path / "copy") as catalog:
         ((file, *_), *_) = catalog.execute(
-            "select file_name from parquet_file_metadata(?)", [f"{tmp_path}/copy/marts/restarts/*/*.parquet"]
+            "select file_name from parquet_file_metadata(?)", [f"{tmp_path}/copy/marts/restarts/*.parquet"]
         ).fetchall()
     assert str(tmp_path) in file
     assert rows_of(tmp_path / "copy") == before

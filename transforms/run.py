@@ -15,9 +15,10 @@ import pyarrow as pa
 from sqlalchemy.exc import SQLAlchemyError
 
 from transforms.bounds import DEFAULT_LIMITS, Limits
-from transforms.lake.files import hold_lake, remove_unlisted
+from transforms.lake.files import remove_unlisted
 from transforms.lake.heal import damaged_files
 from transforms.lake.ledger import Ledger
+from transforms.lake.lock import hold_lake
 from transforms.lake.opening import open_ledger
 from transforms.lake.records import LakeFile
 from transforms.log_rules import LogRules
@@ -80,7 +81,7 @@ def open_run(job: Job, ledger: Ledger) -> Iterator[str]:
     readers of an older catalog. Raises MaillagError if another run holds the lake, or if the lake cannot be
     written to.
     """
-    with writing(job.lake_mode), hold_lake(job.lake):
+    with writing(job.lake_mode), hold_lake(job.lake, ledger):
         mend_rights(job.lake, job.lake_mode)
         for lost_id in ledger.end_lost_runs():
             sweep(job.lake, ledger, lost_id)

@@ -23,8 +23,9 @@ from transforms.memory import release_memory
 from transforms.progress import listening
 from transforms.run import Progress
 
-# Work of fewer bytes is done in this process: others take seconds to start.
+# Less work than this is done in this process: others take seconds to start.
 LIGHT_BYTES = 128 * 2**20
+LIGHT_HOSTS = 500
 
 
 class Task(Protocol):
@@ -33,6 +34,10 @@ class Task(Protocol):
     @property
     def size_bytes(self) -> int:
         """How many bytes are read."""
+
+    @property
+    def host_count(self) -> int:
+        """Of how many hosts."""
 
 
 T = TypeVar("T", bound=Task)
@@ -54,7 +59,10 @@ def run_tasks(
         progress.advance(size_bytes)
 
     with listening(listen):
-        is_light = sum(task.size_bytes for task in tasks) < LIGHT_BYTES
+        is_light = (
+            sum(task.size_bytes for task in tasks) < LIGHT_BYTES
+            and sum(task.host_count for task in tasks) < LIGHT_HOSTS
+        )
         for task, result in engine.run(work, tasks, is_light=is_light):
             # Other processes tell nothing before a task is done.
             progress.advance(max(0, task.size_bytes - told))
@@ -76,6 +84,11 @@ class ReadTask:
     def size_bytes(self) -> int:
         """The size of the files on disk."""
         return sum(source.size_bytes for source, _ in self.plan.readings)
+
+    @property
+    def host_count(self) -> int:
+        """The number of hosts, with a collector as one."""
+        return len({source.host for source, _ in self.plan.readings})
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from transforms.contracts.contracts import Contract, load_contracts
 from transforms.lake.adapt import adapt
 from transforms.lake.catalog import CATALOG_NAME
 from transforms.lake.compact import compacted, mergeable
-from transforms.lake.expire import FROZEN_BEYOND, YOUNGEST, changed_rows, events_since
+from transforms.lake.expire import FROZEN_BEYOND, YOUNGEST, changed_rows, events_since, hosts_before
 from transforms.lake.heal import frozen_days
 from transforms.lake.ledger import Ledger
 from transforms.lake.records import FrozenDays, LakeFile, QuarantineRow, Rows, rows_of
@@ -92,7 +92,7 @@ def expire(
     left = {file: events_since(job.lake, file, expired, run_id) for file in files if file.source_ids}
     replaced = [file for file, rest in left.items() if rest is not file]
     new_files = [rest for file, rest in left.items() if rest is not None and rest is not file]
-    hosts = {host for file in replaced for host in file.hosts if host in expired}
+    hosts = expired.keys() & {host for file in replaced for host in hosts_before(job.lake, file, before)}
     frozen = [FrozenDays(host, before, before + FROZEN_BEYOND, datetime.now(UTC)) for host in sorted(hosts)]
     if not frozen:
         return Expired([], job.lake / CATALOG_NAME)

@@ -4,6 +4,7 @@ import difflib
 import ipaddress
 import json
 import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -254,9 +255,8 @@ def _refuse_unless(value: str | None, known: tuple[str, ...], name: str, where: 
 
 
 def _refuse_shared_names(hosts: list[Host], path: Path) -> None:
-    names = [host.name for host in hosts]
-    for name in names:
-        if names.count(name) > 1:
+    for name, count in Counter(host.name for host in hosts).items():
+        if count > 1:
             raise MaillagError(
                 f"{path}: [hosts.{json.dumps(name)}]: appears twice, in two spellings. Remove one."
             )

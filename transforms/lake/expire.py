@@ -55,6 +55,16 @@ def events_since(
     return rewrite(lake, file, rest, run_id) if rest.num_rows else None
 
 
+def hosts_before(lake: Path, file: LakeFile, day: date) -> set[str]:
+    """Return the hosts with events in a file before a day (UTC)."""
+    if not file.shared_by:
+        return set(file.hosts)
+    rows = pq.read_table(lake / file.path, columns=["host", "logged_at"], partitioning=None)
+    start = pa.scalar(datetime.combine(day, time(), UTC), pa.timestamp("us", "UTC"))
+    hosts = pc.unique(rows.filter(pc.less(rows["logged_at"], start))["host"]).to_pylist()
+    return {str(host) for host in hosts}
+
+
 def changed_rows(lake: Path, contracts: Iterable[Contract], before: Rows, after: Rows) -> dict[str, int]:
     """Return the tables that differ between two sets of rows, with the number of rows in only one set."""
     changed = {}

@@ -1,16 +1,11 @@
 """Writes tables of events into immutable Parquet files by table and UTC date, of one host or of several."""
 
-import fcntl
-import os
 import shutil
-import socket
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path, PurePosixPath
-from typing import TextIO
 
 import numpy as np
 import polars as pl
@@ -24,7 +19,6 @@ from transforms.lake.records import LakeFile
 from transforms.parse.events import ParsedBlock
 from transforms.parse.line_counts import OTHER_HOSTS, merge_line_counts
 from transforms.parse.tables import ARROW_SCHEMAS, REPEATED
-from transforms.problems import MaillagError
 
 # Rows of a table and day that are held back until they are written together.
 ROW_GROUP_ROWS = 65_536
@@ -42,7 +36,6 @@ MOST_LINE_COUNTS = 65_536
 # one host's. With many hosts, that each query opens so many files costs more.
 FEWEST_SHARING = 50
 DAY_MICROSECONDS = 86_400_000_000
-LOCK_NAME = "lock"
 
 
 @dataclass
@@ -291,42 +284,6 @@ def path_of_rewritten(file: LakeFile, run_id: str) -> str:
     path = PurePosixPath(file.path)
     original = path.name if path.name.startswith(run_id) else path.name.split(".of.")[-1]
     return path.with_name(f"{run_id}.of.{original}").as_posix()
-
-
-@contextmanager
-def hold_lake(lake: Path) -> Iterator[None]:
-    """Hold the lake exclusively, at most until the process ends; raises MaillagError that says who has it."""
-    with (lake / LOCK_NAME).open("a+") as lock:
-        _take(lock, lake)
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now(UTC):%F %T} UTC")
-        lock.flush()
-        yield
-        lock.truncate(0)
-
-
-@contextmanager
-def meet_no_run(lake: Path) -> Iterator[None]:
-    """Keep runs off the lake without writing anything; raises MaillagError that says who has it."""
-    try:
-        lock = (lake / LOCK_NAME).open()
-    except FileNotFoundError:
-        yield
-        return
-    with lock:
-        _take(lock, lake)
-        yield
-
-
-def _take(lock: TextIO, lake: Path) -> None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.seek(0)
-        raise MaillagError(
-            f"{lake}: is held by another run ({lock.read() or 'which is just beginning'}). "
-            "Wait until it has ended."
-        ) from None
 
 
 def remove_unlisted(lake: Path, run_id: str, listed: Collection[str]) -> None:

@@ -24,6 +24,7 @@ from transforms.lake.ledger_tables import (
     FROZEN_DAYS,
     GROWN_SOURCES,
     LAKE_FILES,
+    LOST_MARTS,
     LOST_ROWS,
     METADATA,
     QUARANTINE,
@@ -225,13 +226,24 @@ class Ledger:
         with self.engine.begin() as connection:
             drop_files(connection, [file.path for file in dropped])
             insert_files(connection, self.lake, files)
-            insert(connection, LOST_ROWS, map(asdict, lost))
+            lost = list(lost)
+            insert(connection, LOST_ROWS, (asdict(rows) for rows in lost if rows.source_id))
+            of_marts = [asdict(rows) for rows in lost if not rows.source_id]
+            insert(
+                connection,
+                LOST_MARTS,
+                ({name: row[name] for name in ("path", "host", "table_name")} for row in of_marts),
+            )
             make_again(connection, dropped, stale_hosts)
 
     def lost_rows(self) -> list[LostRows]:
         """Return the rows that were lost with damaged files and whose source file was not read since."""
         with self.engine.connect() as connection:
-            return [LostRows(**row) for row in connection.execute(sa.select(LOST_ROWS)).mappings()]
+            of_sources = connection.execute(sa.select(LOST_ROWS)).mappings().all()
+            of_marts = connection.execute(sa.select(LOST_MARTS)).mappings().all()
+            return [LostRows(**row) for row in of_sources] + [
+                LostRows(**row, source_id="") for row in of_marts
+            ]
 
     def stale_hosts(self) -> set[str]:
         """Return the hosts whose marts have lost a file."""

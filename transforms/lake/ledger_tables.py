@@ -112,7 +112,16 @@ DROPPED_FILES = sa.Table(
     sa.Column("path", sa.String, primary_key=True),
     sa.Column("dropped_at", UtcDateTime, nullable=False),
 )
-# Rows that were lost with a lake file, until the source file is read again; source_id is '' for marts.
+# Mart rows of frozen days that were lost with a lake file.
+LOST_MARTS = sa.Table(
+    "lost_marts",
+    METADATA,
+    sa.Column("path", sa.String, primary_key=True),
+    sa.Column("host", sa.String, primary_key=True),
+    sa.Column("table_name", sa.String, nullable=False),
+)
+# Rows of source files that were lost with a lake file, until the source file is read again; a ledger of
+# version 1 has mart rows here, too, with '' as source_id.
 LOST_ROWS = sa.Table(
     "lost_rows",
     METADATA,

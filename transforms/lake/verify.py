@@ -8,9 +8,9 @@ from shlex import quote
 import duckdb
 
 from transforms.lake.catalog import CATALOG_NAME, attach_published, literally, published_files
-from transforms.lake.files import meet_no_run
 from transforms.lake.heal import damaged_files, lost_rows
 from transforms.lake.ledger import Ledger
+from transforms.lake.lock import meet_no_run
 from transforms.lake.opening import LAKE_FOLDERS, open_ledger
 from transforms.problems import Problem
 
@@ -25,7 +25,7 @@ def verify_lake(lake: Path, ledger_url: str | None = None, *, is_deep: bool = Fa
     Changes nothing. Raises MaillagError if a run holds the lake, or if the ledger is missing or cannot be
     opened.
     """
-    with closing(open_ledger(lake, ledger_url, is_reading=True)) as ledger, meet_no_run(lake):
+    with closing(open_ledger(lake, ledger_url, is_reading=True)) as ledger, meet_no_run(lake, ledger):
         return list(_problems(lake, ledger, is_deep=is_deep))
 
 

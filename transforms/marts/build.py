@@ -60,6 +60,11 @@ class MartTask:
     recipe: Recipe
     size_bytes: int
 
+    @property
+    def host_count(self) -> int:
+        """The number of hosts."""
+        return len(self.hosts)
+
 
 RunTasks = Callable[[Sequence[MartTask]], Iterable[tuple[MartTask, Built | None]]]
 
