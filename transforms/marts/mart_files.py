@@ -98,10 +98,13 @@ class MartWriter:
         (self.lake / folder).mkdir(parents=True, exist_ok=True)
         target = folder if kept.is_by_day else folder / f"{name}.parquet"
         literal = str(self.lake / target).replace("'", "''")
-        query = f"select {columns} from {source} where host in (select unnest($hosts))"
+        # Compared with a list, DuckDB would first gather the rows.
+        is_its = "host = $host" if len(hosts) == 1 else "list_contains($hosts, host)"
+        parameters = {"host": hosts[0]} if len(hosts) == 1 else {"hosts": hosts}
+        query = f"select {columns} from {source} where {is_its}"
         if order:
             query += f" order by {', '.join(order)}"
-        made = execute(self.connection, f"copy ({query}) to '{literal}' ({options})", {"hosts": hosts})
+        made = execute(self.connection, f"copy ({query}) to '{literal}' ({options})", parameters)
         shared_by = tuple(hosts) if len(hosts) > 1 else ()
         for path, row_count, *_ in made:
             relative = Path(path).relative_to(self.lake).as_posix()
