@@ -32,11 +32,20 @@ def open_database(spill: Path, **settings: Any) -> Iterator[duckdb.DuckDBPyConne
         "produce_arrow_string_view": True,
         **settings,
     }
-    with duckdb.connect(":memory:", config=config) as connection:
-        connection.execute("set timezone = 'UTC'")
-        create_macros(connection)
-        yield connection
-    shutil.rmtree(spill, ignore_errors=True)
+    spill.mkdir(parents=True, exist_ok=True)
+    try:
+        with duckdb.connect(":memory:", config=config) as connection:
+            connection.execute("set timezone = 'UTC'")
+            create_macros(connection)
+            yield connection
+    finally:
+        shutil.rmtree(spill, ignore_errors=True)
+
+
+def spill_folder(connection: duckdb.DuckDBPyConnection) -> Path | None:
+    """Return the folder for what does not fit into memory; None if it was not opened by `open_database`."""
+    ((setting,),) = connection.execute("select current_setting('temp_directory')").fetchall()
+    return Path(setting) if Path(setting).is_dir() else None
 
 
 def create_macros(connection: duckdb.DuckDBPyConnection) -> None:

@@ -22,7 +22,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from transforms.marts import entry_facts
-from transforms.marts.database import execute
+from transforms.marts.database import execute, spill_folder
 from transforms.marts.entry_facts import (
     ARRIVAL,
     END,
@@ -183,19 +183,11 @@ def _lines_by_part(
     if parts == 1:
         yield {kind: connection.sql(query).pl() for kind, query in queries.items()}
         return
-    with TemporaryDirectory(dir=_spill_folder(connection)) as folder:
+    with TemporaryDirectory(dir=spill_folder(connection)) as folder:
         for kind, query in queries.items():
             _split_lines(connection, query, parts, Path(folder, kind))
         for part in range(parts):
             yield {kind: _read_lines(Path(folder, kind), part) for kind in queries}
-
-
-def _spill_folder(connection: duckdb.DuckDBPyConnection) -> Path:
-    """Return the folder for what does not fit into memory."""
-    ((setting,),) = connection.execute("select current_setting('temp_directory')").fetchall()
-    folder = Path(setting)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def _split_lines(connection: duckdb.DuckDBPyConnection, query: str, parts: int, folder: Path) -> None:
