@@ -2,16 +2,20 @@
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 
 from transforms.problems import MaillagError
 from transforms.queries import SQL_FOLDER, read_query
 
+Result = TypeVar("Result")
+
+# How much a query gets that needs more than it has, in what it has.
+MORE_MEMORY = 1.5
 # The units that DuckDB prints.
 _UNITS = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 
@@ -61,24 +65,41 @@ def create_table(connection: duckdb.DuckDBPyConnection, table: str, **parameters
 def execute(
     connection: duckdb.DuckDBPyConnection, query: str, parameters: Mapping[str, object] | None = None
 ) -> list[tuple[Any, ...]]:
-    """Execute a query and return its rows; double memory_limit while the query needs more.
+    """Execute a query and return its rows, with as much memory as it needs (`with_memory`)."""
+    return with_memory(connection, lambda: connection.execute(query, parameters).fetchall())
+
+
+def with_memory(connection: duckdb.DuckDBPyConnection, run: Callable[[], Result]) -> Result:
+    """Run a query by a function and return its result; while it runs out of memory, give it half as much again.
 
     Tables spill to disk, and so does nearly everything that joins and sorts gather; the rest grows with the
-    largest host. Raises MaillagError if the machine does not have that much memory.
+    largest host. Later queries have memory_limit again. Raises MaillagError if the machine does not have that
+    much memory.
     """
-    while True:
-        try:
-            return connection.execute(query, parameters).fetchall()
-        except duckdb.OutOfMemoryException as error:
-            ((setting,),) = connection.execute("select current_setting('memory_limit')").fetchall()
+    try:
+        return run()
+    except duckdb.OutOfMemoryException:
+        usual = _memory_limit(connection)
+    try:
+        while True:
+            setting = _memory_limit(connection)
             number, unit = setting.split()
-            limit = 2 * float(number) * _UNITS[unit]
+            limit = MORE_MEMORY * float(number) * _UNITS[unit]
             if limit > machine_bytes():
                 raise MaillagError(
                     f"A query needs more than {setting} of memory, and this machine does not have "
                     f"{limit / 2**30:.1f} GiB. Run maillag on a machine with more."
-                ) from error
+                )
             connection.execute(f"set memory_limit = '{limit / 2**20:.1f} MiB'")
+            with suppress(duckdb.OutOfMemoryException):
+                return run()
+    finally:
+        connection.execute(f"set memory_limit = '{usual}'")
+
+
+def _memory_limit(connection: duckdb.DuckDBPyConnection) -> str:
+    ((setting,),) = connection.execute("select current_setting('memory_limit')").fetchall()
+    return str(setting)
 
 
 def machine_bytes() -> int:

@@ -22,7 +22,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from transforms.marts import entry_facts
-from transforms.marts.database import execute, spill_folder
+from transforms.marts.database import execute, spill_folder, with_memory
 from transforms.marts.entry_facts import (
     ARRIVAL,
     END,
@@ -55,7 +55,7 @@ INPUTS = frozenset(
 MODULES = (__file__, entry_facts.__file__)
 
 # Lines that are processed at a time.
-LINES_AT_ONCE = 1_000_000
+LINES_AT_ONCE = 800_000
 # A file has fewer than 17 thousand million lines.
 LINE_BITS = 34
 # Lines that are split into groups at a time.
@@ -181,7 +181,7 @@ def _lines_by_part(
 ) -> Iterator[dict[str, pl.DataFrame]]:
     """Yield the lines by kind, one group of queue ids after another."""
     if parts == 1:
-        yield {kind: connection.sql(query).pl() for kind, query in queries.items()}
+        yield {kind: with_memory(connection, connection.sql(query).pl) for kind, query in queries.items()}
         return
     with TemporaryDirectory(dir=spill_folder(connection)) as folder:
         for kind, query in queries.items():
