@@ -70,7 +70,7 @@ def execute(
 
 
 def with_memory(connection: duckdb.DuckDBPyConnection, run: Callable[[], Result]) -> Result:
-    """Run a query by a function and return its result, with half as much memory again while it runs out of it.
+    """Run a query by a function and return its result; give it half as much memory again while it runs out.
 
     Tables spill to disk, and so does nearly everything that joins and sorts gather; the rest grows with the
     largest host. Later queries have memory_limit again. Raises MaillagError if the machine does not have that
