@@ -97,7 +97,7 @@ def render(small: Measure, large: Measure, *, measured_on: date) -> str:
     exponent = math.log(large.wall_seconds / small.wall_seconds) / growth
     slowest = sorted(large.model_seconds, key=lambda name: -large.model_seconds[name])[:10]
     targets = (
-        (f"the marts of {large.attempt_count / 1e6:.0f} M attempts", "s", large.wall_seconds, 20),
+        (f"the marts of {large.attempt_count / 1e6:.0f} M attempts", "s", large.wall_seconds, 45),
         ("peak memory", "MiB", large.peak_mib, 1024),
         ("exponent of the growth in wall time", "", exponent, 1.05),
     )

@@ -9,7 +9,6 @@ table is run. Cases of queries, which are no models, are in the same form; test_
 
 import os
 import re
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
@@ -158,9 +157,7 @@ def test_table_has_a_case(table: str) -> None:
 
 def connect() -> duckdb.DuckDBPyConnection:
     """Open an empty database as the models find it."""
-    connection = duckdb.connect(
-        ":memory:", config={"preserve_insertion_order": "false", "temp_directory": tempfile.gettempdir()}
-    )
+    connection = duckdb.connect(":memory:", config={"preserve_insertion_order": "false"})
     connection.execute("set timezone = 'UTC'")
     return connection
 

@@ -5,28 +5,7 @@
 -- (is_counted): the one that left its queue first. ended_at_scan needs a log that shows mail coming back
 -- from the scan service and goes on long enough, and a message id by which the mail would have been found;
 -- otherwise mail that is not seen again is only `scanned`.
-with children as (
-    select
-        links.parent_number,
-        min(links.child_number) as child_number,
-        arg_min(links.link, links.child_number) as link,
-        count(*) as next_hop_count
-    from staging.entry_links as links
-    group by links.parent_number
-),
-
-next_hops as (
-    select
-        children.parent_number,
-        entries.queue_id,
-        children.link,
-        children.next_hop_count
-    from children
-    inner join staging.queue_entries as entries
-        on children.child_number = entries.entry_number
-),
-
-not_seen_again as (
+with not_seen_again as (
     select
         entries.entry_number,
         entries.host,
@@ -34,8 +13,8 @@ not_seen_again as (
         entries.scan_began_from as began_at,
         entries.left_at + to_seconds(thresholds.reinjection_seconds) as awaited_until
     from staging.queue_entries as entries
-    anti join children
-        on entries.entry_number = children.parent_number
+    anti join staging.next_hops as next_hops
+        on entries.entry_number = next_hops.parent_number
     cross join config.thresholds as thresholds
     where
         entries.outcome = 'delivered'
@@ -86,24 +65,6 @@ ended as (
         )
 ),
 
--- A queue id is not used twice within one second. But where an arrival was not logged, it is computed from
--- stamps that were cut to the second, and may seem to be in the same one as the arrival before.
-namesakes as (
-    select
-        entries.entry_number,
-        count(*) + 1 as place
-    from staging.queue_entries as entries
-    inner join staging.queue_entries as earlier
-        on
-            entries.host = earlier.host
-            and entries.instance = earlier.instance
-            and entries.queue_id = earlier.queue_id
-            and entries.lifetime > earlier.lifetime
-            and epoch_us(entries.arrived_at) // 1000000 = epoch_us(earlier.arrived_at) // 1000000
-    where entries.lifetime > 0
-    group by entries.entry_number
-),
-
 -- Mail that came to the scan service again counts where it came first.
 offered_again as (
     select
@@ -141,27 +102,6 @@ later_offers as (
             partition by root_number
             order by coalesce(left_at, arrived_at), arrived_at, entry_number
         ) > 1
-),
-
--- What is behind an entry on its way, and what is ahead of it.
-earlier_hops as (
-    select
-        ways.entry_number,
-        ways.hop_number,
-        roots.instance,
-        roots.queue_id,
-        roots.arrived_at,
-        namesakes.place,
-        parents.queue_id as previous_queue_id
-    from staging.entry_ways as ways
-    inner join staging.queue_entries as roots
-        on ways.root_number = roots.entry_number
-    left join namesakes
-        on ways.root_number = namesakes.entry_number
-    inner join staging.entry_links as links
-        on ways.entry_number = links.child_number
-    inner join staging.queue_entries as parents
-        on links.parent_number = parents.entry_number
 )
 
 select
@@ -184,13 +124,13 @@ select
     entries.relay,
     case
         when entries.outcome <> 'delivered' then entries.outcome
-        when next_hops.queue_id is not null then 'passed_on'
+        when next_hops.next_queue_id is not null then 'passed_on'
         when ended.entry_number is not null then 'ended_at_scan'
         when entries.is_scanned then 'scanned'
         else 'delivered'
     end as status,
     earlier_hops.previous_queue_id,
-    coalesce(next_hops.queue_id, entries.queued_as) as next_queue_id,
+    coalesce(next_hops.next_queue_id, entries.queued_as) as next_queue_id,
     coalesce(next_hops.link, if(entries.queued_as is not null, 'queued_as', null)) as link,
     entries.notification_queue_id,
     entries.size_bytes,
@@ -203,11 +143,11 @@ select
 from staging.queue_entries as entries
 left join later_offers
     on entries.entry_number = later_offers.entry_number
-left join earlier_hops
+left join staging.earlier_hops as earlier_hops
     on entries.entry_number = earlier_hops.entry_number
-left join namesakes
+left join staging.namesakes as namesakes
     on entries.entry_number = namesakes.entry_number
-left join next_hops
+left join staging.next_hops as next_hops
     on entries.entry_number = next_hops.parent_number
 left join ended
     on entries.entry_number = ended.entry_number

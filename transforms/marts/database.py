@@ -2,10 +2,10 @@
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 
@@ -13,6 +13,10 @@ from transforms.cores import thread_count
 from transforms.problems import MaillagError
 from transforms.queries import SQL_FOLDER, read_query
 
+Result = TypeVar("Result")
+
+# How much a query gets that needs more than it has, in what it has.
+MORE_MEMORY = 1.5
 # The units that DuckDB prints.
 _UNITS = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 
@@ -23,8 +27,8 @@ def open_database(spill: Path, **settings: Any) -> Iterator[duckdb.DuckDBPyConne
     config = {
         "preserve_insertion_order": False,
         "threads": thread_count(),
-        # Rows that are held back for each day that is written: with the default, eight times as many, days of a
-        # million rows are spilled first.
+        # Rows that are held back for each day that is written: with the default, eight times as many, a day
+        # of a million rows is spilled first.
         "partitioned_write_flush_threshold": 65_536,
         # Compressing temporary tables is not worth while.
         "checkpoint_threshold": "1 TiB",
@@ -37,11 +41,20 @@ def open_database(spill: Path, **settings: Any) -> Iterator[duckdb.DuckDBPyConne
         "produce_arrow_string_view": True,
         **settings,
     }
-    with duckdb.connect(":memory:", config=config) as connection:
-        connection.execute("set timezone = 'UTC'")
-        create_macros(connection)
-        yield connection
-    shutil.rmtree(spill, ignore_errors=True)
+    spill.mkdir(parents=True, exist_ok=True)
+    try:
+        with duckdb.connect(":memory:", config=config) as connection:
+            connection.execute("set timezone = 'UTC'")
+            create_macros(connection)
+            yield connection
+    finally:
+        shutil.rmtree(spill, ignore_errors=True)
+
+
+def spill_folder(connection: duckdb.DuckDBPyConnection) -> Path | None:
+    """Return the folder for what does not fit into memory; None if it was not opened by `open_database`."""
+    ((setting,),) = connection.execute("select current_setting('temp_directory')").fetchall()
+    return Path(setting) if Path(setting).is_dir() else None
 
 
 def create_macros(connection: duckdb.DuckDBPyConnection) -> None:
@@ -57,24 +70,41 @@ def create_table(connection: duckdb.DuckDBPyConnection, table: str, **parameters
 def execute(
     connection: duckdb.DuckDBPyConnection, query: str, parameters: Mapping[str, object] | None = None
 ) -> list[tuple[Any, ...]]:
-    """Execute a query and return its rows; double memory_limit while the query needs more.
+    """Execute a query and return its rows, with as much memory as it needs (`with_memory`)."""
+    return with_memory(connection, lambda: connection.execute(query, parameters).fetchall())
+
+
+def with_memory(connection: duckdb.DuckDBPyConnection, run: Callable[[], Result]) -> Result:
+    """Run a query by a function and return its result; give it half as much memory again while it runs out.
 
     Tables spill to disk, and so does nearly everything that joins and sorts gather; the rest grows with the
-    largest host. Raises MaillagError if the machine does not have that much memory.
+    largest host. Later queries have memory_limit again. Raises MaillagError if the machine does not have that
+    much memory.
     """
-    while True:
-        try:
-            return connection.execute(query, parameters).fetchall()
-        except duckdb.OutOfMemoryException as error:
-            ((setting,),) = connection.execute("select current_setting('memory_limit')").fetchall()
+    try:
+        return run()
+    except duckdb.OutOfMemoryException:
+        usual = _memory_limit(connection)
+    try:
+        while True:
+            setting = _memory_limit(connection)
             number, unit = setting.split()
-            limit = 2 * float(number) * _UNITS[unit]
+            limit = MORE_MEMORY * float(number) * _UNITS[unit]
             if limit > machine_bytes():
                 raise MaillagError(
                     f"A query needs more than {setting} of memory, and this machine does not have "
                     f"{limit / 2**30:.1f} GiB. Run maillag on a machine with more."
-                ) from error
+                )
             connection.execute(f"set memory_limit = '{limit / 2**20:.1f} MiB'")
+            with suppress(duckdb.OutOfMemoryException):
+                return run()
+    finally:
+        connection.execute(f"set memory_limit = '{usual}'")
+
+
+def _memory_limit(connection: duckdb.DuckDBPyConnection) -> str:
+    ((setting,),) = connection.execute("select current_setting('memory_limit')").fetchall()
+    return str(setting)
 
 
 def machine_bytes() -> int:

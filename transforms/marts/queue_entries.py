@@ -22,7 +22,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from transforms.marts import entry_facts
-from transforms.marts.database import execute
+from transforms.marts.database import execute, spill_folder, with_memory
 from transforms.marts.entry_facts import (
     ARRIVAL,
     END,
@@ -55,7 +55,7 @@ INPUTS = frozenset(
 MODULES = (__file__, entry_facts.__file__)
 
 # Lines that are processed at a time.
-LINES_AT_ONCE = 1_500_000
+LINES_AT_ONCE = 800_000
 # A file has fewer than 17 thousand million lines.
 LINE_BITS = 34
 # Lines that are split into groups at a time.
@@ -169,8 +169,7 @@ def make_queue_entries(connection: duckdb.DuckDBPyConnection) -> None:
     sources = [*(f"events.{kind}" for kind in _LINES), "staging.attempts"]
     counts = " + ".join(f"(select count(*) from {source})" for source in sources)
     ((line_count,),) = connection.execute(f"select {counts}").fetchall()
-    # A power of two, because the last bits of the hash select the part.
-    parts = 1 << (line_count // LINES_AT_ONCE).bit_length()
+    parts = line_count // LINES_AT_ONCE + 1
     # No name is given to the lines of a part, and its tables go one by one: what is done with is freed.
     for part, tables in enumerate(map(_tables_of, _lines_by_part(connection, queries, parts))):
         while tables:
@@ -182,27 +181,19 @@ def _lines_by_part(
 ) -> Iterator[dict[str, pl.DataFrame]]:
     """Yield the lines by kind, one group of queue ids after another."""
     if parts == 1:
-        yield {kind: connection.sql(query).pl() for kind, query in queries.items()}
+        yield {kind: with_memory(connection, connection.sql(query).pl) for kind, query in queries.items()}
         return
-    with TemporaryDirectory(dir=_spill_folder(connection)) as folder:
+    with TemporaryDirectory(dir=spill_folder(connection)) as folder:
         for kind, query in queries.items():
             _split_lines(connection, query, parts, Path(folder, kind))
         for part in range(parts):
             yield {kind: _read_lines(Path(folder, kind), part) for kind in queries}
 
 
-def _spill_folder(connection: duckdb.DuckDBPyConnection) -> Path:
-    """Return the folder for what does not fit into memory."""
-    ((setting,),) = connection.execute("select current_setting('temp_directory')").fetchall()
-    folder = Path(setting)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
 def _split_lines(connection: duckdb.DuckDBPyConnection, query: str, parts: int, folder: Path) -> None:
     """Write the lines of one kind into a file for each group of queue ids."""
     folder.mkdir()
-    reader = connection.sql(f"select *, hash(queue_id) & {parts - 1} as part from ({query})").to_arrow_reader(
+    reader = connection.sql(f"select *, hash(queue_id) % {parts} as part from ({query})").to_arrow_reader(
         LINES_TO_SPLIT
     )
     schema = pl.DataFrame(reader.schema.empty_table()).drop("part").to_arrow().schema
