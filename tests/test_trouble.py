@@ -22,6 +22,7 @@ from tests.test_crash import DAYS
 from transforms import pipeline
 from transforms.contracts.contracts import Checker
 from transforms.lake.ledger_tables import VERSION
+from transforms.lake.lock import LOCK_NAME
 from transforms.lake.verify import verify_lake
 from transforms.problems import MaillagError
 from transforms.run import Job, NoProgress, open_run
@@ -144,6 +145,25 @@ def test_the_disk_of_the_lake_gets_full(archive: Path, tmp_path: Path, checker: 
 def database() -> Iterator[PostgreSQL]:
     with postgresql() as running:
         yield running
+
+
+def test_two_runs_meet_in_postgresql(archive: Path, tmp_path: Path, database: PostgreSQL) -> None:
+    # Another machine sees the lake's files, but not their locks.
+    job = Job(archive, tmp_path / "lake", ledger_url=f"postgresql://{database.place}")
+    with closing(job.open_ledger()) as ledger, closing(job.open_ledger()) as of_other:
+        with open_run(job, ledger):
+            (job.lake / LOCK_NAME).unlink()
+            (job.lake / LOCK_NAME).write_text("process 1 on another machine")
+            with (
+                pytest.raises(MaillagError, match=r"is held by another run \(process 1 on another machine\)"),
+                open_run(job, of_other),
+            ):
+                pytest.fail("two runs hold the lake")
+        with open_run(job, of_other):
+            pass
+    with psycopg.connect(job.ledger_url or "", autocommit=True) as server:
+        server.execute("drop schema public cascade")
+        server.execute("create schema public")
 
 
 def test_postgresql_goes_away(

@@ -1,4 +1,4 @@
-"""Runs jobs on the workers of a Dask scheduler; see transforms/engine.py. Only `open_engine` imports this."""
+"""Runs tasks on the workers of a Dask scheduler; see transforms/engine.py. Only `open_engine` imports this."""
 
 import hashlib
 import logging
@@ -25,7 +25,7 @@ from transforms.cores import THREADS
 from transforms.problems import MaillagError
 from transforms.worker import call, packed
 
-J = TypeVar("J")
+T = TypeVar("T")
 R = TypeVar("R")
 PROJECT = Path(__file__).parents[1]
 # What a run takes from the project, and the packages whose versions can change an answer.
@@ -34,15 +34,15 @@ PACKAGES = ("polars", "duckdb", "pyarrow", "numpy", "great-expectations", "dask"
 CONNECT_SECONDS = 10
 # Restarting a worker takes a few seconds, a machine some minutes.
 NO_WORKER_SECONDS = 300
-# How often a job that fails is tried again, perhaps by a worker that sees the shared file system.
+# How often a task that fails is tried again, perhaps by a worker that sees the shared file system.
 RETRIES = 3
 
 
 class DaskEngine:
     """Workers that others started, each of one thread; see docs/scaling.md and `Engine`.
 
-    If a job's worker dies, the scheduler tries it again on others, `allowed-failures` times (3); then it
-    is tried so once more, alone, after all other jobs. Raises MaillagError if there is no scheduler
+    If a task's worker dies, the scheduler tries it again on others, `allowed-failures` times (3); then it
+    is tried so once more, alone, after all other tasks. Raises MaillagError if there is no scheduler
     at the address, no worker, or one of another version.
     """
 
@@ -79,45 +79,45 @@ class DaskEngine:
         ]
 
     def run(
-        self, work: Callable[[J, Check], R], jobs: Iterable[J], *, is_light: bool = False
-    ) -> Iterator[tuple[J, R | None]]:
-        """See Engine; light jobs, too, are for the workers, which have loaded all that they need."""
+        self, work: Callable[[T, Check], R], tasks: Iterable[T], *, is_light: bool = False
+    ) -> Iterator[tuple[T, R | None]]:
+        """See Engine; light tasks, too, are for the workers, which have loaded all that they need."""
         died = []
-        for job, result, has_died in self._at_once(sys.maxsize, work, jobs):
+        for task, result, has_died in self._at_once(sys.maxsize, work, tasks):
             if has_died:
-                died.append(job)
+                died.append(task)
             else:
-                yield job, result
-        for job, result, _ in self._at_once(1, work, died):
-            yield job, result
+                yield task, result
+        for task, result, _ in self._at_once(1, work, died):
+            yield task, result
 
     def _at_once(
-        self, most: int, work: Callable[[J, Check], R], jobs: Iterable[J]
-    ) -> Iterator[tuple[J, R | None, bool]]:
-        """Do a job a worker, `most` at a time; yield each with its result, and whether its worker died."""
-        jobs = iter(jobs)
-        running: dict[Key, tuple[Future[Any], J]] = {}
+        self, most: int, work: Callable[[T, Check], R], tasks: Iterable[T]
+    ) -> Iterator[tuple[T, R | None, bool]]:
+        """Do a task a worker, `most` at a time; yield each with its result, and whether its worker died."""
+        tasks = iter(tasks)
+        running: dict[Key, tuple[Future[Any], T]] = {}
         ended: SimpleQueue[Future[Any]] = SimpleQueue()
-        done: tuple[J, R | None, bool] | None = None
+        done: tuple[T, R | None, bool] | None = None
         try:
             while True:
-                # A job that waits at a worker is a suspect, too, if the one before it kills that worker.
+                # A task that waits at a worker is a suspect, too, if the one before it kills that worker.
                 room = min(most, max(1, len(self.thread_counts()))) - len(running)
-                for job in islice(jobs, max(0, room)):
+                for task in islice(tasks, max(0, room)):
                     future = self._client.submit(
-                        do, versions(), packed(work, job, check_here), retries=RETRIES, pure=False
+                        do, versions(), packed(work, task, check_here), retries=RETRIES, pure=False
                     )
-                    running[future.key] = future, job
+                    running[future.key] = future, task
                     future.add_done_callback(ended.put)
                 if done:
                     yield done
                 if not running:
                     return
-                future, job = running.pop(self._next(ended).key)
+                future, task = running.pop(self._next(ended).key)
                 try:
-                    done = job, future.result(), False
+                    done = task, future.result(), False
                 except KilledWorker:
-                    done = job, None, True
+                    done = task, None, True
                 except CancelledError:
                     raise self._lost() from None
                 future.release()
@@ -160,7 +160,7 @@ class DaskEngine:
         for worker, count in self.thread_counts().items():
             if count != 1:
                 raise MaillagError(
-                    f"{worker}: this Dask worker has {count} threads, which would do jobs side by side in "
+                    f"{worker}: this Dask worker has {count} threads, which would do tasks side by side in "
                     "one process. Start it with `--nthreads 1`, and several workers with `--nworkers`."
                 )
         for worker, found in self._client.run(versions, on_error="return").items():

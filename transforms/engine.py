@@ -1,4 +1,4 @@
-"""Runs a function for each of many jobs: in this process, in worker processes, or on Dask workers."""
+"""Runs a function for each of many tasks: in this process, in worker processes, or on Dask workers."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -13,32 +13,32 @@ from transforms.problems import MaillagError
 from transforms.worker import Worker, WorkerDiedError
 
 ENGINES = ("local", "dask")
-J = TypeVar("J")
+T = TypeVar("T")
 R = TypeVar("R")
 
 
 class Engine(Protocol):
-    """Where jobs are done. `work`, jobs and results are pickled: `work` is a function of a module."""
+    """Where tasks are done. `work`, tasks and results are pickled: `work` is a function of a module."""
 
     def start(self) -> None:
         """Begin in the background what takes long to import, because contracts will be checked."""
 
     def run(
-        self, work: Callable[[J, Check], R], jobs: Iterable[J], *, is_light: bool = False
-    ) -> Iterator[tuple[J, R | None]]:
-        """Call `work` for each job, and yield jobs with their results as they are done, in any order.
+        self, work: Callable[[T, Check], R], tasks: Iterable[T], *, is_light: bool = False
+    ) -> Iterator[tuple[T, R | None]]:
+        """Call `work` for each task, and yield tasks with their results as they are done, in any order.
 
-        Jobs are begun in their order, and each is taken from `jobs` only when a worker is free. The result is
-        None if the process died on the job each time it was tried. What `work` raises is raised here, and
-        ends all other jobs, as does a caller that stops early.
+        Tasks are begun in their order, and each is taken from `tasks` only when a worker is free. The result is
+        None if the process died on the task each time it was tried. What `work` raises is raised here, and
+        ends all other tasks, as does a caller that stops early.
         """
 
 
 class LocalEngine:
-    """One machine. Light jobs, or a single one, are done in this process, and a child process checks.
+    """One machine. Light tasks, or a single one, are done in this process, and a child process checks.
 
-    Otherwise each worker process does one job at a time, checks it itself, and computes with its share of the
-    cores. If one dies, its job is tried once more, alone, after all others.
+    Otherwise each worker process does one task at a time, checks it itself, and computes with its share of the
+    cores. If one dies, its task is tried once more, alone, after all others.
     """
 
     def __init__(self, worker_count: int | None = None) -> None:
@@ -59,69 +59,69 @@ class LocalEngine:
         self._checker.start()
 
     def run(
-        self, work: Callable[[J, Check], R], jobs: Iterable[J], *, is_light: bool = False
-    ) -> Iterator[tuple[J, R | None]]:
+        self, work: Callable[[T, Check], R], tasks: Iterable[T], *, is_light: bool = False
+    ) -> Iterator[tuple[T, R | None]]:
         """See Engine."""
-        jobs = iter(jobs)
-        first = [*islice(jobs, 2)]
+        tasks = iter(tasks)
+        first = [*islice(tasks, 2)]
         if is_light or self._count == 1 or len(first) < 2:
-            return self._run_here(work, chain(first, jobs))
-        return self._run_in_workers(work, chain(first, jobs))
+            return self._run_here(work, chain(first, tasks))
+        return self._run_in_workers(work, chain(first, tasks))
 
-    def _run_here(self, work: Callable[[J, Check], R], jobs: Iterator[J]) -> Iterator[tuple[J, R | None]]:
+    def _run_here(self, work: Callable[[T, Check], R], tasks: Iterator[T]) -> Iterator[tuple[T, R | None]]:
         if self._checker.worker is None and self._workers:
             # It may have Great Expectations loaded.
             self._checker.worker = self._workers.pop()
-        for job in jobs:
+        for task in tasks:
             try:
-                yield job, work(job, self._checker.check)
+                yield task, work(task, self._checker.check)
             except WorkerDiedError:
-                yield job, None
+                yield task, None
 
     def _run_in_workers(
-        self, work: Callable[[J, Check], R], jobs: Iterator[J]
-    ) -> Iterator[tuple[J, R | None]]:
+        self, work: Callable[[T, Check], R], tasks: Iterator[T]
+    ) -> Iterator[tuple[T, R | None]]:
         died = []
-        for job, result, has_died in self._at_once(self._count, work, jobs):
+        for task, result, has_died in self._at_once(self._count, work, tasks):
             if has_died:
-                died.append(job)
+                died.append(task)
             else:
-                yield job, result
-        for job, result, _ in self._at_once(1, work, died):
-            yield job, result
+                yield task, result
+        for task, result, _ in self._at_once(1, work, died):
+            yield task, result
 
     def _at_once(
-        self, count: int, work: Callable[[J, Check], R], jobs: Iterable[J]
-    ) -> Iterator[tuple[J, R | None, bool]]:
-        """Do so many jobs at a time; yield each with its result, and whether its process died instead."""
+        self, count: int, work: Callable[[T, Check], R], tasks: Iterable[T]
+    ) -> Iterator[tuple[T, R | None, bool]]:
+        """Do so many tasks at a time; yield each with its result, and whether its process died instead."""
         if self._checker.worker:
             self._workers.insert(0, self._checker.worker)
             self._checker.worker = None
         self._workers = [worker for worker in self._workers if not worker.is_closed]
         idle = deque(self._workers)
-        busy: dict[Connection, tuple[Worker, J]] = {}
-        jobs = iter(jobs)
-        done: tuple[J, R | None, bool] | None = None
+        busy: dict[Connection, tuple[Worker, T]] = {}
+        tasks = iter(tasks)
+        done: tuple[T, R | None, bool] | None = None
         try:
             while True:
-                # A worker gets its next job before the caller is busy with the result of its last one.
-                for job in islice(jobs, count - len(busy)):
+                # A worker gets its next task before the caller is busy with the result of its last one.
+                for task in islice(tasks, count - len(busy)):
                     if not idle:
                         self._workers.append(Worker())
                         idle.append(self._workers[-1])
                     worker = idle.popleft()
-                    worker.begin(work, job, check_here, thread_count=max(1, thread_count() // self._count))
-                    busy[worker.connection] = worker, job
+                    worker.begin(work, task, check_here, thread_count=max(1, thread_count() // self._count))
+                    busy[worker.connection] = worker, task
                 if done:
                     yield done
                 if not busy:
                     return
-                worker, job = busy.pop(cast(Connection, wait([*busy])[0]))
+                worker, task = busy.pop(cast(Connection, wait([*busy])[0]))
                 try:
-                    done = job, worker.receive(), False
+                    done = task, worker.receive(), False
                     idle.append(worker)
                 except WorkerDiedError:
-                    done = job, None, True
+                    done = task, None, True
         finally:
             for worker, _ in busy.values():
                 worker.close()

@@ -45,12 +45,11 @@ def meet_no_run(lake: Path, ledger: Ledger) -> Iterator[None]:
 def _take_in_database(lake: Path, ledger: Ledger) -> Iterator[None]:
     # The lock ends with the connection. Within a transaction, a server may end an idle one.
     with ledger.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        # Closed at the end, and not kept for others.
+        connection.detach()
         if not connection.execute(sa.select(sa.func.pg_try_advisory_lock(ADVISORY_LOCK))).scalar():
             raise _held(lake)
-        try:
-            yield
-        finally:
-            connection.execute(sa.select(sa.func.pg_advisory_unlock(ADVISORY_LOCK)))
+        yield
 
 
 @contextmanager
