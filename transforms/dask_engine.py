@@ -1,4 +1,4 @@
-"""Runs tasks on the workers of a Dask scheduler; see transforms/engine.py. Only `open_engine` imports this."""
+"""Runs tasks on the workers of a Dask scheduler, as engine.py says. Only `open_engine` imports this."""
 
 import hashlib
 import logging

@@ -28,7 +28,7 @@ class Engine(Protocol):
     ) -> Iterator[tuple[T, R | None]]:
         """Call `work` for each task, and yield tasks with their results as they are done, in any order.
 
-        Tasks are begun in their order, and each is taken from `tasks` only when a worker is free. The result is
+        Tasks are begun in their order; each is taken from `tasks` only when a worker is free. The result is
         None if the process died on the task each time it was tried. What `work` raises is raised here, and
         ends all other tasks, as does a caller that stops early.
         """
@@ -37,8 +37,8 @@ class Engine(Protocol):
 class LocalEngine:
     """One machine. Light tasks, or a single one, are done in this process, and a child process checks.
 
-    Otherwise each worker process does one task at a time, checks it itself, and computes with its share of the
-    cores. If one dies, its task is tried once more, alone, after all others.
+    Otherwise each worker process does one task at a time, checks it itself, and computes with its share of
+    the cores. If one dies, its task is tried once more, alone, after all others.
     """
 
     def __init__(self, worker_count: int | None = None) -> None:
