@@ -25,9 +25,8 @@ from tests.night_bench import FLEET, Day, write_day
 from tests.nights import Fleet
 from transforms import pipeline, publish, upkeep
 from transforms.contracts.contracts import Checker, Contract, Finding, load_contracts
-from transforms.lake import files
+from transforms.lake import files, records
 from transforms.lake.catalog import CATALOG_NAME, create_views
-from transforms.marts import batch
 from transforms.marts.models import settled_sql
 from transforms.run import Job, open_run
 
@@ -122,7 +121,7 @@ def test_pending_mail_counts_on_another_day_once_a_log_of_that_day_comes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Each host by itself: beside the other, more of it would be made anew.
-    monkeypatch.setattr(batch, "BATCH_BYTES", 0)
+    monkeypatch.setattr(records, "BATCH_BYTES", 0)
     archive = tmp_path / "archive"
     job = Job(archive, tmp_path / "lake")
     for host in ("mx1", "mx2"):

@@ -30,8 +30,8 @@ from transforms.contracts.contracts import Contract, load_contracts
 from transforms.fleet.fleet import Fleet, Host
 from transforms.fleet.history import host_history, latest_hosts
 from transforms.fleet.host_settings import HostSettings
-from transforms.lake.catalog import CATALOG_NAME, host_folder, publish
-from transforms.lake.files import write_parquet
+from transforms.lake.catalog import CATALOG_NAME, publish
+from transforms.lake.files import ROW_GROUP_ROWS, write_parquet
 from transforms.lake.ledger import Ledger
 from transforms.marts.advice import load_advice
 from transforms.marts.mart_files import MartWriter
@@ -60,6 +60,8 @@ BY_DAY = "marts.message_trace"
 
 LIMIT_SECONDS = 1.0
 ROUNDS = 5
+# Written together, as a batch is.
+HOSTS_AT_A_TIME = 50
 ASK = "import sys, duckdb; duckdb.connect(sys.argv[1], read_only=True).execute(sys.argv[2]).fetchall()"
 # What has no files here.
 NOT_MADE = ("events.", "ops.line_counts")
@@ -170,8 +172,8 @@ def commands(lake: Path) -> dict[str, list[str]]:
 def some_mail(lake: Path) -> tuple[str, str]:
     """Return a host, and the message id of a mail that it held in the middle of the year."""
     host = host_name(HOST_COUNT // 2)
-    (file,) = (lake / "marts/held_messages" / host_folder(host)).iterdir()
-    held = pl.read_parquet(file)
+    files = [*(lake / "marts/held_messages").rglob("*.parquet")]
+    held = pl.scan_parquet(files).filter(pl.col("host") == host).sort("first_deferred_at").collect()
     return host, held["message_id"][len(held) // 2]
 
 
@@ -236,9 +238,13 @@ def write_lake(lake: Path) -> None:
         for number in range(HOST_COUNT)
     )
     with duckdb.connect() as connection:
-        for number in range(HOST_COUNT):
-            for table, rows in marts_of(number, np.random.default_rng(number)):
-                write_mart(connection, lake, contracts, table, rows)
+        for first in range(0, HOST_COUNT, HOSTS_AT_A_TIME):
+            tables: dict[str, list[pl.DataFrame]] = {}
+            for number in range(first, first + HOSTS_AT_A_TIME):
+                for table, rows in marts_of(number, np.random.default_rng(number)):
+                    tables.setdefault(table, []).append(rows)
+            for table, of_hosts in tables.items():
+                write_mart(connection, lake, contracts, table, pl.concat(of_hosts), part=str(first))
     history = host_history(Fleet(hosts), {host.name: ZONE for host in hosts})
     write_parquet(pl.DataFrame([asdict(Thresholds())]), lake / "config/thresholds/bench.parquet")
     write_parquet(history, lake / "fleet/host_history/bench.parquet")
@@ -251,22 +257,24 @@ def write_mart(
     contracts: Mapping[str, Contract],
     table: str,
     rows: pl.DataFrame,
+    *,
+    part: str,
 ) -> None:
-    """Write a host's rows of a mart as a run does, or those of each `month` into a file."""
-    (host,) = rows["host"].unique()
+    """Write rows of some hosts as a run does, or those of each `month` as a compaction does."""
     parts = {("",): rows} if "month" not in rows.columns else rows.partition_by("month", as_dict=True)
-    for (period,), part in parts.items():
-        connection.register("part", as_promised(part, contracts[table]).to_arrow())
+    for (period,), of_period in parts.items():
+        connection.register("part", as_promised(of_period, contracts[table]).to_arrow())
         if period:
             key = "month" if len(str(period)) == len(LAST_MONTH) else "date"
-            folder = lake / table.replace(".", "/") / host_folder(host) / f"{key}={period}"
+            folder = lake / table.replace(".", "/") / f"{key}={period}"
             folder.mkdir(parents=True, exist_ok=True)
             connection.execute(
-                f"copy (from part) to '{folder}/bench.parquet' "
-                "(format parquet, compression zstd, compression_level 1)"
+                f"copy (from part order by host) to '{folder}/bench.{part}.parquet' "
+                f"(format parquet, compression zstd, compression_level 1, row_group_size {ROW_GROUP_ROWS})"
             )
         else:
-            MartWriter(connection, lake, "bench", "0", contracts, {host}).write(table, "from part")
+            hosts = set(rows["host"].unique())
+            MartWriter(connection, lake, "bench", part, contracts, hosts).write(table, "from part")
         connection.unregister("part")
 
 
