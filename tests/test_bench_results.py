@@ -2,12 +2,16 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.bench.document import DOCUMENT, replace_section
 from tests.bench.measure import Cost
 from tests.bench.reading import STAGES
 from tests.bench.results import TITLES, Results, render, targets
+from tests.year_bench import marts_of
+from transforms.contracts.contracts import load_contracts
+from transforms.marts.mart_files import marts
 
 
 def _results(**seconds: float) -> Results:
@@ -73,3 +77,11 @@ def test_tables_replace_what_the_document_held_between_its_markers(tmp_path: Pat
     lines = copy.read_text(encoding="utf-8").splitlines()
     start = next(number for number, line in enumerate(lines) if line.startswith("<!-- bench: "))
     assert lines[start + 1 : start + 5] == ["", "new figures", "", "<!-- end of bench -->"]
+
+
+def test_the_marts_of_the_year_have_the_columns_of_their_contracts() -> None:
+    contracts = load_contracts()
+    tables = dict(marts_of(1, np.random.default_rng(1)))
+    assert tables.keys() == marts().keys()
+    for table, rows in tables.items():
+        assert contracts[table].columns.keys() <= set(rows.columns), table

@@ -90,8 +90,12 @@ STATUSES_COUNTED = {
     "pending": ["pending"],
 }
 NOT_FLUSHED = pl.col("flush_verdict") == "missing"
+JUDGED = pl.col("flush_verdict") != "unknown"
+ADVISED = {"apply_patch_2", "flush_after_restart"}
 RESTART_COUNTS = {
     "restart_count": pl.len(),
+    "judged_restart_count": JUDGED.sum(),
+    "unknown_restart_count": (~JUDGED).sum(),
     "restarts_with_held_mail_count": (pl.col("held_message_count") > 0).sum(),
     "missing_flush_count": NOT_FLUSHED.sum(),
 }
@@ -311,6 +315,7 @@ def marts_of(number: int, random: np.random.Generator) -> Iterator[tuple[str, pl
     trace = make_message_trace(host_name(number), held, random)
     yield "marts.restarts", restarts.with_columns(host=host)
     yield "marts.held_messages", held.with_columns(host=host)
+    yield "marts.held_recipients", make_held_recipients(held).with_columns(host=host)
     yield "marts.missing_flushes", make_missing_flushes(restarts, held).with_columns(host=host)
     arrived = instant(pl.col("arrived_at"))
     yield (
@@ -334,6 +339,7 @@ def marts_of(number: int, random: np.random.Generator) -> Iterator[tuple[str, pl
         ),
     )
     yield "marts.host_diagnosis", make_host_diagnosis(number, restarts, held).with_columns(host=host)
+    yield "marts.host_advice", make_host_advice().with_columns(host=host)
     if is_patched(number):
         yield "marts.fleet_changes", make_fleet_changes(restarts, held).with_columns(host=host)
 
@@ -379,7 +385,11 @@ def make_restarts(number: int, random: np.random.Generator) -> pl.DataFrame:
         missing_reason=pl.when(NOT_FLUSHED).then(
             pl.when(pl.col("chance") < 0.5).then(pl.lit("not_noticed")).otherwise(pl.lit("not_ordered"))
         ),
+        product=pl.lit("imsva"),
+        build=pl.when(is_new(number, pl.col("down_at"))).then(NEW_BUILD).otherwise(OLD_BUILD),
         build_verdict=build_verdict(number, pl.col("down_at")),
+        time_zone=pl.lit(ZONE.name),
+        queue_run_count=pl.lit(0),
         confidence=pl.when(pl.col("chance") < 0.9).then(pl.lit("certain")).otherwise(pl.lit("likely")),
         evidence=pl.lit(["maillog", "manager_log"], dtype=pl.List(pl.String)),
         restart_trigger=pl.when(pl.col("chance") < 0.8)
@@ -431,6 +441,7 @@ def make_held_messages(restarts: pl.DataFrame, random: np.random.Generator) -> p
         is_pending_proved=pl.lit(None),
         first_deferred_at=pl.Series(deferred),
         last_deferred_at=pl.Series(deferred),
+        reactivated_at=pl.Series(released) - 1,
         released_at=pl.Series(released),
         removed_at=pl.Series(released + 0.01),
     )
@@ -597,11 +608,28 @@ def make_fleet_daily(
     )
 
 
+def make_held_recipients(held: pl.DataFrame) -> pl.DataFrame:
+    """Return one recipient of each held message."""
+    return held.with_columns(
+        recipient=pl.format("{}@{}", "queue_id", pl.col("sender").str.split("@").list.last()),
+        recipient_domain=pl.col("sender").str.split("@").list.last(),
+    )
+
+
+def make_host_advice() -> pl.DataFrame:
+    """Return two pieces of advice."""
+    advice = [advice for advice in load_advice() if advice.code in ADVISED]
+    rows = [asdict(entry) | {"position": position, "commands": []} for position, entry in enumerate(advice)]
+    return pl.DataFrame(rows).with_columns(
+        pl.col("en").list.join("\n").alias("text_en"), pl.col("ja").list.join("\n").alias("text_ja")
+    )
+
+
 def make_host_diagnosis(number: int, restarts: pl.DataFrame, held: pl.DataFrame) -> pl.DataFrame:
     """Return the host's one row."""
     current_from = PATCHED_DAY * SECONDS_PER_DAY if is_patched(number) else None
     current = restarts.filter(pl.col("down_at") >= (current_from or 0))
-    advice = [advice for advice in load_advice() if advice.code in {"apply_patch_2", "flush_after_restart"}]
+    advice = [advice for advice in load_advice() if advice.code in ADVISED]
     return pl.DataFrame(
         side(restarts, held)
         | {
@@ -621,6 +649,7 @@ def make_host_diagnosis(number: int, restarts: pl.DataFrame, held: pl.DataFrame)
             "bounce_queue_lifetime_seconds": 0,
             "not_noticed_count": (restarts["missing_reason"] == "not_noticed").sum(),
             "wrapper_defect_count": 0,
+            "order_without_effect_count": 0,
             "overlong_count": 0,
             "held_message_count": len(held),
             "lost_message_count": restarts["lost_message_count"].sum(),
@@ -652,6 +681,8 @@ def make_fleet_changes(restarts: pl.DataFrame, held: pl.DataFrame) -> pl.DataFra
     return pl.DataFrame(
         sides
         | {
+            "judged_before_count": sides["judged_restart_count_before"],
+            "judged_after_count": sides["judged_restart_count_after"],
             "missing_share_before": MISSING_SHARE,
             "missing_share_after": MISSING_SHARE,
             "changed_at": changed,
