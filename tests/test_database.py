@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import SAMPLE, run_job
 from tests.test_nights import MARTS, NoChecks, differences, shown_marts
 from transforms.marts import batch, database
-from transforms.marts.database import execute, open_database
+from transforms.marts.database import execute, open_database, spill_folder
 from transforms.problems import MaillagError
 from transforms.run import Job
 
@@ -35,6 +35,13 @@ def test_a_query_that_needs_more_than_the_machine_has_says_so(
         pytest.raises(MaillagError, match=r"more than 16\.0 MiB of memory, and this machine does not have"),
     ):
         execute(connection, LARGE)
+
+
+def test_what_did_not_fit_into_memory_is_gone_after_a_failure(tmp_path: Path) -> None:
+    spill = tmp_path / "spill"
+    with pytest.raises(duckdb.ParserException), open_database(spill, memory_limit=LIMIT) as connection:
+        connection.execute(f"this is no SQL, in {spill_folder(connection)}")
+    assert not spill.exists()
 
 
 @pytest.mark.slow

@@ -28,7 +28,7 @@ from transforms.lake.catalog import create_tables
 from transforms.lake.ledger import Ledger
 from transforms.marts.build import config_tables
 from transforms.marts.mart_files import handed_on
-from transforms.marts.models import MODEL_SCHEMAS, Model, load_models, run_models
+from transforms.marts.models import MODEL_SCHEMAS, Model, last_uses, load_models, run_models
 from transforms.parse.line_counts import LINE_COUNTS
 from transforms.parse.tables import EVENT_TABLES
 from transforms.problems import Problem
@@ -153,6 +153,14 @@ def test_case_is_named_by_its_sentence(case: Case) -> None:
 @pytest.mark.parametrize("table", [*MODELS, *QUERIES])
 def test_table_has_a_case(table: str) -> None:
     assert any(case.table == table for case in CASES), f"{table} has no case: add one in tests/sql/{table}/"
+
+
+def test_a_table_behind_a_view_is_unused_after_the_last_model_that_reads_the_view() -> None:
+    (table,) = MODELS["staging.queue_entries"].inputs
+    *_, last = (model for model in ALL_MODELS if model.inputs & {"staging.queue_entries", table})
+    unused = {model.name: tables for model, tables in last_uses(ALL_MODELS)}
+    assert [name for name, tables in unused.items() if table in tables] == [last.name]
+    assert not any("staging.queue_entries" in tables for tables in unused.values())
 
 
 def connect() -> duckdb.DuckDBPyConnection:

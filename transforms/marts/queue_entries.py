@@ -283,7 +283,7 @@ def _order(logged_at: Ints, source_numbers: Numbers, line_numbers: Ints) -> Numb
 def _numbered(hashes: NDArray[np.uint64]) -> Numbers:
     """Return a number for each value, the same for equal ones, from 0 in the order of first occurrence."""
     numbers = pa.array(hashes).dictionary_encode().indices.to_numpy().copy()
-    # The table of the values takes ten times as much as they.
+    # The table that finds equal values takes several times the memory of the values.
     pa.default_memory_pool().release_unused()
     return numbers
 
