@@ -20,6 +20,10 @@ R = TypeVar("R")
 class Engine(Protocol):
     """Where jobs are done. `work`, jobs and results are pickled: `work` is a function of a module."""
 
+    @property
+    def loses_attempts(self) -> bool:
+        """Whether jobs may have been begun whose results were not yielded."""
+
     def start(self) -> None:
         """Begin in the background what takes long to import, because contracts will be checked."""
 
@@ -27,6 +31,8 @@ class Engine(Protocol):
         self, work: Callable[[J, Check], R], jobs: Iterable[J], *, is_light: bool = False
     ) -> Iterator[tuple[J, R | None]]:
         """Call `work` for each job, and yield jobs with their results as they are done, in any order.
+
+        If a job is yielded more than once, its first result counts.
 
         Jobs are begun in their order, and each is taken from `jobs` only when a worker is free. The result is
         None if the process died on the job each time it was tried. What `work` raises is raised here, and
@@ -42,6 +48,7 @@ class LocalEngine:
     """
 
     def __init__(self, worker_count: int | None = None) -> None:
+        self.loses_attempts = False
         self._count = worker_count or thread_count()
         self._checker = Checker()
         self._workers: list[Worker] = []
@@ -76,6 +83,7 @@ class LocalEngine:
             try:
                 yield job, work(job, self._checker.check)
             except WorkerDiedError:
+                self.loses_attempts = True
                 yield job, None
 
     def _run_in_workers(
@@ -121,6 +129,7 @@ class LocalEngine:
                     done = job, worker.receive(), False
                     idle.append(worker)
                 except WorkerDiedError:
+                    self.loses_attempts = True
                     done = job, None, True
         finally:
             for worker, _ in busy.values():

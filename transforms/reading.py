@@ -59,14 +59,13 @@ def read_archive(
                     _take_over(job, ledger, run_id, done, reading)
                 else:
                     tasks += _smaller(task, reading)
-    if reading.has_leftovers:
-        sweep(job.lake, ledger, run_id)
+    if reading.has_leftovers or engine.loses_attempts:
+        sweep(job.lake, ledger)
     return reading
 
 
 def _smaller(task: ReadTask, reading: Read) -> list[tuple[Plan, dict[str, SourceRecord]]]:
     """Split a task whose worker was killed: into hosts, and these into files, one of which is to blame."""
-    reading.has_leftovers = True
     readings = task.plan.readings
     if len(readings) == 1:
         ((source, _),) = readings

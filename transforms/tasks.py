@@ -31,6 +31,10 @@ class Task(Protocol):
     """Work on some hosts, for one worker."""
 
     @property
+    def number(self) -> int:
+        """Distinguishes it from the run's other tasks of its kind."""
+
+    @property
     def size_bytes(self) -> int:
         """How many bytes are read."""
 
@@ -44,9 +48,10 @@ def run_tasks(
 ) -> Iterator[tuple[T, R | None]]:
     """Yield each task with its result as it is done, in any order; None if its worker was killed each time.
 
-    Advances the progress by bytes.
+    A task that the engine yields again is passed over. Advances the progress by bytes.
     """
     told = 0.0
+    yielded: set[int] = set()
 
     def listen(size_bytes: float) -> None:
         nonlocal told
@@ -56,6 +61,9 @@ def run_tasks(
     with listening(listen):
         is_light = sum(task.size_bytes for task in tasks) < LIGHT_BYTES
         for task, result in engine.run(work, tasks, is_light=is_light):
+            if task.number in yielded:
+                continue
+            yielded.add(task.number)
             # Other processes tell nothing before a task is done.
             progress.advance(max(0, task.size_bytes - told))
             told = 0.0

@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import shutil
 import socket
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -327,15 +326,6 @@ def _take(lock: TextIO, lake: Path) -> None:
             f"{lake}: is held by another run ({lock.read() or 'which is just beginning'}). "
             "Wait until it has ended."
         ) from None
-
-
-def remove_unlisted(lake: Path, run_id: str, listed: Collection[str]) -> None:
-    """Remove what an unfinished run left behind: files that the ledger does not list."""
-    for path in list(lake.rglob(f"*{run_id}.*")):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        elif path.relative_to(lake).as_posix() not in listed:
-            path.unlink(missing_ok=True)
 
 
 def event_date() -> pl.Expr:

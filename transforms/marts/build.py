@@ -297,9 +297,11 @@ def build_hosts(task: MartTask, check: Check = lambda batch, built: []) -> Built
             made, unproved = build_batch(
                 task.recipe, batch, part, lambda model: advance(task.size_bytes / count / model_count)
             )
-            made.findings = check(batch, made)
+            # Those that are rebuilt as a whole are checked then.
+            made.findings = [found for found in check(batch, made) if found.host not in unproved]
         except Exception as error:
             _raise_if_of_machine(error)
+            built.has_leftovers = True
             if len(batch.hosts) > 1:
                 batches.extendleft(
                     alone
