@@ -38,8 +38,11 @@ COLLECTOR = '[hosts.central]\nhost_from = "line"\npath = "central/**/*"\n'
 # Names in the collector's files that have files of their own, as others do not.
 COLLECTED = ("gw01", "gw02", "gw11")
 ONLY_COLLECTED = "gw98"
-SMALL = {"transforms.lake.records.BATCH_HOSTS": 4, "transforms.findings.BATCH_HOSTS": 2}
+BATCH = "transforms.lake.records.BATCH_HOSTS"
+SMALL = {BATCH: 5, "transforms.findings.BATCH_HOSTS": 2}
 SHARING, APART = ({**SMALL, "transforms.lake.files.FEWEST_SHARING": fewest} for fewest in (2, 1000))
+# For the few hosts of write_two_nights.
+FEW = {**SHARING, BATCH: 3}
 
 
 def write_nights(folder: Path) -> list[Path]:
@@ -205,6 +208,8 @@ class Tried:
     changed: Mapping[str, int] = field(default_factory=dict)
     deaths: Sequence[Death] = ()
     times: int = 1
+    lights: set[tuple[bool, bool]] = field(default_factory=set)
+    """Whether jobs were light, and whether the worker of one of them was killed before."""
 
     @property
     def loses_attempts(self) -> bool:
@@ -218,7 +223,9 @@ class Tried:
         self, work: Callable[[T, Check], R], jobs: Iterable[T], *, is_light: bool = False
     ) -> Iterator[tuple[T, R | None]]:
         """Do all tasks, however light, as the engine does heavy ones."""
-        again = (job for job in jobs for _ in range(self.times))
+        tasks: list[Any] = list(jobs)
+        self.lights.add((is_light, any(task.is_suspect for task in tasks)))
+        again = (job for job in tasks for _ in range(self.times))
         return self.engine.run(partial(do_task, work, self.changed, self.deaths), again)
 
 
@@ -248,4 +255,4 @@ def drive(archive: str, lake: str, address: str, function: str, calls: str) -> N
         open_engine(name, dask_address=address or None, worker_count=2) as engine,
     ):
         patch.setattr(function.replace(":", "."), dying)
-        run_night(Job(Path(archive), Path(lake)), Tried(engine, SHARING), SHARING)
+        run_night(Job(Path(archive), Path(lake)), Tried(engine, FEW), FEW)

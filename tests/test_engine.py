@@ -377,7 +377,7 @@ def test_a_worker_of_another_version_that_joins_later_is_refused(cluster: Cluste
 
 @pytest.mark.slow
 def test_workers_of_a_local_cluster_do_the_jobs(tmp_path: Path) -> None:
-    options = {"dashboard_address": None, "silence_logs": 60, "local_directory": str(tmp_path)}
+    options = {"dashboard_address": "127.0.0.1:0", "silence_logs": 60, "local_directory": str(tmp_path)}
     with LocalCluster(n_workers=2, threads_per_worker=1, **options) as local, local.get_client():
         engine = open_engine("dask", dask_address=local.scheduler_address)
         with engine as opened:

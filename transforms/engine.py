@@ -22,7 +22,7 @@ class Engine(Protocol):
 
     @property
     def loses_attempts(self) -> bool:
-        """Whether jobs may have been begun whose results were not yielded."""
+        """Whether attempts at jobs may have been lost, and have left files behind."""
 
     def start(self) -> None:
         """Begin in the background what takes long to import, because contracts will be checked."""
@@ -32,11 +32,10 @@ class Engine(Protocol):
     ) -> Iterator[tuple[J, R | None]]:
         """Call `work` for each job, and yield jobs with their results as they are done, in any order.
 
-        If a job is yielded more than once, its first result counts.
-
         Jobs are begun in their order, and each is taken from `jobs` only when a worker is free. The result is
         None if the process died on the job each time it was tried. What `work` raises is raised here, and
-        ends all other jobs, as does a caller that stops early.
+        ends all other jobs, as does a caller that stops early. If a job is yielded again, its first result
+        counts.
         """
 
 

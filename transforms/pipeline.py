@@ -236,7 +236,8 @@ def _build_marts(
         yield from run_tasks(engine, build_batch, tasks, progress)
 
     built = build_marts(
-        job.lake,
+        # Workers may be in another folder.
+        job.lake.absolute(),
         models=models,
         contracts=contracts,
         files=ledger.files(),

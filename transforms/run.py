@@ -28,8 +28,8 @@ from transforms.problems import MaillagError
 from transforms.rights import LAKE_MODE, mend_rights, writing
 from transforms.thresholds import Thresholds
 
-# As open_run makes it, followed by a point.
-RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}(?=\.)")
+# As open_run makes it, in the name of a file.
+RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}(?=\.|$)")
 
 
 class Progress(Protocol):

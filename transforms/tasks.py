@@ -38,6 +38,10 @@ class Task(Protocol):
     def size_bytes(self) -> int:
         """How many bytes are read."""
 
+    @property
+    def is_suspect(self) -> bool:
+        """Whether it is a part of a task whose worker was killed."""
+
 
 T = TypeVar("T", bound=Task)
 R = TypeVar("R")
@@ -59,7 +63,10 @@ def run_tasks(
         progress.advance(size_bytes)
 
     with listening(listen):
-        is_light = sum(task.size_bytes for task in tasks) < LIGHT_BYTES
+        # What killed a worker must not kill this process.
+        is_light = sum(task.size_bytes for task in tasks) < LIGHT_BYTES and not any(
+            task.is_suspect for task in tasks
+        )
         for task, result in engine.run(work, tasks, is_light=is_light):
             if task.number in yielded:
                 continue
@@ -79,6 +86,7 @@ class ReadTask:
     lake: Path
     plan: Plan
     known: dict[str, SourceRecord]
+    is_suspect: bool = False
 
     @property
     def size_bytes(self) -> int:

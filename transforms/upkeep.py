@@ -117,6 +117,8 @@ def expire(
     ledger.freeze(
         frozen, replaced=[*(file.path for file in gone), *built.replaced], files=[*new_files, *built.files]
     )
+    if built.has_leftovers:
+        sweep(job.lake, ledger)
     after = marts_fingerprint(job, ledger.lake_files(), models, contracts)
     ledger.name_marts(run_id, after)
     return Expired(frozen, publish_lake(job, ledger, run_id, contracts))

@@ -59,6 +59,8 @@ class MartTask:
     news: list[News] | None
     recipe: Recipe
     size_bytes: int
+    is_suspect: bool = False
+    """Whether it is a part of a task whose worker was killed."""
 
 
 RunTasks = Callable[[Sequence[MartTask]], Iterable[tuple[MartTask, Built | None]]]
@@ -236,7 +238,9 @@ def _run_tasks(tasks: Sequence[MartTask], run: RunTasks, built: Built) -> None:
             )
     if lost:
         first = max(task.number for task in tasks) + 1
-        _run_tasks([replace(task, number=first + at) for at, task in enumerate(lost)], run, built)
+        _run_tasks(
+            [replace(task, number=first + at, is_suspect=True) for at, task in enumerate(lost)], run, built
+        )
 
 
 def _alone(task: MartTask) -> Iterator[MartTask]:
