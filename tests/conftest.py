@@ -77,6 +77,7 @@ class Here:
     """An engine that does all work in this process, and checks with the tests' one checker."""
 
     checker: Checker
+    loses_attempts: bool = False
 
     def start(self) -> None:
         """Begin to import what checks."""

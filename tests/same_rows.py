@@ -32,8 +32,8 @@ OTHER_COLUMNS = frozenset({"run_id"})
 RUN = "import sys; from flows.cli import main; sys.argv[0] = 'maillag'; main()"
 
 
-def differences(catalog: Path, other: Path) -> Iterator[str]:
-    """Yield a line for each table whose columns or rows differ between two catalogs."""
+def differences(catalog: Path, other: Path, *, but_of: str = "") -> Iterator[str]:
+    """Yield a line for each table whose columns or rows differ between two catalogs, but for one host's."""
     with duckdb.connect(":memory:") as connection:
         for name, path in (("one", catalog), ("two", other)):
             literal = str(path).replace("'", "''")
@@ -48,7 +48,8 @@ def differences(catalog: Path, other: Path) -> Iterator[str]:
                 f'round("{column}", 3)' if kind == "DOUBLE" else f'"{column}"'
                 for column, kind in one[table].items()
             )
-            rows = {name: f"select {columns} from {name}.{table}" for name in ("one", "two")}
+            others = f"where host is distinct from '{but_of}'" if "host" in one[table] else ""
+            rows = {name: f"select {columns} from {name}.{table} {others}" for name in ("one", "two")}
             for there, missing in (("one", "two"), ("two", "one")):
                 query = f"select count(*) from ({rows[there]} except all {rows[missing]})"
                 ((count,),) = connection.execute(query).fetchall()

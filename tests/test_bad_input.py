@@ -200,6 +200,31 @@ def test_lines_of_a_mail_program_that_no_pattern_knows_do_not_keep_a_file_out(
     assert_rest_is_complete(done)
 
 
+def test_a_finding_about_a_file_is_replaced_by_one_about_the_next_file_of_its_name(
+    archive: Path, run: Runner
+) -> None:
+    """The live log begins again each night, and what was rotated may come late."""
+    log = archive / "imsva15" / "maillog"
+    lines = log.read_text().splitlines(keepends=True)
+    stamp = " ".join(lines[0].split(" ")[:4])
+    unknown = [f"{stamp} postfix/smtp[7]: Something new of number {number}\n" for number in range(len(lines))]
+    log.write_text("".join([lines[0], *unknown]))
+    before = of_file(run())
+    assert before
+    log.write_text("".join([lines[1], *unknown]))
+    done = run()
+    now = of_file(done)
+    assert now.keys() == before.keys()
+    assert {*now.values()} == {done.sources["imsva15/maillog"].source_id}
+    assert {*now.values()}.isdisjoint(before.values())
+    assert_rest_is_complete(done)
+
+
+def of_file(done: Run) -> dict[str, str | None]:
+    """Return the source of each rule that the live log breaks."""
+    return {row.rule: row.source_id for row in done.findings if row.place == "imsva15/maillog"}
+
+
 def the_finding(done: Run, place: str) -> QuarantineRow:
     (finding,) = (f for f in done.findings if f.place.split(":")[0] == place)
     return finding

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -259,12 +259,13 @@ class Cluster:
         self.workers.append(start(self.folder, *worker, *(options or ("--nthreads", "1")), path=path))
 
 
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
+@contextmanager
+def started_cluster(folder: Path) -> Iterator[Cluster]:
+    """Start a scheduler; end it and its workers behind the block."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
-    scheduler = start(tmp_path, DASK, "scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard")
-    cluster = Cluster(tmp_path, f"tcp://127.0.0.1:{port}", scheduler, [])
+    scheduler = start(folder, DASK, "scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard")
+    cluster = Cluster(folder, f"tcp://127.0.0.1:{port}", scheduler, [])
     try:
         yield cluster
     finally:
@@ -273,6 +274,12 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         assert_ended([process.pid for process in cluster.workers])
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    with started_cluster(tmp_path) as started:
+        yield started
 
 
 @pytest.fixture
@@ -370,7 +377,7 @@ def test_a_worker_of_another_version_that_joins_later_is_refused(cluster: Cluste
 
 @pytest.mark.slow
 def test_workers_of_a_local_cluster_do_the_jobs(tmp_path: Path) -> None:
-    options = {"dashboard_address": None, "silence_logs": 60, "local_directory": str(tmp_path)}
+    options = {"dashboard_address": "127.0.0.1:0", "silence_logs": 60, "local_directory": str(tmp_path)}
     with LocalCluster(n_workers=2, threads_per_worker=1, **options) as local, local.get_client():
         engine = open_engine("dask", dask_address=local.scheduler_address)
         with engine as opened:

@@ -46,6 +46,9 @@ class DaskEngine:
     at the address, no worker, or one of another version.
     """
 
+    # The scheduler does not say how often it tried, and a worker goes on when its driver has died.
+    loses_attempts = True
+
     def __init__(self, address: str) -> None:
         _keep_quiet()
         self._address = address

@@ -20,6 +20,10 @@ R = TypeVar("R")
 class Engine(Protocol):
     """Where tasks are done. `work`, tasks and results are pickled: `work` is a function of a module."""
 
+    @property
+    def loses_attempts(self) -> bool:
+        """Whether attempts at tasks may have been lost, and have left files behind."""
+
     def start(self) -> None:
         """Begin in the background what takes long to import, because contracts will be checked."""
 
@@ -30,7 +34,8 @@ class Engine(Protocol):
 
         Tasks are begun in their order; each is taken from `tasks` only when a worker is free. The result is
         None if the process died on the task each time it was tried. What `work` raises is raised here, and
-        ends all other tasks, as does a caller that stops early.
+        ends all other tasks, as does a caller that stops early. If a task is yielded again, its first result
+        counts.
         """
 
 
@@ -42,6 +47,7 @@ class LocalEngine:
     """
 
     def __init__(self, worker_count: int | None = None) -> None:
+        self.loses_attempts = False
         self._count = worker_count or thread_count()
         self._checker = Checker()
         self._workers: list[Worker] = []
@@ -76,6 +82,7 @@ class LocalEngine:
             try:
                 yield task, work(task, self._checker.check)
             except WorkerDiedError:
+                self.loses_attempts = True
                 yield task, None
 
     def _run_in_workers(
@@ -121,6 +128,7 @@ class LocalEngine:
                     done = task, worker.receive(), False
                     idle.append(worker)
                 except WorkerDiedError:
+                    self.loses_attempts = True
                     done = task, None, True
         finally:
             for worker, _ in busy.values():

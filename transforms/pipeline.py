@@ -236,7 +236,8 @@ def _build_marts(
         yield from run_tasks(engine, build_batch, tasks, progress)
 
     built = build_marts(
-        job.lake,
+        # Workers may be in another folder.
+        job.lake.absolute(),
         models=models,
         contracts=contracts,
         files=ledger.files(),
@@ -259,6 +260,8 @@ def _build_marts(
         ],
     )
     _replace_marts(job, ledger, run_id, built, now, files)
+    if built.has_leftovers or engine.loses_attempts:
+        sweep(job.lake, ledger)
     return built
 
 
@@ -284,8 +287,6 @@ def _replace_marts(
         [*built.files, *write_basis(job.lake, basis, run_id)],
         replaced=[*built.replaced, *(path for table in BASIS for path in files.get(table, ()))],
     )
-    if built.failed_hosts:
-        sweep(job.lake, ledger, run_id)
     if built.failed:
         # The next run heals what is damaged.
         of_failed = [file for file in ledger.files() if not built.failed.keys().isdisjoint(file.hosts)]

@@ -39,6 +39,8 @@ def read_archive(
 ) -> Read:
     """Read the planned files batch by batch, and list each batch in the ledger as it comes."""
     reading = Read()
+    # Workers may be in another folder.
+    lake = job.lake.absolute()
     number = 0
     # A collector's files name hosts that have files of their own, which may hold the same lines.
     for is_central in (False, True):
@@ -47,9 +49,10 @@ def read_archive(
         read_now = {source_id for source_id, record in known.items() if record.run_id == run_id}
         part = replace(plan, readings=readings, unchanged_ids=plan.unchanged_ids | read_now)
         tasks = plan_batches(part, known)
+        are_suspect = False
         while tasks:
             numbered = [
-                ReadTask(number + at, run_id, job.lake, part, of_hosts)
+                ReadTask(number + at, run_id, lake, part, of_hosts, are_suspect)
                 for at, (part, of_hosts) in enumerate(tasks)
             ]
             number += len(tasks)
@@ -59,14 +62,14 @@ def read_archive(
                     _take_over(job, ledger, run_id, done, reading)
                 else:
                     tasks += _smaller(task, reading)
-    if reading.has_leftovers:
-        sweep(job.lake, ledger, run_id)
+            are_suspect = True
+    if reading.has_leftovers or engine.loses_attempts:
+        sweep(job.lake, ledger)
     return reading
 
 
 def _smaller(task: ReadTask, reading: Read) -> list[tuple[Plan, dict[str, SourceRecord]]]:
     """Split a task whose worker was killed: into hosts, and these into files, one of which is to blame."""
-    reading.has_leftovers = True
     readings = task.plan.readings
     if len(readings) == 1:
         ((source, _),) = readings

@@ -1,6 +1,9 @@
 """One run: its input, its lock, and how its end is recorded in the ledger."""
 
+import os
+import re
 import secrets
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -15,7 +18,6 @@ import pyarrow as pa
 from sqlalchemy.exc import SQLAlchemyError
 
 from transforms.bounds import DEFAULT_LIMITS, Limits
-from transforms.lake.files import remove_unlisted
 from transforms.lake.heal import damaged_files
 from transforms.lake.ledger import Ledger
 from transforms.lake.lock import hold_lake
@@ -25,6 +27,9 @@ from transforms.log_rules import LogRules
 from transforms.problems import MaillagError
 from transforms.rights import LAKE_MODE, mend_rights, writing
 from transforms.thresholds import Thresholds
+
+# As open_run makes it, in the name of a file.
+RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}(?=\.|$)")
 
 
 class Progress(Protocol):
@@ -83,8 +88,13 @@ def open_run(job: Job, ledger: Ledger) -> Iterator[str]:
     """
     with writing(job.lake_mode), hold_lake(job.lake, ledger):
         mend_rights(job.lake, job.lake_mode)
-        for lost_id in ledger.end_lost_runs():
-            sweep(job.lake, ledger, lost_id)
+        lost = ledger.end_lost_runs()
+        if lost:
+            sweep(job.lake, ledger)
+        # A run that was killed while it published had nothing else to do, and counts as done.
+        for path in job.lake.iterdir():
+            if RUN_ID.search(path.name) and path.is_file():
+                path.unlink()
         started_at = datetime.now(UTC)
         run_id = f"{started_at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         ledger.start_run(run_id, started_at)
@@ -94,11 +104,14 @@ def open_run(job: Job, ledger: Ledger) -> Iterator[str]:
             # If even this cannot be written, the next run does it.
             with suppress(OSError, SQLAlchemyError):
                 close_run(ledger, run_id, "failed")
-                sweep(job.lake, ledger, run_id)
+                sweep(job.lake, ledger)
             if explained := _explained(job, ledger, error):
                 raise explained from error
             raise
         close_run(ledger, run_id, "done")
+        if lost:
+            # Dask workers go on for a while when their driver has died.
+            sweep(job.lake, ledger)
         _remove_dropped(job.lake, ledger, datetime.now(UTC) - job.reader_grace)
 
 
@@ -143,10 +156,23 @@ def refuse_damaged(job: Job, ledger: Ledger, files: Iterable[LakeFile]) -> None:
         raise _damaged(job.lake, damaged)
 
 
-def sweep(lake: Path, ledger: Ledger, run_id: str) -> None:
-    """Remove the files of a run that the ledger does not list."""
+def sweep(lake: Path, ledger: Ledger) -> None:
+    """Remove the files of all runs that the ledger does not list."""
     listed = {path for paths in ledger.lake_files().values() for path in paths}
-    remove_unlisted(lake, run_id, listed | ledger.dropped_files().keys())
+    listed |= ledger.dropped_files().keys()
+    run_ids = ledger.run_ids()
+
+    def is_of_run(name: str) -> bool:
+        found = RUN_ID.search(name)
+        return found is not None and found[0] in run_ids
+
+    for folder, folders, names in os.walk(lake):
+        for name in filter(is_of_run, folders):
+            shutil.rmtree(Path(folder, name), ignore_errors=True)
+        for name in filter(is_of_run, names):
+            path = Path(folder, name)
+            if path.relative_to(lake).as_posix() not in listed:
+                path.unlink(missing_ok=True)
 
 
 def _remove_dropped(lake: Path, ledger: Ledger, before: datetime) -> None:

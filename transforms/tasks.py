@@ -32,12 +32,20 @@ class Task(Protocol):
     """Work on some hosts, for one worker."""
 
     @property
+    def number(self) -> int:
+        """Distinguishes it from the run's other tasks of its kind."""
+
+    @property
     def size_bytes(self) -> int:
         """How many bytes are read."""
 
     @property
     def host_count(self) -> int:
         """Of how many hosts."""
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether it is a part of a task whose worker was killed."""
 
 
 T = TypeVar("T", bound=Task)
@@ -49,9 +57,10 @@ def run_tasks(
 ) -> Iterator[tuple[T, R | None]]:
     """Yield each task with its result as it is done, in any order; None if its worker was killed each time.
 
-    Advances the progress by bytes.
+    A task that the engine yields again is passed over. Advances the progress by bytes.
     """
     told = 0.0
+    yielded: set[int] = set()
 
     def listen(size_bytes: float) -> None:
         nonlocal told
@@ -59,11 +68,16 @@ def run_tasks(
         progress.advance(size_bytes)
 
     with listening(listen):
+        # What killed a worker must not kill this process.
         is_light = (
             sum(task.size_bytes for task in tasks) < LIGHT_BYTES
             and sum(task.host_count for task in tasks) < LIGHT_HOSTS
+            and not any(task.is_suspect for task in tasks)
         )
         for task, result in engine.run(work, tasks, is_light=is_light):
+            if task.number in yielded:
+                continue
+            yielded.add(task.number)
             # Other processes tell nothing before a task is done.
             progress.advance(max(0, task.size_bytes - told))
             told = 0.0
@@ -79,6 +93,7 @@ class ReadTask:
     lake: Path
     plan: Plan
     known: dict[str, SourceRecord]
+    is_suspect: bool = False
 
     @property
     def size_bytes(self) -> int:

@@ -112,11 +112,13 @@ def expire(
         raise MaillagError(f"{built.failed[min(failing)]} Nothing was expired.")
     _refuse_changes(job, before, contracts, rows_of(files), built.rows_after(files))
     if is_dry_run:
-        sweep(job.lake, ledger, run_id)
+        sweep(job.lake, ledger)
         return Expired(frozen, job.lake / CATALOG_NAME)
     ledger.freeze(
         frozen, replaced=[*(file.path for file in gone), *built.replaced], files=[*new_files, *built.files]
     )
+    if built.has_leftovers:
+        sweep(job.lake, ledger)
     after = marts_fingerprint(job, ledger.lake_files(), models, contracts)
     ledger.name_marts(run_id, after)
     return Expired(frozen, publish_lake(job, ledger, run_id, contracts))

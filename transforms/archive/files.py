@@ -153,7 +153,7 @@ def _sources_of(path: Path, host: Host, walk: Walk, limits: Limits) -> Iterator[
         yield SourceFile(
             host=host.name,
             path=shown,
-            absolute_path=path,
+            absolute_path=path.absolute(),
             member=file.name if holds_members else None,
             size_bytes=min(file.size_bytes, LARGEST_INTEGER),
             modified_at_ns=min(max(file.modified_at_ns, 0), LAST_NS),

@@ -1,6 +1,5 @@
 """Writes tables of events into immutable Parquet files by table and UTC date, of one host or of several."""
 
-import shutil
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -284,15 +283,6 @@ def path_of_rewritten(file: LakeFile, run_id: str) -> str:
     path = PurePosixPath(file.path)
     original = path.name if path.name.startswith(run_id) else path.name.split(".of.")[-1]
     return path.with_name(f"{run_id}.of.{original}").as_posix()
-
-
-def remove_unlisted(lake: Path, run_id: str, listed: Collection[str]) -> None:
-    """Remove what an unfinished run left behind: files that the ledger does not list."""
-    for path in list(lake.rglob(f"*{run_id}.*")):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        elif path.relative_to(lake).as_posix() not in listed:
-            path.unlink(missing_ok=True)
 
 
 def event_date() -> pl.Expr:

@@ -84,6 +84,11 @@ class Ledger:
             connection.execute(sa.update(RUNS).where(RUNS.c.status == "running").values(status="interrupted"))
         return lost
 
+    def run_ids(self) -> set[str]:
+        """Return the ids of all runs."""
+        with self.engine.connect() as connection:
+            return set(connection.execute(sa.select(RUNS.c.run_id)).scalars())
+
     def last_marts_fingerprint(self) -> str | None:
         """Return what the current marts were built from, None before the first build."""
         with self.engine.connect() as connection:
@@ -331,8 +336,6 @@ class Ledger:
             for row in findings:
                 key = {name: getattr(row, name) for name in ("place", "stage", "rule", "what")}
                 insert(connection, ACKNOWLEDGED, [{**key, "acknowledged_at": now}])
-                is_it = [QUARANTINE.c[name] == value for name, value in key.items()]
-                connection.execute(sa.delete(QUARANTINE).where(*is_it))
             insert_findings(connection, findings)
 
     def table(self, name: str) -> pl.DataFrame:

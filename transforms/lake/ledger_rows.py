@@ -151,13 +151,20 @@ def make_again(connection: sa.Connection, files: Iterable[LakeFile], stale_hosts
 
 
 def insert_findings(connection: sa.Connection, rows: Iterable[QuarantineRow]) -> None:
-    """Insert findings; acknowledged ones become warnings and say so."""
+    """Insert findings; acknowledged ones become warnings and say so.
+
+    They replace what was found at the same place before: perhaps in another file, which had that path.
+    """
     known = {tuple(row[:4]): row[4] for row in connection.execute(sa.select(ACKNOWLEDGED))}
     documents = []
     for row in rows:
         if at := known.get((row.place, row.stage, row.rule, row.what)):
             row = replace(row, severity="warning", remedy=f"Acknowledged on {at:%Y-%m-%d}. {row.remedy}")
         documents.append(asdict(row))
+    if documents:
+        key = QUARANTINE.primary_key.columns
+        same = sa.delete(QUARANTINE).where(*(column == sa.bindparam(f"its_{column.name}") for column in key))
+        connection.execute(same, [{f"its_{c.name}": row[c.name] for c in key} for row in documents])
     insert(connection, QUARANTINE, documents)
 
 

@@ -48,7 +48,8 @@ class Built:
     `replaced` has, by path, the hosts whose rows are replaced. `hosts`: the hosts with news. `log_dates`: the
     local days on which any host of the fleet logged. `settled_hosts`: the hosts whose settled days were
     carried over. `findings`: the rules that rows of hosts break. `doubts`: what the new marts reveal about
-    logs and settings. `failed`: why hosts keep their old marts.
+    logs and settings. `failed`: why hosts keep their old marts. `has_leftovers`: whether files that are not
+    among `files` were left in the lake.
     """
 
     hosts: set[str] = field(default_factory=set)
@@ -59,6 +60,7 @@ class Built:
     findings: list[Finding] = field(default_factory=list)
     doubts: list[Problem] = field(default_factory=list)
     failed: dict[str, Problem] = field(default_factory=dict)
+    has_leftovers: bool = False
 
     def rows_after(self, before: Iterable[LakeFile], hosts: Collection[str] | None = None) -> Rows:
         """Return the rows of the lake after this build, of all or some hosts, given the files before it."""
@@ -79,10 +81,13 @@ class Built:
         self.findings += made.findings
         self.doubts += made.doubts
         self.failed |= made.failed
+        self.has_leftovers |= made.has_leftovers
 
     def leave_out(self, hosts: Collection[str], lake: Path, run_id: str) -> None:
         """Leave out what was made of these hosts: they keep their old marts."""
-        self.files = list(without_hosts(lake, self.files, hosts, run_id))
+        before = self.files
+        self.files = list(without_hosts(lake, before, hosts, run_id))
+        self.has_leftovers |= self.files != before
         for replaced in self.replaced.values():
             replaced.difference_update(hosts)
         self.replaced = {path: replaced for path, replaced in self.replaced.items() if replaced}

@@ -59,6 +59,8 @@ class MartTask:
     news: list[News] | None
     recipe: Recipe
     size_bytes: int
+    is_suspect: bool = False
+    """Whether it is a part of a task whose worker was killed."""
 
     @property
     def host_count(self) -> int:
@@ -241,7 +243,9 @@ def _run_tasks(tasks: Sequence[MartTask], run: RunTasks, built: Built) -> None:
             )
     if lost:
         first = max(task.number for task in tasks) + 1
-        _run_tasks([replace(task, number=first + at) for at, task in enumerate(lost)], run, built)
+        _run_tasks(
+            [replace(task, number=first + at, is_suspect=True) for at, task in enumerate(lost)], run, built
+        )
 
 
 def _alone(task: MartTask) -> Iterator[MartTask]:
@@ -302,9 +306,11 @@ def build_hosts(task: MartTask, check: Check = lambda batch, built: []) -> Built
             made, unproved = build_batch(
                 task.recipe, batch, part, lambda model: advance(task.size_bytes / count / model_count)
             )
-            made.findings = check(batch, made)
+            # Those that are rebuilt as a whole are checked then.
+            made.findings = [found for found in check(batch, made) if found.host not in unproved]
         except Exception as error:
             _raise_if_of_machine(error)
+            built.has_leftovers = True
             if len(batch.hosts) > 1:
                 batches.extendleft(
                     alone
