@@ -122,7 +122,9 @@ def build_batch(
     """
     spill = recipe.lake / f"spill.{recipe.run_id}.{part}"
     with open_database(spill, memory_limit=MEMORY_LIMIT) as connection:
-        create_tables(connection, {table: _of_hosts(rows, batch) for table, rows in recipe.given.items()})
+        create_tables(
+            connection, {table: of_hosts(rows, batch.hosts) for table, rows in recipe.given.items()}
+        )
         return _build(connection, recipe, batch, part, progress)
 
 
@@ -238,8 +240,9 @@ def _write_days(writer: MartWriter, batch: Batch, replaced: Mapping[str, set[str
             writer.connection.execute(f"create view {table} as from written.{name} where {chosen}")
 
 
-def _of_hosts(rows: pl.DataFrame, batch: Batch) -> pl.DataFrame:
-    return rows.filter(pl.col("host").is_in(batch.hosts)) if "host" in rows.columns else rows
+def of_hosts(rows: pl.DataFrame, hosts: Collection[str]) -> pl.DataFrame:
+    """Return the rows of some hosts; all rows of a table that is not kept by host."""
+    return rows.filter(pl.col("host").is_in(hosts)) if "host" in rows.columns else rows
 
 
 def host_batches(

@@ -27,6 +27,7 @@ from transforms.marts.batch import (
     build_batch,
     event_bytes,
     host_batches,
+    of_hosts,
 )
 from transforms.marts.database import open_database
 from transforms.marts.mart_files import of_all_days, refuse_unkept
@@ -42,6 +43,7 @@ from transforms.thresholds import Thresholds
 FLEET_TABLES = frozenset({"staging.log_dates"})
 # What `settle` needs to find the settled days.
 TABLES_TO_SETTLE = frozenset({"staging.log_gaps"})
+MARTS_CAN_BE_BUILT = "the marts can be built"
 
 Check = Callable[[Batch, Built], list[Finding]]
 
@@ -201,26 +203,22 @@ def plan_tasks(
     tasks = []
     for number, some in enumerate(by_size(sorted(hosts), sizes)):
         # Files that hosts share are listed once.
-        of_hosts = {file.path: file for host in some for file in by_host.get(host, ())}
+        listed = {file.path: file for host in some for file in by_host.get(host, ())}
         tasks.append(
             MartTask(
                 number,
                 tuple(some),
-                list(of_hosts.values()),
+                list(listed.values()),
                 None if news_of is None else [news_of[host] for host in some],
                 replace(
                     recipe,
-                    given={table: _of(some, rows) for table, rows in recipe.given.items()},
+                    given={table: of_hosts(rows, some) for table, rows in recipe.given.items()},
                     frozen={host: recipe.frozen[host] for host in some if host in recipe.frozen},
                 ),
                 round(sum(sizes.get(host, 0) for host in some)),
             )
         )
     return sorted(tasks, key=lambda task: -task.size_bytes)
-
-
-def _of(hosts: Sequence[str], rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.filter(pl.col("host").is_in(hosts)) if "host" in rows.columns else rows
 
 
 def _run_tasks(tasks: Sequence[MartTask], run: RunTasks, built: Built) -> None:
@@ -256,7 +254,8 @@ def _alone(task: MartTask) -> Iterator[MartTask]:
             files=[file for file in task.files if host in file.hosts],
             news=task.news and [item for item in task.news if item.host == host],
             recipe=replace(
-                task.recipe, given={table: _of([host], rows) for table, rows in task.recipe.given.items()}
+                task.recipe,
+                given={table: of_hosts(rows, [host]) for table, rows in task.recipe.given.items()},
             ),
         )
 
@@ -362,9 +361,6 @@ def _settle_hosts(task: MartTask, news: list[News]) -> dict[str, Settled]:
         create_tables(connection, recipe.given)
         run_models(connection, needed)
         return settle(connection, recipe.lake, news, rows, contracts=recipe.contracts)
-
-
-MARTS_CAN_BE_BUILT = "the marts can be built"
 
 
 def _failure(host: str, error: Exception) -> Problem:
