@@ -79,10 +79,6 @@ class Here:
     checker: Checker
     loses_attempts: bool = False
 
-    def start(self) -> None:
-        """Begin to import what checks."""
-        self.checker.start()
-
     def run(
         self, work: Callable[[T, Check], R], tasks: Iterable[T], *, is_light: bool = False
     ) -> Iterator[tuple[T, R | None]]:

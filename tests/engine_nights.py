@@ -216,9 +216,6 @@ class Tried:
         """Whether each task is done twice, or the engine says so."""
         return self.times > 1 or self.engine.loses_attempts
 
-    def start(self) -> None:
-        """Begin nothing: no contract is checked."""
-
     def run(
         self, work: Callable[[T, Check], R], jobs: Iterable[T], *, is_light: bool = False
     ) -> Iterator[tuple[T, R | None]]:

@@ -11,6 +11,7 @@ import duckdb
 import pytest
 import yaml
 
+from tests.conftest import SAMPLE, run_job
 from tests.test_lines import PATTERNS
 from transforms.contracts import dictionary
 from transforms.contracts.contracts import (
@@ -35,6 +36,7 @@ from transforms.parse.tables import EVENT_TABLES, NOISE
 from transforms.problems import MaillagError
 from transforms.publish import PUBLISHED_OF_LEDGER
 from transforms.queries import CatalogFunction
+from transforms.run import Job
 from transforms.thresholds import Thresholds
 
 CONTRACTS = load_contracts()
@@ -272,6 +274,14 @@ def test_a_stale_dictionary_is_told(
 @pytest.mark.slow
 def test_the_sample_lake_keeps_its_promises(sample_lake: Path, checker: Checker) -> None:
     assert checker.check(sample_lake / CATALOG_NAME, PUBLIC) == []
+
+
+@pytest.mark.slow
+def test_great_expectations_is_not_loaded_where_no_rule_is_broken(tmp_path: Path) -> None:
+    with Checker() as checker:
+        run = run_job(Job(SAMPLE, tmp_path, hosts=("imsva91",)), checker)
+        assert run.new_sources
+        assert checker.worker is None
 
 
 @pytest.mark.slow

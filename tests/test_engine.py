@@ -224,7 +224,6 @@ def checked(tmp_path_factory: pytest.TempPathFactory) -> Checked:
 
 @pytest.mark.slow
 def test_checks_find_the_same_here_and_in_workers(engine: LocalEngine, checked: Checked) -> None:
-    engine.start()
     ((_, here),) = engine.run(check_file, [checked])
     assert here
     assert [found for _, found in engine.run(check_file, [checked] * 3)] == [here] * 3
@@ -236,9 +235,8 @@ def test_checks_find_the_same_here_and_in_workers(engine: LocalEngine, checked: 
 def test_a_checker_that_is_killed_is_replaced(checked: Checked) -> None:
     with Checker() as checker:
         before = children()
-        checker.start()
-        (process,) = children() - before
         found = checker.check(checked.database, checked.contracts)
+        (process,) = children() - before
         os.kill(int(process), signal.SIGKILL)
         assert checker.check(checked.database, checked.contracts) == found
 
@@ -297,7 +295,6 @@ def test_dask_workers_do_the_jobs_of_a_driver(
     with LocalEngine(1) as local:
         ((_, here),) = local.run(check_file, [checked])
     with open_engine("dask", dask_address=two_workers.address) as engine:
-        engine.start()
         met = [Deed(name, folder, waits_for=2) for name in "ab"]
         assert results(engine, *met) == {"a": "a", "b": "b"}
         assert [found for _, found in engine.run(check_file, [checked] * 3)] == [here] * 3

@@ -44,9 +44,6 @@ pytestmark = pytest.mark.slow
 class NoChecks(Checker):
     """Finds nothing: contracts have tests of their own, and checking them takes seconds."""
 
-    def start(self) -> Any:
-        """Begin nothing."""
-
     def check(self, database: Path, contracts: Iterable[Contract]) -> list[Finding]:
         """Find nothing."""
         return []

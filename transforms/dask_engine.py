@@ -20,7 +20,7 @@ from distributed import Client, Future, KilledWorker, Security, get_worker
 from distributed.comm.addressing import resolve_address
 from distributed.versions import VersionMismatchWarning
 
-from transforms.contracts.contracts import Check, check_here, import_validation
+from transforms.contracts.contracts import Check, check_here
 from transforms.cores import THREADS
 from transforms.problems import MaillagError
 from transforms.worker import call, packed
@@ -73,13 +73,6 @@ class DaskEngine:
 
     def __exit__(self, *_: object) -> None:
         self._client.close()
-
-    def start(self) -> None:
-        """See Engine."""
-        self._imports = [
-            self._client.submit(do, versions(), packed(import_validation), workers=[worker], pure=False)
-            for worker in self.thread_counts()
-        ]
 
     def run(
         self, work: Callable[[T, Check], R], tasks: Iterable[T], *, is_light: bool = False

@@ -24,9 +24,6 @@ class Engine(Protocol):
     def loses_attempts(self) -> bool:
         """Whether attempts at tasks may have been lost, and have left files behind."""
 
-    def start(self) -> None:
-        """Begin in the background what takes long to import, because contracts will be checked."""
-
     def run(
         self, work: Callable[[T, Check], R], tasks: Iterable[T], *, is_light: bool = False
     ) -> Iterator[tuple[T, R | None]]:
@@ -40,7 +37,7 @@ class Engine(Protocol):
 
 
 class LocalEngine:
-    """One machine. Light tasks, or a single one, are done in this process, and a child process checks.
+    """One machine. Light tasks, or a single one, are done in this process; what they let check, in a child's.
 
     Otherwise each worker process does one task at a time, checks it itself, and computes with its share of
     the cores. If one dies, its task is tried once more, alone, after all others.
@@ -59,10 +56,6 @@ class LocalEngine:
         for worker in (self._checker.worker, *self._workers):
             if worker:
                 worker.close()
-
-    def start(self) -> None:
-        """See Engine."""
-        self._checker.start()
 
     def run(
         self, work: Callable[[T, Check], R], tasks: Iterable[T], *, is_light: bool = False

@@ -1,15 +1,17 @@
 """Turns problems with files, marts and hosts, and violated contracts, into rows of the ledger."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
+import duckdb
 import polars as pl
 
 from transforms.contracts.contracts import Check, Contract, Finding, load_contracts
+from transforms.contracts.screening import breaking_rows, screening_query
 from transforms.ingest.batch import NewSource
 from transforms.ingest.read import Reads
 from transforms.lake.catalog import create_database, create_tables, create_views
@@ -22,7 +24,8 @@ from transforms.lake.records import (
     files_by_host,
     rows_of,
 )
-from transforms.marts.batch import Batch, Built
+from transforms.marts.batch import MEMORY_LIMIT, Batch, Built
+from transforms.marts.database import execute, open_database
 from transforms.marts.mart_files import marts
 from transforms.marts.silences import contradicted_settings, mixed_hosts, witnesses_apart
 from transforms.problems import Problem
@@ -58,8 +61,8 @@ def check_events(lake: Path, reads: Reads, check: Check) -> list[Finding]:
         sources = pl.DataFrame(
             {name: [getattr(record, name) for record in chosen] for name in schema}, schema=schema
         )
-        with _check_database(lake, checked, rows, {"ops.source_files": sources}) as made:
-            findings += check(made, [*checked, contracts["ops.source_files"]])
+        frames = {"ops.source_files": sources}
+        findings += _check(lake, [*checked, contracts["ops.source_files"]], rows, frames, check)
     return findings
 
 
@@ -74,9 +77,9 @@ def check_marts(
 ) -> list[Finding]:
     """Check a batch's marts before readers see them; of message_trace, which is large, only new files."""
     old = [file for file in batch.files if file.table_name != "marts.message_trace"]
-    of_marts, table = [contracts[table] for table in marts()], "config.thresholds"
-    with _check_database(lake, of_marts, made.rows_after(old, batch.hosts), {table: thresholds}) as database:
-        return check(database, [contracts[table], *of_marts])
+    table = "config.thresholds"
+    checked = [contracts[table], *(contracts[table] for table in marts())]
+    return _check(lake, checked, made.rows_after(old, batch.hosts), {table: thresholds}, check)
 
 
 def doubts(
@@ -100,17 +103,53 @@ def _some_at_a_time(hosts: Iterable[str]) -> Iterator[list[str]]:
         yield names[start : start + BATCH_HOSTS]
 
 
-@contextmanager
-def _check_database(
-    lake: Path, contracts: Iterable[Contract], rows: Rows, frames: Mapping[str, pl.DataFrame]
-) -> Iterator[Path]:
-    """Yield a temporary database that shows rows of the lake, and frames."""
+def _check(
+    lake: Path,
+    contracts: Iterable[Contract],
+    rows: Rows,
+    frames: Mapping[str, pl.DataFrame],
+    check: Check,
+) -> list[Finding]:
+    """Check rows of the lake, and frames; `check` is given only the rules that these may break."""
+    in_lake = [contract for contract in contracts if contract.table not in frames]
+
+    def show(connection: duckdb.DuckDBPyConnection) -> None:
+        create_views(connection, lake, contracts=in_lake, files=rows.paths, only=rows.only)
+        create_tables(connection, frames)
+
     with TemporaryDirectory(prefix="maillag-") as folder:
+        with open_database(Path(folder, "spill"), memory_limit=MEMORY_LIMIT) as connection:
+            show(connection)
+            suspected = [
+                replace(contract, expectations=rules)
+                for contract in contracts
+                if (rules := _suspects(connection, contract))
+            ]
+        if not suspected:
+            return []
         database = Path(folder, "check.duckdb")
         with create_database(database) as connection:
-            create_views(connection, lake, contracts=contracts, files=rows.paths, only=rows.only)
-            create_tables(connection, frames)
-        yield database
+            show(connection)
+        return check(database, suspected)
+
+
+def _suspects(connection: duckdb.DuckDBPyConnection, contract: Contract) -> tuple[Mapping[str, Any], ...]:
+    """Return the rules that rows may break: those that one query finds broken, and those not in it.
+
+    If that query fails, these are all rules, so that the one that makes it fail is found.
+    """
+    rules = contract.expectations
+    broken: Collection[int] = ()
+    if query := screening_query(rules):
+        try:
+            broken = {
+                position for (position,) in execute(connection, query.replace("{batch}", contract.table))
+            }
+        except duckdb.Error:
+            broken = range(len(rules))
+    return tuple(
+        rule for position, rule in enumerate(rules) if position in broken or breaking_rows(rule) is None
+    )
 
 
 def rows_of_problems(problems: Iterable[Problem], stage: str, run_id: str) -> list[QuarantineRow]:

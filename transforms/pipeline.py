@@ -66,8 +66,6 @@ def ingest(job: Job, ledger: Ledger, run_id: str, engine: Engine, progress: Prog
     discovery = _discover(job, ledger, fleet)
     found_zones = _find_zones(job, ledger, fleet, discovery)
     plan = plan_reads(discovery.sources, ledger, fleet=fleet, zones=found_zones.zones, rules=job.log_rules)
-    if plan.readings:
-        engine.start()
     progress.start("Reading", sum(source.size_bytes for source, _ in plan.readings))
     reading = read_archive(job, ledger, run_id, engine, plan, progress)
     known = ledger.source_records().values()
@@ -197,7 +195,6 @@ def analyze(job: Job, ledger: Ledger, run_id: str, engine: Engine, progress: Pro
     is_stale = fingerprint != ledger.last_marts_fingerprint() or bool(hosts_without_marts(job.lake, files))
     settled_hosts: Sequence[str] = ()
     if is_stale:
-        engine.start()
         built = _build_marts(job, ledger, run_id, models, contracts, files, engine, progress)
         ledger.name_marts(run_id, fingerprint)
         settled_hosts = sorted(built.settled_hosts)

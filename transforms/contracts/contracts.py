@@ -7,7 +7,6 @@ from functools import cache
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import duckdb
@@ -204,10 +203,7 @@ IN_WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
 
 
 class Checker:
-    """A process of its own that checks contracts, and imports Great Expectations while others work.
-
-    That import takes 3 to 4 seconds, more than reading a small archive, and nothing without news needs it.
-    """
+    """A process of its own that checks contracts: it imports Great Expectations, and may take much memory."""
 
     def __init__(self) -> None:
         self.worker: Worker | None = None
@@ -218,13 +214,6 @@ class Checker:
     def __exit__(self, *_: object) -> None:
         if self.worker:
             self.worker.close()
-
-    def start(self) -> Worker:
-        """Return the process, which begins the import unless it is one that has begun it."""
-        if self.worker is None or self.worker.is_closed:
-            self.worker = Worker()
-            self.worker.begin(import_validation, thread_count=thread_count(), is_answered=False)
-        return self.worker
 
     def check(self, database: Path, contracts: Iterable[Contract]) -> list[Finding]:
         """Check tables of a DuckDB file, which nobody may have open for writing.
@@ -240,19 +229,22 @@ class Checker:
             return self._check(*arguments)
 
     def _check(self, database: Path, contracts: tuple[Contract, ...]) -> list[Finding]:
-        worker = self.start()
-        worker.begin(check_here, database, contracts, thread_count=thread_count())
-        findings: list[Finding] = worker.receive()
+        if self.worker is None or self.worker.is_closed:
+            self.worker = Worker()
+        self.worker.begin(check_here, database, contracts, thread_count=thread_count())
+        findings: list[Finding] = self.worker.receive()
         return findings
 
 
 def check_here(database: Path, contracts: Iterable[Contract]) -> list[Finding]:
     """Check in this process, including the slow import of Great Expectations."""
+    from transforms.contracts import validation  # takes 3 to 4 seconds: only where a rule may be broken
+
     by_table = {contract.table: contract for contract in contracts}
     with duckdb.connect(str(database), read_only=True) as connection:
         # For Great Expectations' connection to this file, too.
         connection.execute(f"set threads = {thread_count()}")
-        failures = import_validation().find_failures(
+        failures = validation.find_failures(
             database,
             rules={table: contract.expectations for table, contract in by_table.items()},
             row_keys={table: _row_key(contract) for table, contract in by_table.items()},
@@ -262,13 +254,6 @@ def check_here(database: Path, contracts: Iterable[Contract]) -> list[Finding]:
             for table, result in failures
             for finding in _findings(by_table[table], result, connection)
         ]
-
-
-def import_validation() -> ModuleType:
-    """Import Great Expectations, and what calls it."""
-    from transforms.contracts import validation  # takes 3 to 4 seconds: only where it validates
-
-    return validation
 
 
 def _row_key(contract: Contract) -> list[str]:
