@@ -118,7 +118,7 @@ def test_pending_mail_counts_on_another_day_once_a_log_of_that_day_comes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Each host by itself: beside the other, more of it would be made anew.
-    monkeypatch.setattr(records, "BATCH_BYTES", 0)
+    monkeypatch.setattr(records, "LEAST_BATCH_BYTES", 0)
     archive = tmp_path / "archive"
     job = Job(archive, tmp_path / "lake")
     for host in ("mx1", "mx2"):

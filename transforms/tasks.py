@@ -24,7 +24,7 @@ from transforms.progress import listening
 from transforms.run import Progress
 
 # Less work than this is done in this process: others take seconds to start.
-LIGHT_BYTES = 128 * 2**20
+LIGHT_BYTES = 32 * 2**20
 LIGHT_HOSTS = 500
 
 

@@ -20,7 +20,7 @@ from transforms.ingest.zone_evidence import (
     shared_zone,
 )
 from transforms.lake.ledger import Ledger
-from transforms.lake.records import SeenFile, SourceRecord, by_size
+from transforms.lake.records import SeenFile, SourceRecord, to_share
 from transforms.log_rules import LogRules
 from transforms.parse.clock import YearWindow, date_in
 from transforms.parse.events import Reading
@@ -148,7 +148,7 @@ def plan_batches(plan: Plan, known: Mapping[str, SourceRecord]) -> list[tuple[Pl
         of_host[record.host][source_id] = record
     sizes = {host: sum(source.size_bytes for source, _ in by_host[host]) for host in by_host}
     batches = []
-    for hosts in by_size(sorted(by_host.keys() - {""}), sizes):
+    for hosts in to_share(sorted(by_host.keys() - {""}), sizes):
         of_batch = {key: record for host in hosts for key, record in of_host[host].items()}
         readings = [planned for host in hosts for planned in by_host[host]]
         part = Plan(readings, plan.unchanged_ids & of_batch.keys())

@@ -35,8 +35,8 @@ COLUMNS_BY_KEYS = {
     ("date",): "* exclude (date)",
     ("month",): "* exclude (month)",
 }
-# DuckDB's name for NULL in a folder's name.
-NO_HOST = "__HIVE_DEFAULT_PARTITION__"
+# DuckDB's name for NULL in a folder's name, of a host or date.
+NULL_NAME = "__HIVE_DEFAULT_PARTITION__"
 # The variable that says where the lake is, if it was moved since its catalog was published.
 PLACE = "lake"
 NO_LIMITS: Mapping[str, frozenset[str]] = {}
@@ -193,7 +193,7 @@ def literally(path: PurePath) -> str:
 
 def host_folder(host: str) -> str:
     """Return the path of a host's folder below a table's folder; the host may have any name."""
-    quoted = quote(host, safe="").replace(NO_HOST, "%5F" + NO_HOST[1:])
+    quoted = quote(host, safe="").replace(NULL_NAME, "%5F" + NULL_NAME[1:])
     if len(HOST_PREFIX + quoted) <= FOLDER_BYTES:
         return HOST_PREFIX + quoted
     step = FOLDER_BYTES - len(LONG_HOST_PREFIX)

@@ -9,8 +9,11 @@ import xxhash
 
 from transforms.lake.catalog import NO_LIMITS, host_of_file
 
-# Total size of what is read of a batch's hosts: every batch has a fixed cost.
+# Total size of what is read of a batch's hosts, at most and at least: every batch has a fixed cost.
 BATCH_BYTES = 64 * 2**20
+LEAST_BATCH_BYTES = 16 * 2**20
+# So many batches keep several workers busy to the end.
+BATCHES_TO_SHARE = 8
 # Number of hosts in a batch: each takes memory, even if nearly nothing is read of it.
 BATCH_HOSTS = 500
 
@@ -182,12 +185,21 @@ def files_by_host(files: Iterable[LakeFile]) -> dict[str | None, list[LakeFile]]
     return by_host
 
 
-def by_size(hosts: Iterable[str], sizes: Mapping[str, float]) -> Iterator[list[str]]:
-    """Yield hosts in the given order, in batches of a fair size."""
+def to_share(hosts: Iterable[str], sizes: Mapping[str, float]) -> Iterator[list[str]]:
+    """Yield hosts in the given order, in batches that workers share: several, if they are worth the while."""
+    hosts = [*hosts]
+    share = sum(sizes.get(host, 0) for host in hosts) / BATCHES_TO_SHARE
+    return by_size(hosts, sizes, most_bytes=min(BATCH_BYTES, max(LEAST_BATCH_BYTES, share)))
+
+
+def by_size(
+    hosts: Iterable[str], sizes: Mapping[str, float], *, most_bytes: float = BATCH_BYTES
+) -> Iterator[list[str]]:
+    """Yield hosts in the given order, in batches; one that is larger than the limit is alone."""
     some: list[str] = []
     size = 0.0
     for host in hosts:
-        if some and (size + sizes.get(host, 0) > BATCH_BYTES or len(some) == BATCH_HOSTS):
+        if some and (size + sizes.get(host, 0) > most_bytes or len(some) == BATCH_HOSTS):
             yield some
             some, size = [], 0.0
         some.append(host)

@@ -18,7 +18,7 @@ import polars as pl
 from transforms.contracts.contracts import Contract, Finding, kept_tables
 from transforms.lake.catalog import create_tables, create_views
 from transforms.lake.files import without_hosts, write_table
-from transforms.lake.records import FrozenDays, LakeFile, by_size, files_by_host, rows_of
+from transforms.lake.records import FrozenDays, LakeFile, files_by_host, rows_of, to_share
 from transforms.marts.advice import load_advice
 from transforms.marts.batch import (
     Batch,
@@ -201,7 +201,7 @@ def plan_tasks(
     sizes = event_bytes(files, since)
     by_host = files_by_host(files)
     tasks = []
-    for number, some in enumerate(by_size(sorted(hosts), sizes)):
+    for number, some in enumerate(to_share(sorted(hosts), sizes)):
         # Files that hosts share are listed once.
         listed = {file.path: file for host in some for file in by_host.get(host, ())}
         tasks.append(

@@ -2,13 +2,13 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
 import duckdb
 
 from transforms.contracts.contracts import Contract, Kept, kept_tables
-from transforms.lake.catalog import create_views, host_folder, period_of_file, show_files
+from transforms.lake.catalog import NULL_NAME, create_views, host_folder, period_of_file, show_files
 from transforms.lake.files import may_share
 from transforms.lake.records import LakeFile, Rows
 from transforms.marts.database import execute
@@ -82,33 +82,54 @@ class MartWriter:
     def _write(self, table: str, source: str, hosts: list[str], number: int) -> Iterator[LakeFile]:
         """Write the rows of some hosts into one file, or one a day."""
         kept = kept_tables()[table]
-        name = f"{self.run_id}.{self.part}.{number}"
-        columns = ", ".join(f'"{column}"' for column in self.contracts[table].columns)
-        options = "format parquet, compression zstd, compression_level 1, return_stats"
+        folder = Path(*table.split("."), host_folder(hosts[0]) if len(hosts) == 1 else "")
+        # Compared with a list, DuckDB would first gather the rows.
+        are_theirs = "host = $host" if len(hosts) == 1 else "list_contains($hosts, host)"
+        given: dict[str, object] = {"host": hosts[0]} if len(hosts) == 1 else {"hosts": hosts}
         # Readers skip row groups of other hosts, and of other times.
         order = ["host"] if len(hosts) > 1 else []
+        options = "format parquet, compression zstd, compression_level 1"
         if order:
             options += f", row_group_size {SHARED_ROW_GROUP_ROWS}"
-        if kept.is_by_day:
-            columns += f", strftime({kept.instant}, '%Y-%m-%d') as \"date\""
-            options += f", partition_by (date), overwrite_or_ignore, filename_pattern '{name}.{{i}}'"
-        elif kept.instant:
+        if kept.instant and not kept.is_by_day:
             order.append(kept.instant)
-        folder = Path(*table.split("."), host_folder(hosts[0]) if len(hosts) == 1 else "")
-        (self.lake / folder).mkdir(parents=True, exist_ok=True)
-        target = folder if kept.is_by_day else folder / f"{name}.parquet"
-        literal = str(self.lake / target).replace("'", "''")
-        # Compared with a list, DuckDB would first gather the rows.
-        is_its = "host = $host" if len(hosts) == 1 else "list_contains($hosts, host)"
-        parameters = {"host": hosts[0]} if len(hosts) == 1 else {"hosts": hosts}
-        query = f"select {columns} from {source} where {is_its}"
-        if order:
-            query += f" order by {', '.join(order)}"
-        made = execute(self.connection, f"copy ({query}) to '{literal}' ({options})", parameters)
-        shared_by = tuple(hosts) if len(hosts) > 1 else ()
-        for path, row_count, *_ in made:
-            relative = Path(path).relative_to(self.lake).as_posix()
-            yield LakeFile(relative, table, (), row_count, self.run_id, shared_by=shared_by)
+        columns = ", ".join(f'"{column}"' for column in self.contracts[table].columns)
+        order_by = f"order by {', '.join(order)}" if order else ""
+        parts: Iterable[tuple[str, str, dict[str, object]]] = [("", are_theirs, given)]
+        if kept.is_by_day:
+            parts = self._days(source, str(kept.instant), are_theirs, given)
+        for name, are_its, parameters in parts:
+            (self.lake / folder / name).mkdir(parents=True, exist_ok=True)
+            path = (folder / name / f"{self.run_id}.{self.part}.{number}.parquet").as_posix()
+            literal = str(self.lake / path).replace("'", "''")
+            query = f"select {columns} from {source} where {are_its} {order_by}"
+            ((row_count,),) = execute(
+                self.connection,
+                f"copy ({query}) to '{literal}' ({options})",
+                parameters,
+            )
+            shared_by = tuple(hosts) if len(hosts) > 1 else ()
+            yield LakeFile(path, table, (), row_count, self.run_id, shared_by=shared_by)
+
+    def _days(
+        self, source: str, instant: str, are_theirs: str, given: dict[str, object]
+    ) -> Iterator[tuple[str, str, dict[str, object]]]:
+        """Yield the folder of each day, with the condition on its rows and the condition's parameters.
+
+        One query for all days (`partition_by`) takes half as much time again.
+        """
+        days = self.connection.execute(
+            f"select distinct cast({instant} as date) as day from {source} where {are_theirs} order by day",
+            given,
+        ).fetchall()
+        for (day,) in days:
+            if day is None:
+                yield f"date={NULL_NAME}", f"{are_theirs} and {instant} is null", given
+            else:
+                start = datetime.combine(day, time(), UTC)
+                span = {"start": start, "end": start + timedelta(days=1)}
+                condition = f"{are_theirs} and {instant} >= $start and {instant} < $end"
+                yield f"date={day}", condition, given | span
 
 
 def _sharing(row_counts: Sequence[tuple[str, int]]) -> Iterator[list[str]]:
