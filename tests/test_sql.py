@@ -26,6 +26,7 @@ from transforms.fleet.fleet import Fleet, read_fleet
 from transforms.fleet.history import HISTORY_SCHEMA, latest_hosts
 from transforms.lake.catalog import create_tables
 from transforms.lake.ledger import Ledger
+from transforms.marts import models as marts_models
 from transforms.marts.build import config_tables
 from transforms.marts.mart_files import handed_on
 from transforms.marts.models import MODEL_SCHEMAS, Model, last_uses, load_models, run_models
@@ -108,7 +109,9 @@ def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         if isinstance(item, pytest.Function) and hasattr(item, "callspec")
     }
     cases = [case for case in CASES if case.log is not None and str(case) in chosen]
-    with connect() as connection:
+    with connect() as connection, pytest.MonkeyPatch.context() as patch:
+        # As of a large host, not all at once.
+        patch.setattr(marts_models, "ENTRIES_AT_ONCE", 40)
         problems = tell_stories(connection, cases, tmp_path_factory.mktemp("stories"))
         create_tables(connection, config_tables(Thresholds()))
         run_models(connection, ALL_MODELS)

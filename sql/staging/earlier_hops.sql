@@ -16,3 +16,4 @@ inner join staging.entry_links as links
     on ways.entry_number = links.child_number
 inner join staging.queue_entries as parents
     on links.parent_number = parents.entry_number
+where ways.entry_number > $after_entry and ways.entry_number <= $until_entry

@@ -6,6 +6,7 @@ with children as (
         arg_min(link, child_number) as link,
         count(*) as next_hop_count
     from staging.entry_links
+    where parent_number > $after_entry and parent_number <= $until_entry
     group by parent_number
 )
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,12 @@ INPUT_SCHEMAS = ("events", "fleet", "ops", "config")
 # Models that only name what the columns of one table mean, a row for a row: their columns are computed where
 # they are read, which takes less time and memory than to store them.
 VIEWS = frozenset({"staging.queue_entries"})
+# Models with these parameters are built some queue entries at a time, in the order of arrivals: all of a
+# large host's at once would take too much memory to join.
+AFTER, UNTIL = "after_entry", "until_entry"
+ENTRIES_AT_ONCE = 1_000_000
+# All numbers of entries lie between them.
+ENTRY_NUMBERS = -(10**38) + 1, 10**38 - 1
 
 
 @dataclass(frozen=True)
@@ -106,12 +113,31 @@ def run_model(connection: duckdb.DuckDBPyConnection, model: Model, source: str |
     try:
         if model.function:
             model.function(connection)
+        elif f"${UNTIL}" in model.source:
+            verb = f"create table {model.name} as"
+            for after, until in _spans(connection):
+                execute(connection, f"{verb} {source or model.source}", {AFTER: after, UNTIL: until})
+                verb = f"insert into {model.name}"
         else:
             kind = "view" if model.name in VIEWS else "table"
             execute(connection, f"create {kind} {model.name} as {source or model.source}")
     except Exception as error:
         error.add_note(model.name)
         raise
+
+
+def _spans(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[int, int]]:
+    """Return spans of the numbers of queue entries, each of about ENTRIES_AT_ONCE entries at most."""
+    ((count,),) = connection.execute("select count(*) from staging.queue_entries").fetchall()
+    parts = count // ENTRIES_AT_ONCE + 1
+    cuts: list[int] = []
+    if parts > 1:
+        ((cuts,),) = connection.execute(
+            "select approx_quantile(entry_number, cast($shares as float[])) from staging.queue_entries",
+            {"shares": [part / parts for part in range(1, parts)]},
+        ).fetchall()
+    first, last = ENTRY_NUMBERS
+    return pairwise([first, *cuts, last])
 
 
 def last_uses(models: list[Model]) -> Iterator[tuple[Model, list[str]]]:

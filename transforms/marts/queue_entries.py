@@ -55,7 +55,7 @@ INPUTS = frozenset(
 MODULES = (__file__, entry_facts.__file__)
 
 # Lines that are processed at a time.
-LINES_AT_ONCE = 800_000
+LINES_AT_ONCE = 600_000
 # A file has fewer than 17 thousand million lines.
 LINE_BITS = 34
 # Lines that are split into groups at a time.
