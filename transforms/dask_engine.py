@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -23,7 +23,7 @@ from distributed.versions import VersionMismatchWarning
 from transforms.contracts.contracts import Check, check_here
 from transforms.cores import THREADS
 from transforms.problems import MaillagError
-from transforms.worker import call, packed
+from transforms.worker import call, packed, retried
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -78,19 +78,12 @@ class DaskEngine:
         self, work: Callable[[T, Check], R], tasks: Iterable[T], *, is_light: bool = False
     ) -> Iterator[tuple[T, R | None]]:
         """See Engine; light tasks, too, are for the workers, which have loaded all that they need."""
-        died = []
-        for task, result, has_died in self._at_once(sys.maxsize, work, tasks):
-            if has_died:
-                died.append(task)
-            else:
-                yield task, result
-        for task, result, _ in self._at_once(1, work, died):
-            yield task, result
+        return retried(partial(self._at_once, work), sys.maxsize, tasks)
 
     def _at_once(
-        self, most: int, work: Callable[[T, Check], R], tasks: Iterable[T]
+        self, work: Callable[[T, Check], R], most: int, tasks: Iterable[T]
     ) -> Iterator[tuple[T, R | None, bool]]:
-        """Do a task a worker, `most` at a time; yield each with its result, and whether its worker died."""
+        """See retried; each worker does a task at a time."""
         tasks = iter(tasks)
         running: dict[Key, tuple[Future[Any], T]] = {}
         ended: SimpleQueue[Future[Any]] = SimpleQueue()

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 from itertools import chain, islice
 from multiprocessing.connection import Connection, wait
 from typing import Protocol, TypeVar, cast
@@ -10,7 +11,7 @@ from typing import Protocol, TypeVar, cast
 from transforms.contracts.contracts import Check, Checker, check_here
 from transforms.cores import thread_count
 from transforms.problems import MaillagError
-from transforms.worker import Worker, WorkerDiedError
+from transforms.worker import Worker, WorkerDiedError, retried
 
 ENGINES = ("local", "dask")
 T = TypeVar("T")
@@ -65,7 +66,7 @@ class LocalEngine:
         first = [*islice(tasks, 2)]
         if is_light or self._count == 1 or len(first) < 2:
             return self._run_here(work, chain(first, tasks))
-        return self._run_in_workers(work, chain(first, tasks))
+        return retried(partial(self._at_once, work), self._count, chain(first, tasks))
 
     def _run_here(self, work: Callable[[T, Check], R], tasks: Iterator[T]) -> Iterator[tuple[T, R | None]]:
         if self._checker.worker is None and self._workers:
@@ -78,22 +79,10 @@ class LocalEngine:
                 self.loses_attempts = True
                 yield task, None
 
-    def _run_in_workers(
-        self, work: Callable[[T, Check], R], tasks: Iterator[T]
-    ) -> Iterator[tuple[T, R | None]]:
-        died = []
-        for task, result, has_died in self._at_once(self._count, work, tasks):
-            if has_died:
-                died.append(task)
-            else:
-                yield task, result
-        for task, result, _ in self._at_once(1, work, died):
-            yield task, result
-
     def _at_once(
-        self, count: int, work: Callable[[T, Check], R], tasks: Iterable[T]
+        self, work: Callable[[T, Check], R], count: int, tasks: Iterable[T]
     ) -> Iterator[tuple[T, R | None, bool]]:
-        """Do so many tasks at a time; yield each with its result, and whether its process died instead."""
+        """See retried."""
         if self._checker.worker:
             self._workers.insert(0, self._checker.worker)
             self._checker.worker = None

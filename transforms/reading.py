@@ -45,6 +45,8 @@ def read_archive(
     # A collector's files name hosts that have files of their own, which may hold the same lines.
     for is_central in (False, True):
         readings = [planned for planned in plan.readings if planned[0].is_central == is_central]
+        if not readings:
+            continue
         known = ledger.source_records()
         read_now = {source_id for source_id, record in known.items() if record.run_id == run_id}
         part = replace(plan, readings=readings, unchanged_ids=plan.unchanged_ids | read_now)

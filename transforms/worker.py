@@ -5,7 +5,7 @@ import pickle
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from transforms.cores import limit_threads
 
+T = TypeVar("T")
 R = TypeVar("R")
 # Unlike multiprocessing, this does not import the main module again, which may be all of Prefect.
 _START = (
@@ -77,6 +78,24 @@ class Worker:
         self._process.kill()
         self._process.communicate()
         self.connection.close()
+
+
+def retried(
+    at_once: Callable[[int, Iterable[T]], Iterator[tuple[T, R | None, bool]]], most: int, tasks: Iterable[T]
+) -> Iterator[tuple[T, R | None]]:
+    """Yield tasks with their results; one whose process died is tried once more, alone, after all others.
+
+    `at_once(most, tasks)` does so many tasks at a time, and yields each with its result, and whether its
+    process died instead.
+    """
+    died = []
+    for task, result, has_died in at_once(most, tasks):
+        if has_died:
+            died.append(task)
+        else:
+            yield task, result
+    for task, result, _ in at_once(1, died):
+        yield task, result
 
 
 def packed(function: Callable[..., object], *arguments: object) -> bytes:

@@ -100,7 +100,7 @@ class Reader:
         self._lane = lane
         # Those of the host whose files are being read.
         self._batches: dict[tuple[str, str, bool], Batch] = {}
-        # Of these, batches of a single source, which may have to be removed again.
+        # Of these, batches of a single source: queue snapshots, and copies, which may have to go again.
         self._alone: list[Batch] = []
         self._own_writers: list[EventWriter] = []
         self._shared: EventWriter | None = None

@@ -43,8 +43,7 @@ def events_since(
     rows = pq.read_table(lake / file.path, partitioning=None)
     is_gone = pa.array([False] * rows.num_rows)
     for day in set(days.values()):
-        start = pa.scalar(datetime.combine(day, time(), UTC), pa.timestamp("us", "UTC"))
-        is_old = pc.less(rows["logged_at"], start)
+        is_old = _are_before(rows, day)
         if file.shared_by:
             hosts = pa.array([host for host, before in days.items() if before == day])
             is_old = pc.and_(is_old, pc.is_in(rows["host"].cast(pa.string()), hosts))
@@ -60,9 +59,14 @@ def hosts_before(lake: Path, file: LakeFile, day: date) -> set[str]:
     if not file.shared_by:
         return set(file.hosts)
     rows = pq.read_table(lake / file.path, columns=["host", "logged_at"], partitioning=None)
-    start = pa.scalar(datetime.combine(day, time(), UTC), pa.timestamp("us", "UTC"))
-    hosts = pc.unique(rows.filter(pc.less(rows["logged_at"], start))["host"]).to_pylist()
+    hosts = pc.unique(rows.filter(_are_before(rows, day))["host"]).to_pylist()
     return {str(host) for host in hosts}
+
+
+def _are_before(events: pa.Table, day: date) -> pa.BooleanArray:
+    """Return of each event whether it was logged before a day (UTC)."""
+    start = pa.scalar(datetime.combine(day, time(), UTC), pa.timestamp("us", "UTC"))
+    return pc.less(events["logged_at"], start)
 
 
 def changed_rows(lake: Path, contracts: Iterable[Contract], before: Rows, after: Rows) -> dict[str, int]:

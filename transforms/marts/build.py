@@ -119,10 +119,10 @@ def build_marts(
     inputs = {name: contract for name, contract in contracts.items() if name in read}
     recipe = Recipe(lake, models, contracts, inputs, given, frozen or {}, run_id)
     of_fleet = _tables_of_fleet(recipe, files)
-    news = _with_new_days(news, files, of_fleet, log_dates)
+    known = {*of_fleet["fleet.host_history"]["host"], *(host for file in files for host in file.hosts)}
+    news = _with_new_days(news, known, of_fleet["staging.log_dates"], log_dates)
     recipe = replace(recipe, models=_of_hosts(models), given=given | of_fleet)
     built = Built(log_dates=of_fleet["staging.log_dates"])
-    known = {*of_fleet["fleet.host_history"]["host"], *(host for file in files for host in file.hosts)}
     built.hosts = known if news is None else known & {item.host for item in news}
     _run_tasks(plan_tasks(recipe, files, built.hosts, news), run, built)
     _leave_out_failed(recipe, files, built)
@@ -135,9 +135,9 @@ def build_marts(
 def _of_hosts(models: list[Model]) -> list[Model]:
     """Return the models to run for each batch: first those of single days, then those of all days."""
     of_fleet = needed_models(models, FLEET_TABLES)
-    of_hosts = [model for model in models if model not in of_fleet]
-    of_days = needed_models(of_hosts, kept_tables().keys() - of_all_days())
-    return [*of_days, *(model for model in of_hosts if model not in of_days)]
+    others = [model for model in models if model not in of_fleet]
+    of_days = needed_models(others, kept_tables().keys() - of_all_days())
+    return [*of_days, *(model for model in others if model not in of_days)]
 
 
 def _tables_of_fleet(recipe: Recipe, files: Sequence[LakeFile]) -> dict[str, pl.DataFrame]:
@@ -175,20 +175,15 @@ def _can_be_read(path: Path) -> bool:
 
 
 def _with_new_days(
-    news: Iterable[News] | None,
-    files: Sequence[LakeFile],
-    of_fleet: Mapping[str, pl.DataFrame],
-    log_dates: pl.DataFrame | None,
+    news: Iterable[News] | None, known: set[str], dates: pl.DataFrame, dates_before: pl.DataFrame | None
 ) -> list[News] | None:
-    """Add all other hosts to the news if the days on which any host logged have changed."""
+    """Add all other known hosts to the news if the days on which any host logged have changed."""
     if news is None:
         return None
     news = list(news)
-    dates = of_fleet["staging.log_dates"].sort("date")
-    if log_dates is None or not dates.equals(log_dates.sort("date")):
+    if dates_before is None or not dates.sort("date").equals(dates_before.sort("date")):
         # Each host has a row for every day.
-        hosts = {*of_fleet["fleet.host_history"]["host"], *(host for file in files for host in file.hosts)}
-        news += [News(host, LATE) for host in sorted(hosts - {item.host for item in news})]
+        news += [News(host, LATE) for host in sorted(known - {item.host for item in news})]
     return news
 
 
