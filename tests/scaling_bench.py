@@ -20,7 +20,7 @@ from tests.fleet_bench import DOCUMENT, FLEET
 from tests.night_bench import MAILLAG
 
 HOST_COUNTS = (4, 8, 20, 40)
-MESSAGE_COUNT = 8_000
+MESSAGE_COUNT = 4_000
 ROUNDS = 3
 
 

@@ -29,7 +29,7 @@ from transforms.problems import MaillagError, Problem
 from transforms.publish import marts_fingerprint, publish_lake, rules_fingerprint
 from transforms.reading import read_archive
 from transforms.run import Job, Progress, sweep
-from transforms.tasks import build_batch, run_tasks
+from transforms.tasks import LIGHT_EVENT_BYTES, build_batch, run_tasks
 
 
 @dataclass(frozen=True)
@@ -230,7 +230,7 @@ def _build_marts(
 
     def run(tasks: Sequence[MartTask]) -> Iterator[tuple[MartTask, Built | None]]:
         progress.start("Analyzing", sum(task.size_bytes for task in tasks))
-        yield from run_tasks(engine, build_batch, tasks, progress)
+        yield from run_tasks(engine, build_batch, tasks, progress, light_bytes=LIGHT_EVENT_BYTES)
 
     built = build_marts(
         # Workers may be in another folder.

@@ -18,7 +18,7 @@ from transforms.lake.ledger import Ledger
 from transforms.lake.records import LakeFile, SourceRecord
 from transforms.problems import Problem
 from transforms.run import Job, Progress, sweep
-from transforms.tasks import ReadPart, ReadTask, read_batch, run_tasks
+from transforms.tasks import LIGHT_LOG_BYTES, ReadPart, ReadTask, read_batch, run_tasks
 
 
 @dataclass
@@ -59,7 +59,7 @@ def read_archive(
             ]
             number += len(tasks)
             tasks = []
-            for task, done in run_tasks(engine, read_batch, numbered, progress):
+            for task, done in run_tasks(engine, read_batch, numbered, progress, light_bytes=LIGHT_LOG_BYTES):
                 if done:
                     _take_over(job, ledger, run_id, done, reading)
                 else:

@@ -23,8 +23,10 @@ from transforms.memory import release_memory
 from transforms.progress import listening
 from transforms.run import Progress
 
-# Less work than this is done in this process: others take seconds to start.
-LIGHT_BYTES = 32 * 2**20
+# Less work than this is done in this process: others take time to start. Events take several times as long
+# to turn into marts as a log to read, byte for byte.
+LIGHT_LOG_BYTES = 32 * 2**20
+LIGHT_EVENT_BYTES = 8 * 2**20
 LIGHT_HOSTS = 500
 
 
@@ -53,7 +55,7 @@ R = TypeVar("R")
 
 
 def run_tasks(
-    engine: Engine, work: Callable[[T, Check], R], tasks: Sequence[T], progress: Progress
+    engine: Engine, work: Callable[[T, Check], R], tasks: Sequence[T], progress: Progress, *, light_bytes: int
 ) -> Iterator[tuple[T, R | None]]:
     """Yield each task with its result as it is done, in any order; None if its worker was killed each time.
 
@@ -70,7 +72,7 @@ def run_tasks(
     with listening(listen):
         # What killed a worker must not kill this process.
         is_light = (
-            sum(task.size_bytes for task in tasks) < LIGHT_BYTES
+            sum(task.size_bytes for task in tasks) < light_bytes
             and sum(task.host_count for task in tasks) < LIGHT_HOSTS
             and not any(task.is_suspect for task in tasks)
         )

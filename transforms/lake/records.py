@@ -11,7 +11,7 @@ from transforms.lake.catalog import NO_LIMITS, host_of_file
 
 # Total size of what is read of a batch's hosts, at most and at least: every batch has a fixed cost.
 BATCH_BYTES = 64 * 2**20
-LEAST_BATCH_BYTES = 16 * 2**20
+LEAST_BATCH_BYTES = 8 * 2**20
 # So many batches keep several workers busy to the end.
 BATCHES_TO_SHARE = 8
 # Number of hosts in a batch: each takes memory, even if nearly nothing is read of it.
