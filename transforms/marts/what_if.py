@@ -88,12 +88,13 @@ def what_if(
     *,
     keys: Sequence[str],
     close_bounds_seconds: float,
+    has_total: bool = False,
 ) -> pl.DataFrame:
     """Return how long held mail waited, as it was and under scenarios: a row for each group and scenario.
 
-    `conditions` are rows of marts.retry_conditions, `keys` columns of it; without keys there is one group.
-    Groups by restart have restarts without an answer too, all others leave them out. A figure is NULL where
-    its bounds are more than `close_bounds_seconds` apart.
+    `conditions` are rows of marts.retry_conditions, `keys` columns of it. Groups by restart have restarts
+    without an answer too, all others leave them out. `has_total`: a group of all, with NULL keys, comes last,
+    unless there is but one. A figure is NULL where its bounds are more than `close_bounds_seconds` apart.
     """
     every = (Scenario(AS_IT_WAS), *scenarios)
     is_by_restart = "restart_id" in keys
@@ -105,7 +106,13 @@ def what_if(
         )
         parts.append(_summary(waits, every, keys, close_bounds_seconds) if is_by_restart else waits)
     made = pl.concat(parts)
-    return made if is_by_restart else _summary(made, every, keys, close_bounds_seconds)
+    if is_by_restart:
+        return made
+    groups = _summary(made, every, keys, close_bounds_seconds)
+    if has_total and groups.select(keys).n_unique() > 1:
+        total = _summary(made, every, (), close_bounds_seconds)
+        groups = pl.concat([groups, total], how="diagonal")
+    return groups
 
 
 def message_batches(
