@@ -67,16 +67,6 @@ def show_what_if(
         show_text(console, say(language, "what_if.left_out", reasons=reasons))
 
 
-def scenario_in_words(row: Row, language: Language = "en") -> str:
-    """Return what a scenario is called; `row` has its settings, as marts.retry_what_if does."""
-    return say(
-        language,
-        f"what_if.scenario_{row['scenario']}",
-        delay=row["queue_run_delay_seconds"],
-        backoff=row["minimal_backoff_seconds"],
-    )
-
-
 def wait_in_words(row: Row, figure: str, language: Language = "en") -> str:
     """Return a figure of marts.retry_what_if, such as `max`, as one length of time or as its bounds."""
     name = f"restart_delay_{figure}"
@@ -97,7 +87,7 @@ def wait_in_words(row: Row, figure: str, language: Language = "en") -> str:
 def _cells(row: Row, language: Language) -> tuple[str, ...]:
     return (
         row["host"] or say(language, "what_if.all_hosts"),
-        scenario_in_words(row, language),
+        say(language, f"words.scenario_{row['scenario']}"),
         f"{row['message_count']:,}",
         *(wait_in_words(row, figure, language) for figure in ("p50", "p95", "max", "total")),
         *(_extra(row[f"daily_extra_{name}_count"]) for name in ("retry", "queue_run")),
