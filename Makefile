@@ -61,6 +61,7 @@ docs: $(INSTALLED)
 	@$(BIN)/python -m transforms.contracts.dictionary
 	@$(BIN)/python -m tests.cookbook
 	@$(BIN)/python -m tests.rig.results
+	@$(BIN)/python -m tests.rig.grid
 
 # Records all scenarios of tests/rig on a real Postfix, in twenty minutes; needs root.
 rig: $(INSTALLED)
