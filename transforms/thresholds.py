@@ -57,6 +57,8 @@ class Thresholds:
     """A re-activation this soon after a qmgr start proves nothing."""
     queue_run_margin_seconds: int = 2
     """A scan of the queue this close to the time of a queue run is that queue run."""
+    queue_run_slip_count: int = 15
+    """Of so many queue runs, at most one slips by a second (docs/retry-simulator.md)."""
     order_effect_seconds: int = 10
     """An order or a flush must show an effect within this."""
     longest_attempt_seconds: int = 600

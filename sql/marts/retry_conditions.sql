@@ -110,7 +110,8 @@ conditions as (
         ) as up_at_latest,
         greatest(held.last_released_at, staging_restarts.window_until) as known_until,
         thresholds.assumed_backoff_seconds,
-        thresholds.queue_run_margin_seconds
+        thresholds.shortest_queue_run_seconds,
+        thresholds.queue_run_slip_count
     from held
     inner join staging.restarts as staging_restarts
         on held.restart_id = staging_restarts.restart_id
@@ -192,9 +193,10 @@ select
     placed.maximal_backoff_seconds,
     placed.maximal_queue_lifetime_seconds,
     placed.bounce_queue_lifetime_seconds,
-    -- A stamp is up to a second old, and a queue run may slip by a second a day.
-    placed.queue_run_margin_seconds / 2
-    * (1 + date_diff('day', placed.phase_at, placed.down_at)) as phase_error_seconds,
+    -- The qmgr runs the queue within a second of its start, and each later run may slip.
+    1 + date_diff('second', placed.phase_at, placed.down_at)
+    // (coalesce(placed.queue_run_delay_seconds, placed.shortest_queue_run_seconds)
+    * placed.queue_run_slip_count) as phase_error_seconds,
     placed.is_phase_of_start,
     placed.up_at_earliest,
     placed.up_at_latest,

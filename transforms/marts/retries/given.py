@@ -44,6 +44,7 @@ class Conditions:
     phase_at: Floats
     """A queue run, or the start of the qmgr, before all else; NaN: the log shows none."""
     phase_error_seconds: Floats
+    """How much later than in the rhythm of phase_at a queue run may come."""
     is_phase_of_start: Bools
     """Whether phase_at is the start of the qmgr, from which queue runs count under any setting."""
     starts: Floats

@@ -53,7 +53,8 @@ def _released(queue: Queue, blocked_earliest: Floats, blocked_latest: Floats) ->
     is_maybe_held = messages.is_never_tried & (deferred_at >= alive_earliest[of])
     is_expired = waited.is_expired & ~is_maybe_held
     earliest = np.where(is_maybe_held, deferred_at, earliest)
-    latest = np.where(is_not_held, deferred_at, latest)
+    # What expires unless it is tried at once is released at once or never.
+    latest = np.where(is_not_held | (waited.is_expired & is_maybe_held), deferred_at, latest)
     earliest[is_expired] = latest[is_expired] = np.nan
     return Releases(
         earliest,

@@ -127,16 +127,24 @@ class Queue:
         return self._run_from(due_earliest, of, -1), self._run_from(due_latest, of, 1)
 
     def _run_from(self, due: Floats, of: Ints, side: int) -> Floats:
-        """Return the first queue run from an instant on: the earliest possible (side -1), or the latest."""
+        """Return the first queue run from an instant on: the earliest possible (side -1), or the latest.
+
+        Queue runs slip, and so come later than their rhythm, but never earlier; the stamp of one that shows
+        the rhythm is that of the first message that it took.
+        """
         phase, delay = self.rules.phase_at[of], self.rules.run_delay[of]
-        error = self.conditions.phase_error_seconds[of]
+        late = self.conditions.phase_error_seconds[of]
+        early = np.where(self.conditions.is_phase_of_start[of], 0, self.stamp_error)
         next_start = np.full(len(due), np.inf)
         for start in self.conditions.starts[of].T if self.conditions.starts.size else ():
             is_over = start <= due + side * self.stamp_error
             phase = np.where(is_over, start, phase)
-            error = np.where(is_over, self.stamp_error, error)
+            late, early = np.where(is_over, self.stamp_error, late), np.where(is_over, 0, early)
             next_start = np.where(is_over, next_start, np.minimum(next_start, start))
-        run = phase + np.ceil((due + side * error - phase) / delay) * delay + side * error
-        unknown = due if side < 0 else due + delay
-        run = np.minimum(np.where(np.isnan(phase), unknown, run), next_start + side * self.stamp_error)
-        return np.maximum(run, due) if side < 0 else run
+        if side < 0:
+            run = phase + np.ceil((due - late - phase) / delay) * delay - early
+            run = np.maximum(np.where(np.isnan(phase), due, run), due)
+            return np.maximum(np.minimum(run, next_start), due)
+        run = phase + np.ceil((due + early - phase) / delay) * delay + late
+        run = np.where(np.isnan(phase), due + delay, run)
+        return np.minimum(run, next_start + self.stamp_error)
