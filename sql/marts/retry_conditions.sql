@@ -108,6 +108,7 @@ conditions as (
             coalesce(staging_restarts.up_at_latest, staging_restarts.up_at),
             staging_restarts.up_at
         ) as up_at_latest,
+        outages.up_at_latest as answered_at,
         greatest(held.last_released_at, staging_restarts.window_until) as known_until,
         thresholds.assumed_backoff_seconds,
         thresholds.shortest_queue_run_seconds,
@@ -117,6 +118,10 @@ conditions as (
         on held.restart_id = staging_restarts.restart_id
     inner join marts.restarts as restarts
         on held.restart_id = restarts.restart_id
+    left join staging.outages as outages
+        on
+            staging_restarts.host = outages.host
+            and staging_restarts.outage_number = outages.outage_number
     inner join fleet.host_history as host_history
         on
             staging_restarts.host = host_history.host
@@ -195,11 +200,14 @@ select
     placed.bounce_queue_lifetime_seconds,
     -- The qmgr runs the queue within a second of its start, and each later run may slip.
     1 + date_diff('second', placed.phase_at, placed.down_at)
-    // (coalesce(placed.queue_run_delay_seconds, placed.shortest_queue_run_seconds)
-    * placed.queue_run_slip_count) as phase_error_seconds,
+    // (
+        coalesce(placed.queue_run_delay_seconds, placed.shortest_queue_run_seconds)
+        * placed.queue_run_slip_count
+    ) as phase_error_seconds,
     placed.is_phase_of_start,
     placed.up_at_earliest,
     placed.up_at_latest,
+    placed.answered_at,
     deaths.failed_at as death_at_earliest,
     deaths.suspended_at as death_at_latest,
     placed.phase_at,

@@ -5,7 +5,7 @@ import polars as pl
 
 from transforms.marts.retries.given import Scenario
 from transforms.marts.retries.simulate import simulate
-from transforms.marts.what_if import as_conditions, as_messages, message_batches
+from transforms.marts.what_if import as_conditions, as_messages, message_batches, numbered
 
 # A prediction this close counts as right: the log's stamps are whole seconds.
 CLOSE_SECONDS = 2
@@ -20,7 +20,7 @@ def back_test(connection: duckdb.DuckDBPyConnection, conditions: pl.DataFrame) -
     simulator expects to expire, and what was never activated again, is left out.
     """
     parts = []
-    for some, messages in message_batches(connection, conditions, is_answered=True):
+    for some, messages in message_batches(connection, numbered(conditions, is_answered=True)):
         found = simulate(as_messages(messages), as_conditions(some), Scenario("as_configured"))
         parts.append(
             messages.with_columns(earliest=pl.Series(found.earliest), latest=pl.Series(found.latest)).join(

@@ -26,7 +26,7 @@ MODULES = (
 # The scenario of what the log shows.
 AS_IT_WAS = "as_it_was"
 # Messages that are simulated at a time.
-MESSAGES_AT_ONCE = 500_000
+MESSAGES_AT_ONCE = 200_000
 SETTINGS = (
     "queue_run_delay_seconds",
     "minimal_backoff_seconds",
@@ -98,48 +98,60 @@ def what_if(
     """
     every = (Scenario(AS_IT_WAS), *scenarios)
     is_by_restart = "restart_id" in keys
-    parts = []
-    for some, messages in message_batches(connection, conditions, is_answered=not is_by_restart):
-        waits = pl.concat(_waits(some, messages, scenarios))
-        waits = waits.join(
-            some.select("number", "no_answer_reason", *keys, *SETTINGS), on="number", maintain_order="left"
-        )
-        parts.append(_summary(waits, every, keys, close_bounds_seconds) if is_by_restart else waits)
-    made = pl.concat(parts)
-    if is_by_restart:
-        return made
-    groups = _summary(made, every, keys, close_bounds_seconds)
-    if has_total and groups.select(keys).n_unique() > 1:
-        total = _summary(made, every, (), close_bounds_seconds)
-        groups = pl.concat([groups, total], how="diagonal")
-    return groups
+    conditions = numbered(conditions, is_answered=not is_by_restart)
+    groupings = [keys, ()] if has_total and conditions.select(keys).n_unique() > 1 else [keys]
+    sums: list[list[pl.DataFrame]] = [[] for _ in groupings]
+    gathered: list[list[pl.DataFrame]] = [[] for _ in every]
+    for some, messages in message_batches(connection, conditions):
+        for waited, of_scenario in zip(_waits(some, messages, scenarios), gathered, strict=True):
+            # A restart is in one batch, other groups may be in all.
+            if is_by_restart:
+                sums[0].append(_sums(waited, conditions, keys))
+            else:
+                of_scenario.append(waited)
+    for of_scenario in gathered:
+        if of_scenario:
+            waited = pl.concat(of_scenario)
+            for made, grouping in zip(sums, groupings, strict=True):
+                made.append(_sums(waited, conditions, grouping))
+    return pl.concat(
+        [
+            _summary(pl.concat(made), conditions, every, grouping, close_bounds_seconds)
+            for made, grouping in zip(sums, groupings, strict=True)
+        ],
+        how="diagonal",
+    )
 
 
-def message_batches(
-    connection: duckdb.DuckDBPyConnection, conditions: pl.DataFrame, *, is_answered: bool
-) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
-    """Yield conditions with a `number`, and the messages (sql/what_if/messages.sql) with the same numbers.
+def numbered(conditions: pl.DataFrame, *, is_answered: bool) -> pl.DataFrame:
+    """Return rows of marts.retry_conditions with a `number`; `is_answered`: only what can be simulated.
 
-    `is_answered`: only restarts that can be simulated. A restart is in one batch.
+    What one queue of a restart has no answer for, the whole restart has none for.
     """
     reason = pl.col("no_answer_reason").drop_nulls().min().over("restart_id")
     conditions = conditions.sort("restart_id", "instance").with_columns(no_answer_reason=reason)
     if is_answered:
         conditions = conditions.filter(pl.col("no_answer_reason").is_null())
+    return conditions.with_row_index("number")
+
+
+def message_batches(
+    connection: duckdb.DuckDBPyConnection, conditions: pl.DataFrame
+) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+    """Yield numbered conditions, and the messages (sql/what_if/messages.sql) with the same numbers.
+
+    `place` is that of a message's condition in the batch.
+    A restart is in one batch, and there is a batch even without restarts.
+    """
     batch = pl.col("held_message_count").cum_sum() // MESSAGES_AT_ONCE
-    numbered = conditions.with_columns(batch=batch.min().over("restart_id"))
-    for batch_rows in numbered.partition_by("batch", maintain_order=True) or [numbered]:
-        some = batch_rows.drop("batch").with_row_index("number")
+    batches = conditions.with_columns(batch=batch.min().over("restart_id"))
+    for some in batches.partition_by("batch", maintain_order=True) or [batches]:
         parameters = {"restart_ids": some["restart_id"].unique().to_list()}
         query = connection.sql(read_query("what_if.messages"), params=parameters)
-        yield some, _with_number(some, with_memory(connection, query.pl))
-
-
-def _with_number(conditions: pl.DataFrame, messages: pl.DataFrame) -> pl.DataFrame:
-    places = conditions.select("restart_id", "instance", "number")
-    return messages.join(places, on=["restart_id", "instance"], maintain_order="left").drop(
-        "restart_id", "instance"
-    )
+        messages = with_memory(connection, query.pl)
+        places = some.select("restart_id", "instance", "number").with_row_index("place")
+        keys = ["restart_id", "instance"]
+        yield some, messages.join(places, on=keys, maintain_order="left").drop(keys)
 
 
 def as_conditions(rows: pl.DataFrame) -> Conditions:
@@ -149,6 +161,7 @@ def as_conditions(rows: pl.DataFrame) -> Conditions:
     padded = np.array([row + [np.inf] * (most - len(row)) for row in starts]).reshape(len(rows), most)
     instants = ("up_at_earliest", "up_at_latest", "death_at_earliest", "death_at_latest", "phase_at")
     named = {name.replace("_at_", "_"): _instants(rows[name]) for name in instants}
+    named["answered_at"] = _instants(rows["answered_at"])
     numbers = {name: _numbers(rows[name]) for name in (*SETTINGS, "phase_error_seconds")}
     return Conditions(
         **named,
@@ -159,12 +172,12 @@ def as_conditions(rows: pl.DataFrame) -> Conditions:
 
 
 def as_messages(rows: pl.DataFrame) -> Messages:
-    """Return rows of sql/what_if/messages.sql as the simulator takes them."""
+    """Return messages of a batch as the simulator takes them."""
     deferred_at = _numbers(rows["deferred_at"])
     arrived_at = np.minimum(_numbers(rows["arrived_at"]), deferred_at)
     is_unknown = np.isnan(arrived_at)
     return Messages(
-        condition=rows["number"].cast(pl.Int64).to_numpy(),
+        condition=rows["place"].cast(pl.Int64).to_numpy(),
         deferred_at=deferred_at,
         # Without an arrival, a message may be of any age.
         created_earliest=np.where(is_unknown, -np.inf, arrived_at),
@@ -182,7 +195,7 @@ def _waits(
     nowhere = pl.Series(np.zeros(len(messages), bool))
     yield pl.DataFrame(
         {
-            "position": pl.repeat(0, len(messages), dtype=pl.Int32, eager=True),
+            "position": pl.repeat(0, len(messages), dtype=pl.Int8, eager=True),
             "number": number,
             "at_least": messages["restart_delay_seconds"].cast(pl.Float64),
             "at_most": messages["restart_delay_seconds"].cast(pl.Float64),
@@ -200,7 +213,7 @@ def _waits(
         after = np.where(released.is_not_held, 0.0, answer_seconds) - mail.deferred_at
         yield pl.DataFrame(
             {
-                "position": pl.repeat(position, len(messages), dtype=pl.Int32, eager=True),
+                "position": pl.repeat(position, len(messages), dtype=pl.Int8, eager=True),
                 "number": number,
                 "at_least": _or_null(released.earliest + after, is_answered),
                 "at_most": _or_null(released.latest + after, is_answered),
@@ -216,10 +229,8 @@ def _or_null(values: Floats, is_known: Bools) -> pl.Series:
     return pl.Series(np.where(is_known, values, np.nan), nan_to_null=True)
 
 
-def _summary(
-    waits: pl.DataFrame, scenarios: Sequence[Scenario], keys: Sequence[str], close_bounds_seconds: float
-) -> pl.DataFrame:
-    """Return the columns of marts.retry_what_if after the keys, of each group and scenario."""
+def _sums(waits: pl.DataFrame, conditions: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+    """Return counts, and figures of how long mail waited, of each group and scenario."""
     bounds = [
         expression.alias(f"restart_delay_{figure}_{bound}_seconds")
         for bound in ("at_least", "at_most")
@@ -230,24 +241,43 @@ def _summary(
             ("total", pl.when(pl.col(bound).count() > 0).then(pl.col(bound).sum())),
         )
     ]
-    summed = waits.group_by(*keys, "position").agg(
-        pl.col("no_answer_reason").first(),
-        *bounds,
-        message_count=pl.len().cast(pl.Int64),
-        released_count=pl.col("at_least").count(),
-        expired_count=pl.col("is_expired").sum().cast(pl.Int64),
-        expired_at_most_count=pl.col("is_maybe_expired").sum().cast(pl.Int64),
-        flushed_count=pl.col("is_flushed").sum().cast(pl.Int64),
-        not_held_count=pl.col("is_not_held").sum().cast(pl.Int64),
-        # The host's own, if they are the same for all.
-        **{
-            f"own_{name}": pl.when(pl.col(name).n_unique() == 1).then(pl.col(name).first())
-            for name in SETTINGS
-        },
+    return (
+        waits.join(conditions.select("number", *keys), on="number")
+        .group_by(*keys, "position")
+        .agg(
+            *bounds,
+            message_count=pl.len().cast(pl.Int64),
+            released_count=pl.col("at_least").count(),
+            expired_count=pl.col("is_expired").sum().cast(pl.Int64),
+            expired_at_most_count=pl.col("is_maybe_expired").sum().cast(pl.Int64),
+            flushed_count=pl.col("is_flushed").sum().cast(pl.Int64),
+            not_held_count=pl.col("is_not_held").sum().cast(pl.Int64),
+        )
     )
+
+
+def _summary(
+    sums: pl.DataFrame,
+    conditions: pl.DataFrame,
+    scenarios: Sequence[Scenario],
+    keys: Sequence[str],
+    close_bounds_seconds: float,
+) -> pl.DataFrame:
+    """Return the columns of marts.retry_what_if after the keys, of each group and scenario."""
+    # A group's own settings, if they are the same in all of it.
+    own = [
+        pl.when(pl.col(name).n_unique() == 1).then(pl.col(name).first()).alias(f"own_{name}")
+        for name in SETTINGS
+    ]
+    reason = pl.col("no_answer_reason").first()
+    if keys:
+        described = sums.join(conditions.group_by(*keys).agg(reason, *own), on=keys, maintain_order="left")
+    else:
+        described = sums.join(conditions.select(reason, *own), how="cross")
     return (
         _with_answers(
-            summed.join(_scenario_rows(scenarios), on="position", maintain_order="left"), close_bounds_seconds
+            described.join(_scenario_rows(scenarios), on="position", maintain_order="left"),
+            close_bounds_seconds,
         )
         .sort(*keys, "position")
         .select(
@@ -312,7 +342,7 @@ def _scenario_rows(scenarios: Sequence[Scenario]) -> pl.DataFrame:
             for position, scenario in enumerate(scenarios)
         ],
         schema={
-            "position": pl.Int32,
+            "position": pl.Int8,
             "scenario": pl.String,
             **dict.fromkeys(SETTINGS, pl.Int64),
             "is_flushed": pl.Boolean,

@@ -4,12 +4,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from transforms.marts.retries.given import Bools, Floats, Ints, Rules
+from transforms.marts.retries.given import Bools, Floats, Ints
 from transforms.marts.retries.waits import Attempts, Queue
 
 # This many times the failures that make a destination dead, at one queue run, do so for sure: fewer may come
 # one after another, with no mail in the active queue in between.
 SURE_KILL = 4
+
+
+# Mail that fails within so many seconds may have been in the active queue together.
+BURST_SECONDS = 2
 
 
 @dataclass(frozen=True)
@@ -50,21 +54,25 @@ def dead_until(queue: Queue, kill_count: int) -> tuple[Floats, Floats]:
     """
     conditions, rules, error = queue.conditions, queue.rules, queue.stamp_error
     has_died = ~np.isnan(conditions.death_earliest)
+    first = np.full(len(has_died), np.inf)
+    np.minimum.at(first, queue.messages.condition, queue.messages.deferred_at)
+    # Where mail is retried before, that may bring about another death instead.
+    is_first = has_died & (conditions.death_latest < first + rules.backoff - 1)
     alive = _Alive(
-        np.where(has_died, conditions.death_earliest + rules.backoff, -np.inf),
+        np.where(is_first, conditions.death_earliest + rules.backoff, -np.inf),
         np.where(has_died, conditions.death_latest + rules.backoff + error, -np.inf),
     )
+    _forget(alive, queue)
     # What is tried during the outage when the first death is over, or without one, may bring about another.
     may_die = rules.is_known & (alive.earliest < conditions.up_latest)
     if np.any(may_die):
         chosen = may_die[queue.messages.condition]
+        # Where no mail was suspended, new mail that is followed by none may have done it.
+        has_died[queue.messages.condition[queue.messages.is_never_tried]] = True
         _add_new_mail(alive, queue, chosen & has_died[queue.messages.condition], kill_count)
+        _add_unseen(alive, queue, chosen & ~has_died[queue.messages.condition], kill_count)
         _add_queue_runs(alive, queue, chosen, kill_count)
-    for start in conditions.starts.T:
-        is_after = start > alive.latest - rules.backoff
-        alive.latest = np.where(is_after, np.minimum(alive.latest, start + error), alive.latest)
-        is_after = start + error > alive.earliest - rules.backoff
-        alive.earliest = np.where(is_after, np.minimum(alive.earliest, start), alive.earliest)
+        _forget(alive, queue)
     return (
         np.where(rules.is_known, np.maximum(conditions.up_earliest, alive.earliest), conditions.up_earliest),
         np.where(rules.is_known, np.maximum(conditions.up_latest, alive.latest), np.inf),
@@ -79,6 +87,16 @@ class _Alive:
     latest: Floats
 
 
+def _forget(alive: _Alive, queue: Queue) -> None:
+    """End deaths at the next start of the qmgr."""
+    backoff, error = queue.rules.backoff, queue.stamp_error
+    for start in queue.conditions.starts.T:
+        is_after = start > alive.latest - backoff
+        alive.latest = np.where(is_after, np.minimum(alive.latest, start + error), alive.latest)
+        is_after = start + error > alive.earliest - backoff
+        alive.earliest = np.where(is_after, np.minimum(alive.earliest, start), alive.earliest)
+
+
 def _add_new_mail(alive: _Alive, queue: Queue, chosen: Bools, kill_count: int) -> None:
     """Add deaths that new mail may bring about after the first one, for chosen messages.
 
@@ -87,6 +105,26 @@ def _add_new_mail(alive: _Alive, queue: Queue, chosen: Bools, kill_count: int) -
     of, at = queue.messages.condition, queue.messages.deferred_at
     rows = np.flatnonzero(chosen & (at >= alive.earliest[of]) & (at < queue.conditions.up_latest[of]))
     _add_possible(alive, queue, of[rows], at[rows], kill_count)
+
+
+def _add_unseen(alive: _Alive, queue: Queue, chosen: Bools, kill_count: int) -> None:
+    """Add deaths that bursts of new mail may have brought about, though no mail was suspended.
+
+    Nothing else was tried in such a case until the death was over. The first answer counts as a try.
+    """
+    conditions, messages = queue.conditions, queue.messages
+    rows = np.flatnonzero(chosen)
+    rows = rows[np.lexsort((messages.deferred_at[rows], messages.condition[rows]))]
+    of, at = messages.condition[rows], messages.deferred_at[rows]
+    next_at = np.append(at[1:], np.inf)
+    is_last = np.append(of[1:] != of[:-1], True)
+    next_at = np.where(is_last, conditions.answered_at[of], next_at)
+    is_alive = next_at - at < conditions.minimal_backoff_seconds[of]
+    number = np.arange(len(rows))
+    before = np.maximum(number - (kill_count - 1), 0)
+    is_burst = (number >= kill_count - 1) & (of[before] == of) & (at[before] >= at - BURST_SECONDS)
+    is_possible = is_burst & ~is_alive
+    _add_possible(alive, queue, of[is_possible], at[is_possible], kill_count=1)
 
 
 def _add_queue_runs(alive: _Alive, queue: Queue, chosen: Bools, kill_count: int) -> None:
@@ -98,9 +136,10 @@ def _add_queue_runs(alive: _Alive, queue: Queue, chosen: Bools, kill_count: int)
     is_vague = np.isnan(queue.rules.phase_at[of])
     last = np.minimum(attempts.latest[is_vague], up_latest[of[is_vague]])
     _add_possible(alive, queue, of[is_vague], last, kill_count)
-    runs = _queue_runs(attempts, queue.rules)
+    runs = _queue_runs(attempts, queue)
     for number in range(int(runs.number.max(initial=-1)) + 1):
         is_next = runs.number == number
+        _forget(alive, queue)
         of, earliest, latest = runs.condition[is_next], runs.earliest[is_next], runs.latest[is_next]
         can_kill = (runs.most[is_next] >= kill_count) & (latest >= alive.earliest[of])
         is_sure = (
@@ -124,8 +163,9 @@ def _add_possible(alive: _Alive, queue: Queue, of: Ints, at: Floats, kill_count:
     alive.latest = np.where(is_enough, np.maximum(alive.latest, until), alive.latest)
 
 
-def _queue_runs(attempts: Attempts, rules: Rules) -> _Runs:
+def _queue_runs(attempts: Attempts, queue: Queue) -> _Runs:
     """Return the queue runs of known time during an outage, and how much mail each tried."""
+    rules = queue.rules
     is_known = ~np.isnan(rules.phase_at[attempts.condition])
     is_vague = attempts.latest - attempts.earliest >= rules.run_delay[attempts.condition] / 2
     # Mail of two possible runs may have been part of any.
@@ -138,11 +178,24 @@ def _queue_runs(attempts: Attempts, rules: Rules) -> _Runs:
     first = np.flatnonzero(is_new)
     least = np.diff(np.append(first, len(of)))
     condition = of[first]
+    run_earliest = np.minimum.reduceat(earliest, first) if len(first) else earliest
+    new = _new_mail_about(queue, condition, run_earliest, latest[first])
     return _Runs(
         condition,
         np.arange(len(first)) - np.searchsorted(condition, condition),
-        np.minimum.reduceat(earliest, first) if len(first) else earliest,
+        run_earliest,
         latest[first],
         least,
-        least + vague[condition],
+        least + vague[condition] + new,
     )
+
+
+def _new_mail_about(queue: Queue, of: Ints, earliest: Floats, latest: Floats) -> Ints:
+    """Return how much new mail may have been in the active queue together with that of queue runs."""
+    at, condition = queue.messages.deferred_at, queue.messages.condition
+    begin = min(at.min(initial=0), earliest.min(initial=0))
+    span = max(at.max(initial=0), latest.max(initial=0)) - begin + 4 * BURST_SECONDS
+    places = np.sort(condition * span + (at - begin))
+    until = np.searchsorted(places, of * span + (latest - begin + BURST_SECONDS), side="right")
+    since = np.searchsorted(places, of * span + (earliest - begin - BURST_SECONDS))
+    return np.asarray(until - since, np.int64)

@@ -38,6 +38,8 @@ class Conditions:
 
     up_earliest: Floats
     up_latest: Floats
+    answered_at: Floats
+    """The first answer after the last failure, to any mail; NaN: none is known."""
     death_earliest: Floats
     """When new mail had made the destination dead for the first time; NaN: it did not."""
     death_latest: Floats

@@ -143,8 +143,8 @@ class Queue:
             next_start = np.where(is_over, next_start, np.minimum(next_start, start))
         if side < 0:
             run = phase + np.ceil((due - late - phase) / delay) * delay - early
-            run = np.maximum(np.where(np.isnan(phase), due, run), due)
-            return np.maximum(np.minimum(run, next_start), due)
-        run = phase + np.ceil((due + early - phase) / delay) * delay + late
-        run = np.where(np.isnan(phase), due + delay, run)
-        return np.minimum(run, next_start + self.stamp_error)
+            run = np.maximum(np.minimum(np.where(np.isnan(phase), due, run), next_start), due)
+        else:
+            run = phase + np.ceil((due + early - phase) / delay) * delay + late
+            run = np.minimum(np.where(np.isnan(phase), due + delay, run), next_start + self.stamp_error)
+        return np.asarray(run, np.float64)
