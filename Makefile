@@ -39,7 +39,7 @@ bench: $(INSTALLED)
 	@type igzip pflogsumm >/dev/null 2>&1 || { echo "installing isal and pflogsumm"; \
 	  apt-get -qq update && apt-get -qq install -y --no-install-recommends isal pflogsumm >/dev/null; }
 	@$(BIN)/python -m tests.bench
-	@for what in marts night year fleet scaling; do $(BIN)/python -m tests.$${what}_bench || exit; done
+	@for what in marts night year fleet scaling what_if; do $(BIN)/python -m tests.$${what}_bench || exit; done
 
 # Pictures of the page, to look at: data/shots; three small ones for docs/.
 shots: run
@@ -61,6 +61,7 @@ docs: $(INSTALLED)
 	@$(BIN)/python -m transforms.contracts.dictionary
 	@$(BIN)/python -m tests.cookbook
 	@$(BIN)/python -m tests.rig.results
+	@$(BIN)/python -m tests.rig.grid
 
 # Records all scenarios of tests/rig on a real Postfix, in twenty minutes; needs root.
 rig: $(INSTALLED)

@@ -32,6 +32,10 @@ UNKNOWN_RESTARTS = f"select * from ({RESTARTS}) where flush_verdict = 'unknown'"
 MISSING_FLUSHES = newest_last(
     f"select * from marts.missing_flushes semi join ({_CHOSEN}) as chosen using (restart_id)"
 )
+RETRY_CONDITIONS = f"select * from marts.retry_conditions semi join ({_CHOSEN}) as chosen using (restart_id)"
+NOT_FLUSHED = (
+    f"select * from ({read_query('what_if.not_flushed')}) semi join ({_CHOSEN}) as chosen using (restart_id)"
+)
 # What people are shown of a restart: reading all columns of a year takes four times as long.
 _SHOWN_COLUMNS = (
     "restart_id",

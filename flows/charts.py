@@ -38,6 +38,7 @@ __all__ = [
     "page_spec",
     "timeline_chart",
     "waits_chart",
+    "what_if_chart",
 ]
 
 LABEL_ROWS = 4
@@ -164,6 +165,42 @@ def changes_chart(rows: Rows, language: Language) -> Chart:
         rows=[{**row, "name": plain(row["name"])} for row in rows],
         columns=("name", "before", "after"),
         description=say(language, "page.changes_lead"),
+    )
+
+
+def what_if_chart(rows: Rows, language: Language) -> Chart:
+    """Return how long held mail waits, as it was and under scenarios: the mean with its bounds, and the most.
+
+    Rows, in the order of the chart: `scenario`, `mean_at_least_seconds`, `mean_at_most_seconds`,
+    `max_at_most_seconds` (None: not shown).
+    """
+    prefix = "words.scenario_"
+    names = {
+        key.removeprefix(prefix): text for key, text in texts(language).items() if key.startswith(prefix)
+    }
+    y = alt.Y(
+        "scenario:N",
+        title=None,
+        sort=None,
+        axis=alt.Axis(ticks=False, labelPadding=12, labelLimit=260, labelExpr=name_expression(names)),
+    )
+    scale = alt.Scale(nice=False, zero=True)
+    known = alt.Chart(alt.NamedData("what_if")).transform_filter("isValid(datum.max_at_most_seconds)")
+    bars = [
+        known.mark_bar(color=color_of(color), height=14).encode(
+            x=time_axis(f"mean_{bound}_seconds", say(language, "page.what_if_axis"), language, scale), y=y
+        )
+        for color, bound in (("wait-bg", "at_most"), ("wait", "at_least"))
+    ]
+    longest = known.mark_tick(color=color_of("missing"), thickness=2.5, size=18).encode(
+        x=alt.X("max_at_most_seconds:Q", scale=scale), y=y
+    )
+    return finished(
+        (bars[0] + bars[1] + longest).properties(width=WIDTH, height=alt.Step(24)),
+        name="what_if",
+        rows=rows,
+        columns=("scenario", "mean_at_least_seconds", "mean_at_most_seconds", "max_at_most_seconds"),
+        description=say(language, "page.what_if_lead"),
     )
 
 

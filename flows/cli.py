@@ -10,7 +10,7 @@ from typing import Annotated
 import duckdb
 import typer
 
-from flows import ask_commands, file_commands, run_commands
+from flows import ask_commands, file_commands, run_commands, what_if_command
 from flows.language import language_of, say
 from flows.options import WRONG_USE, Lang
 from flows.tables import plain, plain_lines
@@ -30,6 +30,7 @@ COMMANDS: dict[Callable[..., None], str] = {
     ask_commands.restarts: "maillag restarts --host gw1 --since 2026-11-01",
     ask_commands.trace: "maillag trace user@example.com --held --since 2026-11-01",
     ask_commands.fleet: "maillag fleet --host gw1",
+    what_if_command.what_if: "maillag what-if --queue-run-delay 300s --minimal-backoff-time 300s",
     ask_commands.explain: "maillag explain gw1-20261124T031333Z --archive /srv/archive",
     file_commands.report: "maillag report --days 30 --out report.html",
     ask_commands.query: "maillag query 'select host, count(*) from marts.restarts group by host'",

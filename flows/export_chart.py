@@ -3,10 +3,25 @@
 from pathlib import Path
 
 from flows.catalog import open_catalog
-from flows.charts import changes_chart, chart_png, chart_svg, hours_chart, timeline_chart, waits_chart
+from flows.charts import (
+    changes_chart,
+    chart_png,
+    chart_svg,
+    hours_chart,
+    timeline_chart,
+    waits_chart,
+    what_if_chart,
+)
 from flows.export import written_aside
 from flows.language import Language
-from flows.report.rows import choose_restarts, fetch_changes, fetch_hours, fetch_timelines, fetch_waits
+from flows.report.rows import (
+    choose_restarts,
+    fetch_changes,
+    fetch_hours,
+    fetch_timelines,
+    fetch_waits,
+    fetch_what_if,
+)
 from transforms.explain.explain import RESTART_ID, find_restart
 from transforms.problems import MaillagError
 
@@ -14,6 +29,7 @@ CHARTS = {
     "waits": (waits_chart, fetch_waits),
     "hours": (hours_chart, fetch_hours),
     "changes": (changes_chart, fetch_changes),
+    "what_if": (what_if_chart, fetch_what_if),
 }
 
 

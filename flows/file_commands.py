@@ -63,7 +63,7 @@ def export(
         str,
         typer.Argument(
             help="A table, such as marts.restarts; one SELECT over the published tables; or a chart: waits, "
-            "hours, changes, or the id of a restart for its timeline."
+            "hours, changes, what_if, or the id of a restart for its timeline."
         ),
     ],
     out: Annotated[

@@ -39,3 +39,16 @@ create or replace macro is_flushed(flush_verdict, flush_order) as (
 create or replace macro microseconds_before(instant, microseconds) as make_timestamptz(
     epoch_us(instant) - cast(microseconds as bigint)
 );
+
+-- The mean time from one retry of a deferred message to the next: its backoff, and half a queue_run_delay
+-- until the next queue run (qmgr_active.c). NULL if a setting is unknown.
+create or replace macro retry_interval_seconds(
+    age_seconds, minimal_backoff_seconds, maximal_backoff_seconds, queue_run_delay_seconds
+) as (
+    if(
+        minimal_backoff_seconds is null or maximal_backoff_seconds is null,
+        null,
+        greatest(least(age_seconds, maximal_backoff_seconds), minimal_backoff_seconds)
+        + queue_run_delay_seconds / 2
+    )
+);

@@ -73,7 +73,19 @@ def test_every_sentence_and_command_is_said_to_some_host() -> None:
         for product in ("imss", "imsva")
         for verdict in ("fixed", "known_defective", "unspecified", "unknown")
     ]
-    case = Case("marts.host_advice", "", "", [], given={"staging.host_evidence": hosts})
+    simulated = {
+        "simulated_restart_count": 2,
+        "longest_wait_seconds": 1500,
+        "advised_longest_wait_at_most_seconds": 600,
+        "daily_extra_retry_count": 20,
+        "daily_queue_run_count": 96,
+        "advised_daily_queue_run_count": 288,
+    }
+    given = {
+        "staging.host_evidence": hosts,
+        "marts.retry_advice": [{"host": "imsva_known_defective", **simulated}],
+    }
+    case = Case("marts.host_advice", "", "", [], given=given)
     with connect() as connection:
         models = models_of(case)
         create_tables(connection, given_frames(case, models))

@@ -55,10 +55,24 @@ TIMELINE = [
     mark("flush", 200, count=30, is_told=True),
     mark("end", 206),
 ]
+SIMULATED = [
+    {
+        "scenario": scenario,
+        "mean_at_least_seconds": least,
+        "mean_at_most_seconds": most,
+        "max_at_most_seconds": longest,
+    }
+    for scenario, least, most, longest in (
+        ("as_it_was", 1200, 1200, 1700),
+        ("as_configured", None, None, None),
+        ("short_retry", 300, 550, 600),
+    )
+]
 CASES = {
     "waits": (charts.waits_chart, WAITS),
     "hours": (charts.hours_chart, HOURS),
     "changes": (charts.changes_chart, CHANGES),
+    "what_if": (charts.what_if_chart, SIMULATED),
     "marks": (charts.timeline_chart, TIMELINE),
 }
 
@@ -86,6 +100,8 @@ def test_a_picture_has_fixed_colours_and_the_texts_of_its_language(name: str, la
         ("hours", "ja"): ["ライセンス", "記録なし"],
         ("changes", "en"): ["gw1", "gw2", "Not flushed before", "20 %"],
         ("changes", "ja"): ["gw1"],
+        ("what_if", "en"): ["As it was", "Short retries", "20 min", "Wait"],
+        ("what_if", "ja"): ["実際", "再送間隔を短縮", "20分"],
         ("marks", "en"): [
             "service down",
             "flush ordered",

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import ask_commands, file_commands, run_commands
+from flows import ask_commands, file_commands, run_commands, what_if_command
 from flows.cli import COMMANDS, app
 from tests.conftest import SAMPLE, run_job
 from transforms.contracts.contracts import Checker
@@ -63,7 +63,7 @@ def test_every_command_is_registered_and_its_line_in_the_help_is_whole(
 ) -> None:
     commands = {
         name
-        for module in (ask_commands, file_commands, run_commands)
+        for module in (ask_commands, file_commands, run_commands, what_if_command)
         for name, function in inspect.getmembers(module, inspect.isfunction)
         if function.__module__ == module.__name__ and not name.startswith("_")
     }
@@ -132,6 +132,56 @@ def test_the_fleet_comes_with_what_to_do_on_each_host(maillag: Maillag, sample_l
         r"""\t\techo "postfix flush"\n\t\tpostfix $1\n\t\texit $?\n\tfi/' /opt/trend/imss/script/postfix"""
     ), "a command is one line, to be copied"
     assert "imsva11" not in "\n".join(lines[lines.index("") :]), "there is nothing to do on it"
+
+
+def test_what_if_simulates_the_standard_scenarios_beside_what_happened(
+    maillag: Maillag, sample_lake: Path
+) -> None:
+    done = maillag("what-if", "--host", "imss12", "--json", "--lake", sample_lake)
+    rows = {row["scenario"]: row for row in json.loads(done.stdout)}
+    assert list(rows) == [
+        "as_it_was", "as_configured", "flushed", "short_retry", "postfix_defaults", "imsva_defaults",
+        "not_throttled",
+    ]  # fmt: skip
+    assert rows["as_it_was"]["restart_delay_max_seconds"] == 119
+    assert rows["as_configured"]["restart_delay_max_seconds"] == pytest.approx(119, abs=2)
+    assert rows["flushed"]["restart_delay_max_seconds"] < 81
+    assert rows["imsva_defaults"]["restart_delay_max_seconds"] > 900
+
+
+def test_what_if_simulates_any_settings_and_refuses_what_postfix_refuses(
+    maillag: Maillag, sample_lake: Path
+) -> None:
+    asked = ("what-if", "--host", "imss12", "--minimal-backoff-time", "1m", "--flush-after", "0")
+    done = maillag(*asked, "--json", "--lake", sample_lake)
+    *_, chosen = json.loads(done.stdout)
+    assert chosen["scenario"] == "chosen"
+    assert (chosen["minimal_backoff_seconds"], chosen["queue_run_delay_seconds"]) == (60, 30)
+    assert chosen["is_flushed"]
+    assert chosen["restart_delay_max_at_most_seconds"] <= 25
+    for wrong in ("0", "-5s", "5 s", "99999d", "1y"):
+        done = maillag("what-if", f"--queue-run-delay={wrong}", "--lake", sample_lake)
+        assert done.returncode == 2
+        assert "--queue-run-delay: " in done.stderr
+
+
+def test_what_if_comes_as_a_table_that_says_what_is_left_out(maillag: Maillag, sample_lake: Path) -> None:
+    done = maillag("what-if", "--lake", sample_lake)
+    assert done.returncode == 0
+    assert "All hosts" in done.stdout
+    assert "Not simulated: 1 restart (the log ends too early)." in done.stdout
+    none = maillag("what-if", "--since", "2030-01-01", "--lake", sample_lake)
+    assert none.stdout == "No restart held mail whose wait can be simulated.\n"
+
+
+def test_what_if_check_compares_with_what_happened(maillag: Maillag, sample_lake: Path) -> None:
+    done = maillag("what-if", "--check", "--json", "--lake", sample_lake)
+    *hosts, together = json.loads(done.stdout)
+    assert [row["host"] for row in hosts] == ["burst14", "imss12", "imss13"]
+    assert together["message_count"] == 813
+    assert together["within_bounds_share"] == 1
+    assert together["error_p50_seconds"] <= 1
+    assert maillag("what-if", "--check", "--no-throttling", "--lake", sample_lake).returncode == 2
 
 
 def test_advice_comes_in_japanese(maillag: Maillag, sample_lake: Path) -> None:

@@ -188,7 +188,7 @@ def test_the_command_takes_a_table_by_its_name(sample_lake: Path, tmp_path: Path
     assert {datetime.fromisoformat(row["down_at"]).year for row in read_csv(out)} == {2020, 2026}
 
 
-@pytest.mark.parametrize("what", ["waits", "hours", "changes", "burst14-20261124T032623Z"])
+@pytest.mark.parametrize("what", ["waits", "hours", "changes", "what_if", "burst14-20261124T032623Z"])
 @pytest.mark.parametrize("language", ["en", "ja"])
 def test_a_chart_is_a_picture_in_either_format(
     sample_lake: Path, tmp_path: Path, what: str, language: Language
@@ -204,7 +204,7 @@ def test_a_chart_is_a_picture_in_either_format(
 @pytest.mark.parametrize(
     ("what", "message"),
     [
-        ("weights", "weights: is no chart. Choose waits, hours, changes or the id of a restart"),
+        ("weights", "weights: is no chart. Choose waits, hours, changes, what_if or the id of a restart"),
         ("imss12-20200101T000000Z", "lies in no restart. The nearest: imss12-20261124T031333Z"),
     ],
 )

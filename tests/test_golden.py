@@ -52,7 +52,8 @@ def test_every_file_is_that_of_a_case() -> None:
 
 @pytest.mark.house
 def test_every_command_has_a_case() -> None:
-    lacking = {command.__name__ for command in COMMANDS} - {command for command, *_ in CASES.values()}
+    commands = {command.__name__.replace("_", "-") for command in COMMANDS}
+    lacking = commands - {command for command, *_ in CASES.values()}
     assert not lacking, f"tests/golden/__init__.py: CASES lacks {', '.join(sorted(lacking))}"
 
 

@@ -164,19 +164,24 @@ def test_every_command_is_run_by_a_test() -> None:
         path.read_text(encoding="utf-8") for path in sorted((PROJECT / "tests").glob("test_*.py"))
     )
     refuse(
-        f"tests/test_cli.py: no test runs `maillag {command.__name__}`. Write one"
-        for command in COMMANDS
-        if not re.search(rf'[(\[]"{command.__name__}"', tests)
+        f"tests/test_cli.py: no test runs `maillag {name}`. Write one"
+        for name in map(typed, COMMANDS)
+        if not re.search(rf'[(\[]"{name}"', tests)
     )
 
 
 def test_the_documents_list_every_command_with_its_options() -> None:
     refuse(
-        f"docs/commands.md: lacks {text} of the command {command.__name__}. Write it into its table"
+        f"docs/commands.md: lacks {text} of the command {typed(command)}. Write it into its table"
         for command in COMMANDS
-        for text in (f"maillag {command.__name__} ", *options_of(command))
+        for text in (f"maillag {typed(command)} ", *options_of(command))
         if text not in COMMANDS_DOCUMENT
     )
+
+
+def typed(command: Callable[..., None]) -> str:
+    """Return the name of a command as users type it."""
+    return command.__name__.replace("_", "-")
 
 
 def options_of(command: Callable[..., None]) -> Iterator[str]:

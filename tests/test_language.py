@@ -15,6 +15,8 @@ PREFIXES = {
     ("marts.restarts", "confidence"): "confidence",
     ("marts.restarts", "build_verdict"): "build",
     ("marts.host_diagnosis", "behaviour"): "behaviour",
+    ("marts.retry_what_if", "scenario"): "scenario",
+    ("marts.retry_advice", "reason"): "retry",
 }
 
 

@@ -144,7 +144,7 @@ def test_both_languages_are_in_it_and_one_is_shown_without_a_script(sample_lake:
     assert '<html lang="ja">' in japanese
     assert "<title>検索サービスの再起動とキューの flush</title>" in japanese
     assert data_of(japanese)["texts"].keys() == {"en", "ja"}
-    assert data_of(japanese)["specs"]["ja"].keys() == {"waits", "hours", "changes", "marks"}
+    assert data_of(japanese)["specs"]["ja"].keys() == {"waits", "hours", "changes", "what_if", "marks"}
 
 
 def test_hosts_with_the_same_advice_stand_together(fleet: Path) -> None:

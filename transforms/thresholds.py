@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Thresholds:
-    """The one row of config.thresholds: durations in seconds (`_seconds`) and counts (`_count`)."""
+    """The one row of config.thresholds: durations (`_seconds`), counts (`_count`) and shares (`_percent`)."""
 
     flush_window_seconds: int = 120
     """A flush or order this long after up_at still belongs to the restart."""
@@ -57,6 +57,8 @@ class Thresholds:
     """A re-activation this soon after a qmgr start proves nothing."""
     queue_run_margin_seconds: int = 2
     """A scan of the queue this close to the time of a queue run is that queue run."""
+    queue_run_slip_count: int = 15
+    """Of so many queue runs, at most one slips by a second (docs/retry-simulator.md)."""
     order_effect_seconds: int = 10
     """An order or a flush must show an effect within this."""
     longest_attempt_seconds: int = 600
@@ -73,3 +75,5 @@ class Thresholds:
     """delayed_over_5_min_count counts delays longer than this."""
     advised_retry_seconds: int = 300
     """The queue_run_delay and minimal_backoff_time that advice proposes (KA-0010256)."""
+    costly_retry_percent: int = 10
+    """Shorter retry settings are too costly if they add more retries than this share of a day's mail."""

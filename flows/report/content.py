@@ -25,6 +25,8 @@ from transforms.queries import read_query
 
 # Restarts without a flush come first, then those of which nobody knows, then the newest.
 URGENCY = {"missing": 0, "ineffective": 0, "unknown": 1, "effective": 2, "not_needed": 3}
+# What is recommended for the fleet is what its hosts need that come first here.
+RETRY_REASONS = ("shorter_waits", "costly", "short_enough", "no_need")
 VERDICTS = ("missing", "ineffective", "effective", "not_needed", "unknown")
 # What keeps the page below five megabytes, whatever the fleet.
 LISTED_COUNT = 20_000
@@ -79,10 +81,12 @@ def page_content(connection: duckdb.DuckDBPyConnection) -> Row:
         advice_of[row["host"]].append(row)
     listed = _ask(connection, "report.listed", count=LISTED_COUNT)
     timelines, left_out_count = _timelines(listed, fetch_timelines(connection))
+    simulated = _ask(connection, "report.what_if")
     charts = {
         "waits": fetch_waits(connection),
         "hours": fetch_hours(connection),
         "changes": fetch_changes(connection),
+        "what_if": [row for row in simulated if row["host"] is None],
     }
     runs = _ask(connection, "answers.last_runs")
     return {
@@ -100,6 +104,7 @@ def page_content(connection: duckdb.DuckDBPyConnection) -> Row:
         "wait_shares": _ask(connection, "report.wait_shares"),
         "hours": charts["hours"],
         "changes": charts["changes"],
+        "what_if": _what_if(simulated, _ask(connection, "report.retry_advice")),
         "gaps": gaps,
         "gap_limit": GAP_COUNT,
         **_what_is_not_known(connection),
@@ -112,6 +117,27 @@ def page_content(connection: duckdb.DuckDBPyConnection) -> Row:
             "rows": charts | {"changes": _drawn_changes(charts["changes"])},
         },
     }
+
+
+def _what_if(simulated: Iterable[Row], advice: Sequence[Row]) -> list[Row]:
+    """Return the simulated waits by host, all hosts (None) first, with the settings that are recommended.
+
+    For all hosts together these are the settings of the hosts that need shorter ones, and their costs.
+    """
+    of_host: dict[str | None, list[Row]] = defaultdict(list)
+    for row in simulated:
+        of_host[row["host"]].append(row)
+    advice_of: dict[str | None, Row] = {row["host"]: row for row in advice}
+    if advice:
+        urgent = min(advice, key=lambda row: RETRY_REASONS.index(row["reason"]))
+        same = [row for row in advice if row["reason"] == urgent["reason"]]
+        costs = {name: [row[name] for row in same] for name in urgent if name.startswith("daily_")}
+        sums = {name: None if None in counts else sum(counts) for name, counts in costs.items()}
+        advice_of[None] = urgent | sums
+    return [
+        {"host": host, "scenarios": scenarios, "advice": advice_of.get(host)}
+        for host, scenarios in of_host.items()
+    ]
 
 
 def _ask(connection: duckdb.DuckDBPyConnection, query: str, **parameters: Any) -> list[Row]:

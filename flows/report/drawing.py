@@ -41,6 +41,7 @@ def _make_drawing() -> dict[str, Any]:
         "waits": charts.waits_chart,
         "hours": charts.hours_chart,
         "changes": charts.changes_chart,
+        "what_if": charts.what_if_chart,
         "marks": charts.timeline_chart,
     }
     return {

@@ -111,6 +111,9 @@ def _environment(language: Language) -> Environment:
         "in_each": lambda key, **figures: {of: say(of, f"page.{key}", **figures) for of in LANGUAGES},
         "pair": _pair,
         "value": lambda value: _pair(*(figure(value, of) for of in LANGUAGES)),
+        "between_in_words": lambda least, most: _both(
+            "page.what_if_between", low=Seconds(least), high=Seconds(most)
+        ),
         "seconds": Seconds,
         "share": Share,
         "square_class": _square_class,

@@ -53,6 +53,11 @@ def fetch_changes(connection: duckdb.DuckDBPyConnection) -> list[Row]:
     return fetch(connection, read_query("report.changes"))
 
 
+def fetch_what_if(connection: duckdb.DuckDBPyConnection) -> list[Row]:
+    """Return the rows of `charts.what_if_chart`: those of all hosts."""
+    return [row for row in fetch(connection, read_query("report.what_if")) if row["host"] is None]
+
+
 def fetch_timelines(connection: duckdb.DuckDBPyConnection) -> list[Row]:
     """Return the marks of all timelines; those of one restart are the rows of `charts.timeline_chart`."""
     parameters = {"steps": TIMELINE_STEPS, "told": RUNS_TOLD}

@@ -3,8 +3,24 @@
 -- The document's advice for the build applies whether or not the host was seen to lack a flush; other
 -- advice rests on what the restarts since the last change showed (staging.host_evidence). The texts are in
 -- transforms/marts/advice.yaml; a line is left out if its figure is NULL here. Advice about a
--- bounce_queue_lifetime that has cost no bounce so far comes last.
-with conditions as (
+-- bounce_queue_lifetime that has cost no bounce so far comes last. What shorter retry settings would gain
+-- and cost is simulated (marts.retry_advice); where that would be too costly, they are not advised.
+with evidence as (
+    select
+        evidence.*,
+        coalesce(retry_advice.reason = 'costly', false) as is_retry_costly,
+        nullif(retry_advice.simulated_restart_count, 0) as simulated_restart_count,
+        retry_advice.longest_wait_seconds as simulated_from_seconds,
+        retry_advice.advised_longest_wait_at_most_seconds,
+        retry_advice.daily_extra_retry_count,
+        retry_advice.daily_queue_run_count,
+        retry_advice.advised_daily_queue_run_count
+    from staging.host_evidence as evidence
+    left join marts.retry_advice as retry_advice
+        on evidence.host = retry_advice.host
+),
+
+conditions as (
     select
         host,
         build_advice,
@@ -18,8 +34,9 @@ with conditions as (
         coalesce(lost_bounce_count > 0, false) as is_bounce_lost,
         current_overlong_count > 0 as is_overlong,
         is_retry_short,
+        is_retry_costly,
         mta = 'sendmail' as is_sendmail
-    from staging.host_evidence
+    from evidence
 ),
 
 given as (
@@ -36,7 +53,9 @@ given as (
             || if(is_order_without_effect and not is_sendmail, ['check_order'], [])
             || if(is_not_noticed and not is_sendmail, ['flush_after_restart'], [])
             || if(
-                is_flush_in_doubt and not is_retry_short and not is_sendmail, ['shorten_retry'], []
+                is_flush_in_doubt and not is_retry_short and not is_retry_costly and not is_sendmail,
+                ['shorten_retry'],
+                []
             )
         ) as advice
     from conditions
@@ -61,6 +80,12 @@ named_figures as (
         cast(ceil(advised_minimal_backoff_seconds / 60) as bigint) as advised_wait_min_minutes,
         cast(ceil(advised_wait_max_seconds / 60) as bigint) as advised_wait_max_minutes,
         cast(ceil(missing_wait_max_seconds / 60) as bigint) as missing_wait_minutes,
+        if(simulated_restart_count is null, '', null) as if_not_simulated,
+        simulated_restart_count,
+        cast(ceil(simulated_from_seconds / 60) as bigint) as simulated_from_minutes,
+        cast(ceil(advised_longest_wait_at_most_seconds / 60) as bigint) as simulated_wait_minutes,
+        cast(ceil(daily_extra_retry_count) as bigint) as extra_retry_count,
+        cast(advised_daily_queue_run_count - daily_queue_run_count as bigint) as extra_queue_run_count,
         nullif(missing_wait_count, 0) as missing_wait_count,
         nullif(lost_bounce_count, 0) as lost_bounce_count,
         current_missing_count,
@@ -68,7 +93,7 @@ named_figures as (
         current_not_noticed_count,
         current_order_without_effect_count,
         current_overlong_count
-    from staging.host_evidence
+    from evidence
 ),
 
 figures as (

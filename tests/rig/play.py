@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import datetime
@@ -92,6 +92,7 @@ class _Stage:
         self.done: list[Truth] = []
         self.restarts: list[Truth] = []
         self.flushes: list[Truth] = []
+        self.queue_managers: list[Truth] = []
 
     def _instance(self, name: str) -> Instance:
         # Without a file of its own for the log, Postfix logs to /dev/log.
@@ -117,9 +118,11 @@ class _Stage:
         if self.syslog:
             self.syslog.start(self.environment)
         self.scanner.start()
+        begun_at = time.time()
         for instance in self.instances.values():
             instance.start()
             self.watcher.add(instance.queue)
+        self._note_queue_managers(self.instances.values(), after=begun_at)
         started_at = time.time()
         self.client.begin(list(self.scenario.load), started_at=started_at)
         for action in self.scenario.actions:
@@ -191,11 +194,18 @@ class _Stage:
             case "reload_postfix":
                 for instance in instances:
                     instance.reload()
+                self._note_queue_managers(instances, after=at)
             case "restart_postfix":
                 for instance in instances:
                     instance.stop()
                     instance.start()
+                self._note_queue_managers(instances, after=at)
         self.done.append({"at": at, "do": action.do} | ({"set": action.set} if action.set else {}))
+
+    def _note_queue_managers(self, instances: Iterable[Instance], *, after: float) -> None:
+        for instance in instances:
+            started_at = instance.queue_manager_started_at(after=after)
+            self.queue_managers.append({"at": started_at, "instance": instance.name})
 
     def _change_queue(self, action: Action, instances: list[Instance]) -> None:
         for instance in instances:
@@ -228,6 +238,8 @@ class _Stage:
         folder.mkdir(parents=True)
         maillog = collect_maillog(self.directory, self.instances.values())
         (folder / "maillog").write_bytes(maillog)
+        if not self.scenario.expected:
+            (folder / "main.cf").write_text(main_cf(self.scenario.settings), "ascii")
         others = [log for log in [self.directory / "messages"] if log.exists()]
         for log in [*others, *self.product_logs.iterdir()]:
             shutil.copyfile(log, folder / log.name)
@@ -236,10 +248,7 @@ class _Stage:
             os.utime(log, (written_at, written_at))  # the year of its lines is told from it
 
     def _truth(self, started_at: float, ended_at: float) -> Truth:
-        if len(self.restarts) != len(self.scenario.expected):
-            raise ValueError(f"{self.scenario.name}: give one `expected` per restart")
         messages = self._messages()
-        held = find_held(self.restarts, _entries(messages), self.watcher.deferrals)
         return {
             "scenario": self.scenario.name,
             "host": self.scenario.host,
@@ -251,16 +260,38 @@ class _Stage:
             "are_settings_told": self.scenario.are_settings_told,
             "settings": self.scenario.settings,
             "instances": list(self.scenario.instances),
-            "restarts": [
-                restart | {"expected": asdict(expected), "held": _by_queue_id(messages_held)}
-                for restart, expected, messages_held in zip(
-                    self.restarts, self.scenario.expected, held, strict=True
-                )
-            ],
+            "restarts": self._restarts(messages) if self.scenario.expected else self.restarts,
+            "queue_managers": self.queue_managers,
             "flushes": self.flushes,
             "actions": self.done,
             "turned_away_count": self.client.turned_away_count,
             "messages": messages,
+        } | ({} if self.scenario.expected else self._retries(started_at, messages))
+
+    def _restarts(self, messages: list[Truth]) -> list[Truth]:
+        if len(self.restarts) != len(self.scenario.expected):
+            raise ValueError(f"{self.scenario.name}: give one `expected` per restart")
+        held = find_held(self.restarts, _entries(messages), self.watcher.deferrals)
+        return [
+            restart | {"expected": asdict(expected), "held": _by_queue_id(messages_held)}
+            for restart, expected, messages_held in zip(
+                self.restarts, self.scenario.expected, held, strict=True
+            )
+        ]
+
+    def _retries(self, started_at: float, messages: list[Truth]) -> Truth:
+        """Return what is compared with a simulation, in seconds from the start."""
+        rounds: dict[str, list[float]] = {message["queue_id"]: [message["sent_at"]] for message in messages}
+        for deferral in sorted(self.watcher.deferrals):
+            if deferral.queue_id in rounds:  # else of a bounce
+                rounds[deferral.queue_id].append(deferral.at)
+        answered_at = {message["queue_id"]: _answered_at(message) for message in messages}
+        return {
+            "queue_runs": [round(at - started_at, 3) for at in sorted(self.watcher.opened_at)],
+            "rounds": {
+                queue_id: [at and round(at - started_at, 3) for at in (*times, answered_at[queue_id])]
+                for queue_id, times in rounds.items()
+            },
         }
 
     def _messages(self) -> list[Truth]:
@@ -277,6 +308,12 @@ class _Stage:
             _message(sent, list(scans[sent.message_id].values()), arrivals[sent.message_id])
             for sent in sorted(self.client.sent, key=lambda sent: sent.at)
         ]
+
+
+def main_cf(settings: Mapping[str, str]) -> str:
+    """Return what main.cf says of retries; what it leaves out is as Postfix has it by default."""
+    lines = {"content_filter": f"imss:localhost:{SCAN_PORT}"} | dict(settings)
+    return "".join(f"{key} = {value}\n" for key, value in lines.items())
 
 
 def _offset(scenario: Scenario, now: float) -> float:
@@ -318,6 +355,14 @@ def _scan(mail: Scanned) -> Truth:
         "answered_at": None,
         "reply": "",
     }
+
+
+def _answered_at(message: Truth) -> float | None:
+    """When the service had answered for the last recipient; None if it never did."""
+    answers = [scan for scan in message["scan"] if scan["answered_at"]]
+    if sum(scan["recipient_count"] for scan in answers) < message["recipient_count"]:
+        return None
+    return max(float(scan["answered_at"]) for scan in answers)
 
 
 def _message(sent: Sent, scans: list[Truth], arrivals: list[Received]) -> Truth:

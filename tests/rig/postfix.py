@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TIME_ZONE = "Asia/Tokyo"
+_TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
+_TRIES = 1000
 
 _DIRECT = """\
 127.0.0.1:{ports.smtp} inet n - n - - smtpd
@@ -159,13 +161,29 @@ class Instance:
 
     def kill_queue_manager(self) -> None:
         """Kill qmgr (SIGKILL); master starts it again when it is asked for."""
+        pid, _ = self._queue_manager()
+        os.kill(pid, signal.SIGKILL)
+
+    def queue_manager_started_at(self, *, after: float) -> float:
+        """Wait for a qmgr that was started after a time; return when (epoch, to 0.01 s)."""
+        for _ in range(_TRIES):
+            with suppress(PostfixError):
+                _, started_at = self._queue_manager()
+                if started_at >= after - _TICK_SECONDS:
+                    return started_at
+            time.sleep(_TICK_SECONDS)
+        raise PostfixError(f"{self.name}: no new qmgr")
+
+    def _queue_manager(self) -> tuple[int, float]:
         master = (self.queue / "pid" / "master.pid").read_text().strip()
         for stat in Path("/proc").glob("[0-9]*/stat"):
             with suppress(OSError):
                 name, _, rest = stat.read_text().partition(" (")[2].rpartition(") ")
-                if name == "qmgr" and rest.split()[1] == master:
-                    os.kill(int(stat.parent.name), signal.SIGKILL)
-                    return
+                fields = rest.split()
+                if name == "qmgr" and fields[1] == master:
+                    # Field 22 of proc(5) counts ticks since the machine started.
+                    age_seconds = time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) * _TICK_SECONDS
+                    return int(stat.parent.name), round(time.time() - age_seconds, 2)
         raise PostfixError(f"no qmgr under master {master}")
 
     def mark(self, text: str) -> None:

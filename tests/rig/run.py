@@ -28,7 +28,7 @@ from pathlib import Path
 from .manager import day_of
 from .play import Truth, play
 from .postfix import TIME_ZONE
-from .scenarios import TROUBLES, Scenario, read_scenarios
+from .scenarios import GRID, TROUBLES, Scenario, read_scenarios
 
 _NAMESPACES = ("unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc")
 _FLEET_KEYS = {
@@ -41,12 +41,14 @@ _SET_INTERFACE_FLAGS, _IS_UP = 0x8914, 1  # linux/sockios.h SIOCSIFFLAGS, net/if
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; 0 where every scenario was played, else 1, and 2 for wrong use."""
-    scenarios = {scenario.name: scenario for scenario in read_scenarios()}
+    grid = read_scenarios(GRID)
+    scenarios = {scenario.name: scenario for scenario in [*read_scenarios(), *grid]}
     troubles = {scenario.name for scenario in read_scenarios(TROUBLES)}
     parser = argparse.ArgumentParser(prog="rig", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("rig-out"), metavar="DIR")
     parser.add_argument("--scenario", nargs="+", choices=scenarios, metavar="NAME")
     parser.add_argument("--troubles", action="store_true", help="those of troubles.yaml only")
+    parser.add_argument("--grid", action="store_true", help="those of grid.yaml only")
     parser.add_argument("--short", action="store_true", help="the quick selection only")
     parser.add_argument("--jobs", type=int, default=6, help="scenarios at a time (default 6)")
     parser.add_argument("--compact", action="store_true", help="compress, and leave messages out, to be kept")
@@ -56,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = [
         scenario
         for scenario in scenarios.values()
-        if (options.scenario is None or scenario.name in options.scenario)
+        if (scenario.name in options.scenario if options.scenario else (scenario in grid) == options.grid)
         and (scenario.is_short or not options.short)
         and (scenario.name in troubles or not options.troubles)
     ]
@@ -132,7 +134,11 @@ def _host_text(truth: Truth) -> str:
     text = text.replace(
         '"messages": []', f'"messages": [\n  {messages}\n ]' if messages else '"messages": []'
     )
-    return re.sub(r"\[\s+([0-9.]+|null),\s+([0-9.]+|null)\s+\]", r"[\1, \2]", text)
+    return re.sub(r"\[\s+(?:(?:[0-9.]+|null),?\s+)+\]", _on_one_line, text)
+
+
+def _on_one_line(numbers: re.Match[str]) -> str:
+    return "[" + " ".join(numbers[0][1:-1].split()) + "]"
 
 
 def _play_apart(scenario: Scenario, *, out: Path) -> Truth | None:

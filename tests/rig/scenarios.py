@@ -12,6 +12,8 @@ from .postfix import TIME_ZONE
 SCENARIOS = Path(__file__).with_name("scenarios.yaml")
 # What befalls a host besides its scan service: others in its queue, a clock that is set, lines that are lost.
 TROUBLES = Path(__file__).with_name("troubles.yaml")
+# Retry settings, to compare a simulation of the deferred queue with.
+GRID = Path(__file__).with_name("grid.yaml")
 
 Deed = Literal[
     "stop",  # the scan service and its sessions end at once, as an operator's stop does it
@@ -67,7 +69,7 @@ class Expected:
 
 @dataclass(frozen=True)
 class Scenario:
-    """One host's story. `expected` has one entry per restart made, in order."""
+    """One host's story. `expected` has one entry per restart made, in order; in grid.yaml none."""
 
     name: str
     host: str
@@ -75,7 +77,7 @@ class Scenario:
     end_seconds: float
     load: tuple[Load, ...]
     actions: tuple[Action, ...]
-    expected: tuple[Expected, ...]
+    expected: tuple[Expected, ...] = ()
     settings: dict[str, str] = field(default_factory=dict)
     instances: tuple[str, ...] = ("postfix",)
     has_system_events: bool = False
@@ -98,7 +100,7 @@ class Scenario:
 
 
 def read_scenarios(*paths: Path) -> list[Scenario]:
-    """All scenarios in the files' order; of all files, if none is given.
+    """All scenarios in the files' order; of all files but the grid, if none is given.
 
     Raises ValueError for an unknown action, TypeError for an unknown field.
     """
@@ -116,6 +118,6 @@ def _scenario(defaults: dict[str, str], raw: dict[str, Any]) -> Scenario:
             "settings": defaults | raw.get("settings", {}),
             "load": tuple(Load(**load) for load in raw["load"]),
             "actions": tuple(Action(**action) for action in raw["actions"]),
-            "expected": tuple(Expected(**expected) for expected in raw["expected"]),
+            "expected": tuple(Expected(**expected) for expected in raw.get("expected", [])),
         }
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 import duckdb
 
-from transforms.marts import queue_entries
+from transforms.marts import queue_entries, what_if
 from transforms.marts.database import create_macros, execute
 from transforms.problems import MaillagError
 from transforms.queries import SQL_FOLDER
@@ -56,10 +56,14 @@ def load_models(folder: Path = SQL_FOLDER) -> list[Model]:
     """
     models = [
         Model(
-            queue_entries.TABLES,
-            queue_entries.INPUTS,
-            "".join(Path(module).read_text(encoding="utf-8") for module in queue_entries.MODULES),
-            queue_entries.make_queue_entries,
+            module.TABLES,
+            module.INPUTS,
+            "".join(Path(source).read_text(encoding="utf-8") for source in module.MODULES),
+            make,
+        )
+        for module, make in (
+            (queue_entries, queue_entries.make_queue_entries),
+            (what_if, what_if.make_retry_what_if),
         )
     ]
     for path in sorted(path for schema in MODEL_SCHEMAS for path in folder.glob(f"{schema}/*.sql")):
