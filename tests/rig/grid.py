@@ -101,7 +101,7 @@ class Compared:
     story: Story
     released_at: float | None
     others: tuple[Story, ...]
-    """As it was predicted under other chances (CHANCES)."""
+    """As it was predicted with other choices of what the rule leaves to chance."""
 
     @property
     def queue_id(self) -> str:
@@ -166,16 +166,14 @@ def compare(setting: Setting, *, are_runs_known: bool = False) -> list[Compared]
 
     The queue runs are predicted from the starts of qmgr, unless they are known.
     """
-    world = setting.world
+    world, started_at = setting.world, setting.truth["started_at"]
     if are_runs_known:
-        started_at = setting.truth["started_at"]
         world = replace(world, queue_runs=[started_at + run for run in setting.truth["queue_runs"]])
     stories = simulate(setting.arrivals, world, setting.settings, setting.pace)
     chances = [
         simulate(setting.arrivals, world, setting.settings, chance)
         for chance in (() if are_runs_known else _chances(setting.pace))
     ]
-    started_at = setting.truth["started_at"]
     return [
         Compared(
             setting,
