@@ -1,7 +1,7 @@
 """Turns a recorded grid of retry settings into predictions beside what Postfix did: docs/retry-simulator.md.
 
 `python -m tests.rig.grid` writes the tables of the document from the recorded archive. With `--record DIR` it
-records a fresh grid first, in twelve minutes, and prints the tables of that.
+records a fresh grid first, in ten minutes, and prints the tables of that.
 """
 
 import argparse
