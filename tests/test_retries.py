@@ -9,7 +9,7 @@ import yaml
 
 from tests.bench.document import replace_section
 from tests.conftest import run_job
-from tests.oracle.retries import Arrival, Pace, Settings, Story, World, simulate
+from tests.oracle.retries import Arrival, Destination, Pace, Settings, Story, World, simulate
 from tests.rig.grid import (
     DOCUMENT,
     RECORDING,
@@ -68,6 +68,15 @@ def _told(story: Story) -> str:
     return ", ".join([*rounds, *(["expired"] if story.expired_at is not None else [])])
 
 
+@pytest.mark.parametrize(("window", "failures"), [(1, 1), (2, 2), (5, 3), (10, 7), (20, 13)])
+def test_so_many_failures_in_a_row_make_a_destination_dead(window: int, failures: int) -> None:
+    destination = Destination(Settings(), window)
+    for number in range(1, failures + 1):
+        assert not destination.is_dead, number
+        destination.note_failure()
+    assert destination.is_dead
+
+
 @pytest.mark.parametrize("name", [scenario.name for scenario in SCENARIOS])
 def test_releases_lie_within_the_bounds(name: str, compared: Grid) -> None:
     assert share_within_bounds(compared[name]) >= 0.99
@@ -87,7 +96,9 @@ def test_recording_is_of_the_grid_as_it_stands(recorded: list[Setting]) -> None:
 def test_document_is_fresh(compared: Grid, compared_with_known_runs: Grid, tmp_path: Path) -> None:
     copy = tmp_path / "copy.md"
     copy.write_text(DOCUMENT.read_text("utf-8"), "utf-8")
-    for name, text in render_sections(compared, compared_with_known_runs).items():
+    sections = render_sections(compared, compared_with_known_runs)
+    assert "|  |" not in sections["worst"]  # each has its reason
+    for name, text in sections.items():
         replace_section(copy, name, text)
     assert copy.read_text("utf-8") == DOCUMENT.read_text("utf-8")
 

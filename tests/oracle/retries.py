@@ -142,7 +142,7 @@ class _Message:
 
 
 @dataclass
-class _Destination:
+class Destination:
     """The scan port as qmgr knows it (qmgr_queue.c); dead with a window of 0."""
 
     settings: Settings
@@ -155,6 +155,7 @@ class _Destination:
 
     @property
     def is_dead(self) -> bool:
+        """Whether its mail is not tried."""
         return self.window == 0
 
     def note_failure(self) -> None:
@@ -207,7 +208,7 @@ class _Simulation:
         self.stories: dict[str, Story] = {}
         self.deferred: dict[str, _Message] = {}
         self.active: dict[str, _Message] = {}
-        self.destination: _Destination | None = None
+        self.destination: Destination | None = None
         self.is_scanning = False
         self.scanned: deque[str] = deque()
         """What is left of the scan that goes on."""
@@ -317,7 +318,7 @@ class _Simulation:
         message.deliveries_left = arrival.delivery_count - message.answered_count
         message.has_failed = message.was_tried = False
         if self.destination is None:
-            self.destination = _Destination(self.settings, self.settings.first_window)
+            self.destination = Destination(self.settings, self.settings.first_window)
         if self.destination.is_dead:
             for _ in range(message.deliveries_left):
                 self._suspend(message)

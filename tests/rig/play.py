@@ -239,7 +239,7 @@ class _Stage:
         maillog = collect_maillog(self.directory, self.instances.values())
         (folder / "maillog").write_bytes(maillog)
         if not self.scenario.expected:
-            (folder / "main.cf").write_text(main_cf(self.scenario.settings), "ascii")
+            (folder / "main.cf").write_text(_main_cf(self.scenario.settings), "ascii")
         others = [log for log in [self.directory / "messages"] if log.exists()]
         for log in [*others, *self.product_logs.iterdir()]:
             shutil.copyfile(log, folder / log.name)
@@ -310,7 +310,7 @@ class _Stage:
         ]
 
 
-def main_cf(settings: Mapping[str, str]) -> str:
+def _main_cf(settings: Mapping[str, str]) -> str:
     """Return what main.cf says of retries; what it leaves out is as Postfix has it by default."""
     lines = {"content_filter": f"imss:localhost:{SCAN_PORT}"} | dict(settings)
     return "".join(f"{key} = {value}\n" for key, value in lines.items())
