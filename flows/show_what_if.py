@@ -7,7 +7,7 @@ from rich.console import Console
 from flows.catalog import Row
 from flows.language import Language, Seconds, duration, percent, say
 from flows.tables import Column, show_table, show_text
-from flows.words import counted, named
+from flows.words import counted, first_few, named
 
 # Bounds that are closer read as one figure.
 SHOWN_APART_SECONDS = 5
@@ -65,6 +65,29 @@ def show_what_if(
             for row in left_out
         )
         show_text(console, say(language, "what_if.left_out", reasons=reasons))
+
+
+def show_retry_advice(console: Console, advice: Sequence[Row], language: Language = "en") -> None:
+    """Print the recommended settings (rows of marts.retry_advice), with the hosts for which they are."""
+    together: dict[tuple[str, int, int], list[str]] = {}
+    for row in advice:
+        delay, backoff = (
+            row[f"recommended_{name}_seconds"] for name in ("queue_run_delay", "minimal_backoff")
+        )
+        settings = (delay, backoff) if row["reason"] == "shorter_waits" else (0, 0)
+        together.setdefault((row["reason"], *settings), []).append(row["host"])
+    for (reason, delay, backoff), hosts in together.items():
+        show_text(
+            console,
+            say(
+                language,
+                "what_if.recommended" if delay else "what_if.as_it_is",
+                hosts=first_few(hosts, noun="host", language=language),
+                delay=delay,
+                backoff=backoff,
+                reason=say(language, f"words.retry_{reason}"),
+            ),
+        )
 
 
 def wait_in_words(row: Row, figure: str, language: Language = "en") -> str:

@@ -24,7 +24,7 @@ from flows.options import (
     chosen_language,
     restart_choice,
 )
-from flows.show_what_if import show_back_test, show_what_if
+from flows.show_what_if import show_back_test, show_retry_advice, show_what_if
 from flows.tables import output_console
 from transforms.problems import MaillagError
 from transforms.queries import read_query
@@ -49,6 +49,12 @@ from (
 where reason is not null
 group by reason
 order by reason
+"""
+ADVICE = """
+select host, reason, recommended_queue_run_delay_seconds, recommended_minimal_backoff_seconds
+from marts.retry_advice
+where len($hosts) = 0 or list_contains($hosts, host)
+order by host
 """
 TIME = "A time as in main.cf, such as 300s, 15m or 1d."
 
@@ -90,6 +96,7 @@ def what_if(
             "what-if: --check simulates the settings that the hosts had. Leave out the others."
         )
     left_out: list[Row] = []
+    advice: list[Row] = []
     with open_catalog(chosen_lake(lake)) as catalog:
         check_hosts(catalog, host or ())
         choice = restart_choice(host, since, until)
@@ -99,6 +106,7 @@ def what_if(
         else:
             rows = _simulate(catalog, choice, _scenarios(catalog, given, is_throttled=not no_throttling))
             left_out = fetch(catalog, LEFT_OUT, choice)
+            advice = fetch(catalog, ADVICE, {"hosts": choice["hosts"]})
     columns = list(rows[0]) if rows else ["host"]
     if as_json:
         write_records(columns, map(dict.values, rows))
@@ -107,7 +115,9 @@ def what_if(
     elif check:
         show_back_test(output_console(), rows, chosen_language(context, lang))
     else:
-        show_what_if(output_console(), rows, left_out, chosen_language(context, lang))
+        language = chosen_language(context, lang)
+        show_what_if(output_console(), rows, left_out, language)
+        show_retry_advice(output_console(), advice, language)
 
 
 def _scenarios(
