@@ -106,7 +106,7 @@ def what_if(
         else:
             rows = _simulate(catalog, choice, _scenarios(catalog, given, is_throttled=not no_throttling))
             left_out = fetch(catalog, LEFT_OUT, choice)
-            advice = fetch(catalog, ADVICE, {"hosts": choice["hosts"]})
+            advice = fetch(catalog, ADVICE, {"hosts": choice["hosts"]}) if rows else []
     columns = list(rows[0]) if rows else ["host"]
     if as_json:
         write_records(columns, map(dict.values, rows))

@@ -170,6 +170,10 @@ def test_what_if_comes_as_a_table_that_says_what_is_left_out(maillag: Maillag, s
     assert done.returncode == 0
     assert "All hosts" in done.stdout
     assert "Not simulated: 1 restart (the log ends too early)." in done.stdout
+    assert (
+        "Recommended for imsva91: the present retry settings (no flush is known to be missing)."
+        in done.stdout
+    )
     none = maillag("what-if", "--since", "2030-01-01", "--lake", sample_lake)
     assert none.stdout == "No restart held mail whose wait can be simulated.\n"
 
