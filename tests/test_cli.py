@@ -506,10 +506,10 @@ def test_the_language_is_a_setting_of_the_file(maillag: Maillag, tmp_path: Path,
 
 def test_it_names_its_version_and_has_short_options_and_examples(maillag: Maillag) -> None:
     assert maillag("--version").stdout == f"maillag {version('maillag')}\n"
-    for command in COMMANDS:
-        page = maillag(command.__name__, "-h").stdout
-        assert page == maillag(command.__name__, "--help").stdout
-        assert f"Example:\n    maillag {command.__name__} " in page
+    for name in (command.__name__.replace("_", "-") for command in COMMANDS):
+        page = maillag(name, "-h").stdout
+        assert page == maillag(name, "--help").stdout
+        assert f"Example:\n    maillag {name} " in page
 
 
 def test_a_shell_completes_commands(maillag: Maillag) -> None:

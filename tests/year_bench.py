@@ -35,6 +35,7 @@ from transforms.lake.files import ROW_GROUP_ROWS, write_parquet
 from transforms.lake.ledger import Ledger
 from transforms.marts.advice import load_advice
 from transforms.marts.mart_files import MartWriter
+from transforms.marts.what_if import AS_IT_WAS, standard_scenarios
 from transforms.thresholds import Thresholds
 from transforms.zone import Zone
 
@@ -74,6 +75,7 @@ TYPES: dict[str, pl.DataType] = {
     "DOUBLE": pl.Float64(),
     "VARCHAR": pl.String(),
     "VARCHAR[]": pl.List(pl.String()),
+    "TIMESTAMP WITH TIME ZONE[]": pl.List(pl.Datetime("us", "UTC")),
 }
 DELAY = pl.col("restart_delay_seconds")
 DELAYS = {
@@ -340,6 +342,11 @@ def marts_of(number: int, random: np.random.Generator) -> Iterator[tuple[str, pl
     )
     yield "marts.host_diagnosis", make_host_diagnosis(number, restarts, held).with_columns(host=host)
     yield "marts.host_advice", make_host_advice().with_columns(host=host)
+    conditions = make_retry_conditions(restarts)
+    yield "marts.retry_conditions", conditions.with_columns(host=host)
+    yield "marts.retry_what_if", make_retry_what_if(held).with_columns(host=host)
+    yield "marts.retries", make_retries(held).with_columns(host=host)
+    yield "marts.retry_advice", make_retry_advice(conditions).with_columns(host=host)
     if is_patched(number):
         yield "marts.fleet_changes", make_fleet_changes(restarts, held).with_columns(host=host)
 
@@ -614,6 +621,99 @@ def make_held_recipients(held: pl.DataFrame) -> pl.DataFrame:
         recipient=pl.format("{}@{}", "queue_id", pl.col("sender").str.split("@").list.last()),
         recipient_domain=pl.col("sender").str.split("@").list.last(),
     )
+
+
+def make_retry_conditions(restarts: pl.DataFrame) -> pl.DataFrame:
+    """Return what decides when the mail of each restart is retried."""
+    return restarts.filter(pl.col("held_message_count") > 0).with_columns(
+        instance=pl.lit("postfix"),
+        no_answer_reason=pl.when(pl.col("flush_verdict") == "unknown").then(pl.lit("log_end")),
+        queue_run_delay_seconds=BACKOFF_SECONDS,
+        minimal_backoff_seconds=BACKOFF_SECONDS,
+        maximal_backoff_seconds=4000,
+        maximal_queue_lifetime_seconds=5 * SECONDS_PER_DAY,
+        bounce_queue_lifetime_seconds=0,
+        phase_error_seconds=1,
+        is_phase_of_start=False,
+        answered_at="up_at_latest",
+        death_at_earliest="down_at",
+        death_at_latest=pl.col("down_at") + 1,
+        phase_at=pl.col("down_at") - 100,
+        qmgr_started_at=pl.lit(None),
+    )
+
+
+def make_retry_what_if(held: pl.DataFrame) -> pl.DataFrame:
+    """Return each restart's waits as they were, and a share of them under each scenario."""
+    shares = {AS_IT_WAS: 1.0, **{scenario.name: 0.9 for scenario in standard_scenarios(60, 300)}}
+    scenarios = pl.DataFrame({"scenario": list(shares), "share": list(shares.values())})
+    figures = [*DELAYS, *TOTAL]
+    bounds = {
+        f"{name.removesuffix('_seconds')}_{bound}_seconds": pl.col(name)
+        for name in figures
+        for bound in ("at_least", "at_most")
+    }
+    return (
+        held.group_by("restart_id")
+        .agg(message_count=pl.len(), **DELAYS, **TOTAL)
+        .join(scenarios, how="cross")
+        .with_columns(pl.col(figures) * pl.col("share"))
+        .with_columns(
+            reason=pl.lit(None),
+            queue_run_delay_seconds=BACKOFF_SECONDS,
+            minimal_backoff_seconds=BACKOFF_SECONDS,
+            maximal_backoff_seconds=4000,
+            maximal_queue_lifetime_seconds=5 * SECONDS_PER_DAY,
+            bounce_queue_lifetime_seconds=0,
+            flushed_count=0,
+            not_held_count=0,
+            expired_count=0,
+            expired_at_most_count=0,
+            is_flushed=pl.col("scenario") == "flushed",
+            is_throttled=pl.col("scenario") != "not_throttled",
+            **bounds,
+        )
+    )
+
+
+def make_retries(held: pl.DataFrame) -> pl.DataFrame:
+    """Return the retries of the mail that left the queue, by second."""
+    return (
+        held.filter(~pl.col("released_at").is_nan())
+        .group_by(
+            "instance",
+            retried_at=pl.col("reactivated_at").floor(),
+            age_class_seconds=pl.lit(BACKOFF_SECONDS // 2),
+        )
+        .agg(retry_count=pl.len(), waited_seconds=DELAY.sum())
+    )
+
+
+def make_retry_advice(conditions: pl.DataFrame) -> pl.DataFrame:
+    """Return the host's one row: its settings are short enough."""
+    settings = {
+        f"{prefix}{name}_seconds": BACKOFF_SECONDS
+        for prefix in ("", "recommended_")
+        for name in ("queue_run_delay", "minimal_backoff")
+    }
+    figures = (
+        "longest_wait_seconds",
+        "total_wait_seconds",
+        "advised_longest_wait_at_most_seconds",
+        "advised_total_wait_at_least_seconds",
+        "advised_total_wait_at_most_seconds",
+        "daily_message_count",
+        "daily_retry_count",
+        "daily_extra_retry_count",
+        "daily_queue_run_count",
+        "advised_daily_queue_run_count",
+    )
+    counts = {
+        "simulated_restart_count": len(conditions),
+        "simulated_message_count": conditions["held_message_count"].sum(),
+        "day_count": DAYS,
+    }
+    return pl.DataFrame([{"reason": "short_enough"} | settings | counts | dict.fromkeys(figures, 0.0)])
 
 
 def make_host_advice() -> pl.DataFrame:
