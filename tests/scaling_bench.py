@@ -104,14 +104,18 @@ def table(points: list[Point], ideal: float) -> str:
     more_bytes = (last.text_bytes - first.text_bytes) / 1e9
     per_gb = (last.alone.cpu_seconds - first.alone.cpu_seconds) / more_bytes
     fixed = first.alone.cpu_seconds - per_gb * first.text_bytes / 1e9
+    gain = (last.alone.wall_seconds - first.alone.wall_seconds) / (
+        last.together.wall_seconds - first.together.wall_seconds
+    )
     return (
         f"Measured by `python -m tests.scaling_bench` on {datetime.now(UTC):%Y-%m-%d}, on 2 cores: medians "
         f"of {ROUNDS} runs from nothing. The peak is that of the largest process.\n\n"
         "| hosts | lines | GB of text | one worker, s | two workers, s | gain | CPU s | peak MiB |\n"
         "|---:|---:|---:|---:|---:|---:|---:|---:|\n"
         f"{rows}\n"
-        f"A GB of text takes {per_gb:.0f} CPU s, and a run {fixed:.0f} CPU s beside that. Two separate runs "
-        f"at once do {ideal:.2f} times as much as one in the same time, which is what these cores can give.\n"
+        f"A GB of text takes {per_gb:.0f} CPU s, and a run {fixed:.0f} CPU s beside that. What the larger "
+        f"fleets add to the smallest, two workers do {gain:.2f} times as fast as one; two separate runs at "
+        f"once do {ideal:.2f} times as much as one in the same time, which is what these cores can give.\n"
     )
 
 
