@@ -116,7 +116,8 @@ class MartWriter:
     ) -> Iterator[tuple[str, str, dict[str, object]]]:
         """Yield the folder of each day, with the condition on its rows and the condition's parameters.
 
-        One query for all days (`partition_by`) takes half as much time again.
+        One query for all days (`partition_by`) takes half as much time again for the one to three days of a
+        night, and two thirds of the time for the thirty of a first run over a month.
         """
         days = self.connection.execute(
             f"select distinct cast({instant} as date) as day from {source} where {are_theirs} order by day",
