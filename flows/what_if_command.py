@@ -3,7 +3,6 @@
 What takes long to import (polars, the simulator) is imported by the command.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -145,13 +144,15 @@ def _scenarios(
 def _seconds(name: str, text: str) -> int:
     """Read a time of main.cf. Raises MaillagError for what is none, or what Postfix refuses."""
     from transforms.fleet.host_settings import LONGEST_SECONDS, setting_bounds
-    from transforms.fleet.inventory_settings import UNIT_SECONDS
+    from transforms.fleet.inventory_settings import postfix_seconds
 
     option = f"--{name.replace('_', '-')}"
-    match = re.fullmatch(r"([0-9]{1,10})([a-z]?)", text)
-    if not match or (match[2] or "s") not in UNIT_SECONDS:
-        raise MaillagError(f"{option}: {text!r} is no time. Write it as in main.cf, such as 300s, 15m or 1d.")
-    seconds = int(match[1]) * UNIT_SECONDS[match[2] or "s"]
+    try:
+        seconds = postfix_seconds(text)
+    except ValueError:
+        raise MaillagError(
+            f"{option}: {text!r} is no time. Write it as in main.cf, such as 300s, 15m or 1d."
+        ) from None
     setting = f"{name.removesuffix('_time')}_seconds"
     least, most = (0, LONGEST_SECONDS) if name == "flush_after" else setting_bounds(setting)
     if not least <= seconds <= most:

@@ -49,15 +49,9 @@ class Worker:
         """Whether the process was closed, or found to have died."""
         return self.connection.closed
 
-    def begin(
-        self,
-        function: Callable[..., Any],
-        *arguments: object,
-        thread_count: int,
-        is_answered: bool = True,
-    ) -> None:
-        """Begin a call with so many threads; `receive` waits for its result, unless it is not answered."""
-        message = (packed(function, *arguments), thread_count, is_answered)
+    def begin(self, function: Callable[..., Any], *arguments: object, thread_count: int) -> None:
+        """Begin a call with so many threads; `receive` waits for its result."""
+        message = (packed(function, *arguments), thread_count)
         # If the process has died, `receive` says so.
         with suppress(OSError):
             self.connection.send(message)
@@ -115,10 +109,7 @@ def serve(descriptor: int) -> None:
     Thread(target=_end_with_parent, daemon=True).start()
     connection = Connection(descriptor)
     while True:
-        packed_call, thread_count, is_answered = connection.recv()
-        answer = _answer(packed_call, thread_count)
-        if is_answered:
-            connection.send_bytes(answer)
+        connection.send_bytes(_answer(*connection.recv()))
 
 
 def _answer(packed_call: bytes, thread_count: int) -> bytes:

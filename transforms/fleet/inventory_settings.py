@@ -261,8 +261,14 @@ def _only_port(filters: list[Entry], parameters: Mapping[str, Entry]) -> int | N
 
 
 def _time(value: str, parameters: Mapping[str, Entry], default_unit: str) -> int:
-    """Return the seconds of a Postfix time (conv_time.c: digits and one small letter)."""
-    text = _expanded(value, parameters).strip()
+    return postfix_seconds(_expanded(value, parameters).strip(), default_unit)
+
+
+def postfix_seconds(text: str, default_unit: str = "s") -> int:
+    """Return the seconds of a Postfix time (conv_time.c: digits and one small letter).
+
+    Raises ValueError for what is none.
+    """
     match = re.fullmatch(r"([0-9]{1,20})([smhdw]?)", text)
     if not match:
         raise ValueError("is not a time such as 900s or 5d")

@@ -72,5 +72,6 @@ def summary(tried: pl.DataFrame) -> pl.DataFrame:
         pl.col("error_seconds").max().alias("error_max_seconds"),
     )
     by_host = tried.group_by("host").agg(*figures).sort("host")
-    together = tried.select(pl.lit(None, pl.String).alias("host"), *figures) if len(tried) else by_host
-    return pl.concat([by_host, together]) if len(tried) else by_host
+    if tried.is_empty():
+        return by_host
+    return pl.concat([by_host, tried.select(pl.lit(None, pl.String).alias("host"), *figures)])
