@@ -137,22 +137,22 @@ def measure(lake: Path) -> Measure:
 
 
 def build(lake: Path) -> None:
-    """Build the marts of a lake as a run does; print what it has, and the seconds of each model."""
+    """Build the marts of a lake as a run does; print what it has, and the seconds of each model.
+
+    Several models run at once.
+    """
     from transforms.marts import batch
     from transforms.marts.build import build_marts
     from transforms.marts.models import load_models
     from transforms.thresholds import Thresholds
 
     seconds: dict[str, float] = {}
-    last = time.perf_counter()
     run_model = vars(batch)["run_model"]
 
     def timed(connection: Any, model: Any, source: str | None = None) -> None:
-        nonlocal last
+        began = time.perf_counter()
         run_model(connection, model, source)
-        now = time.perf_counter()
-        seconds[model.name] = seconds.get(model.name, 0) + now - last
-        last = now
+        seconds[model.name] = seconds.get(model.name, 0) + time.perf_counter() - began
 
     vars(batch)["run_model"] = timed
     files = lake_files(lake)

@@ -29,7 +29,14 @@ from transforms.lake.ledger import Ledger
 from transforms.marts import models as marts_models
 from transforms.marts.build import config_tables
 from transforms.marts.mart_files import handed_on
-from transforms.marts.models import MODEL_SCHEMAS, Model, last_uses, load_models, run_models
+from transforms.marts.models import (
+    MODEL_SCHEMAS,
+    Model,
+    load_models,
+    readers_of_staging,
+    run_models,
+    take_unused,
+)
 from transforms.parse.line_counts import LINE_COUNTS
 from transforms.parse.tables import EVENT_TABLES
 from transforms.problems import Problem
@@ -161,7 +168,8 @@ def test_table_has_a_case(table: str) -> None:
 def test_a_table_behind_a_view_is_unused_after_the_last_model_that_reads_the_view() -> None:
     (table,) = MODELS["staging.queue_entries"].inputs
     *_, last = (model for model in ALL_MODELS if model.inputs & {"staging.queue_entries", table})
-    unused = {model.name: tables for model, tables in last_uses(ALL_MODELS)}
+    readers = readers_of_staging(ALL_MODELS)
+    unused = {model.name: take_unused(readers, model) for model in ALL_MODELS}
     assert [name for name, tables in unused.items() if table in tables] == [last.name]
     assert not any("staging.queue_entries" in tables for tables in unused.values())
 

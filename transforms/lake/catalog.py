@@ -87,9 +87,9 @@ def show_files(
         keys = tuple(part.partition("=")[0] for part in file.parts if "=" in part)
         by_keys.setdefault((keys, only.get(path)), []).append(file)
     parts = []
-    place = f"coalesce(getvariable('{PLACE}'), {_literal(literally(root))})"
+    place = f"coalesce(getvariable('{PLACE}'), {literal(literally(root))})"
     for (keys, hosts), files in by_keys.items():
-        names = ", ".join(_literal(f"/{file.relative_to(root).as_posix()}") for file in files)
+        names = ", ".join(literal(f"/{file.relative_to(root).as_posix()}") for file in files)
         # Without explicit types, DuckDB would also take a folder above the lake named x=y for a column.
         if columns := COLUMNS_BY_KEYS.get(keys):
             types = ", ".join(f"{key}: varchar" for key in keys)
@@ -97,7 +97,7 @@ def show_files(
         else:
             columns, options = "*", "hive_partitioning = false"
         paths = f"list_transform([{names}], lambda name: {place} || name)"
-        limit = "" if hosts is None else f" where host in ({', '.join(map(_literal, sorted(hosts)))})"
+        limit = "" if hosts is None else f" where host in ({', '.join(map(literal, sorted(hosts)))})"
         parts.append(f"select {columns} from read_parquet({paths}, {options}){limit}")
     connection.execute(f"create view {table} as {' union all by name '.join(parts)}")
 
@@ -116,7 +116,7 @@ def create_functions(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(read_catalog_sql())
     for function in catalog_functions():
         kind = "macro table" if function.gives_rows else "macro"
-        connection.execute(f"comment on {kind} {function.name} is {_literal(function.comment)}")
+        connection.execute(f"comment on {kind} {function.name} is {literal(function.comment)}")
 
 
 def publish(
@@ -138,10 +138,10 @@ def publish(
         create_functions(connection)
         for contract in contracts:
             kind = "table" if contract.table in frames else "view"
-            connection.execute(f"comment on {kind} {contract.table} is {_literal(contract.comment)}")
+            connection.execute(f"comment on {kind} {contract.table} is {literal(contract.comment)}")
             for name, column in contract.columns.items():
                 connection.execute(
-                    f'comment on column {contract.table}."{name}" is {_literal(column.description)}'
+                    f'comment on column {contract.table}."{name}" is {literal(column.description)}'
                 )
     published = lake / CATALOG_NAME
     aside.replace(published)
@@ -164,7 +164,7 @@ def create_database(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 def attach_published(lake: Path) -> duckdb.DuckDBPyConnection:
     """Open a database in memory with the catalog attached as `published`; no other files are accessible."""
     connection = duckdb.connect(":memory:")
-    connection.execute(f"attach {_literal(str(lake / CATALOG_NAME))} as published (read_only)")
+    connection.execute(f"attach {literal(str(lake / CATALOG_NAME))} as published (read_only)")
     confine(connection, lake)
     return connection
 
@@ -178,7 +178,7 @@ def confine(connection: duckdb.DuckDBPyConnection, lake: Path) -> None:
     # DuckDB checks both the pattern and the file that it matches.
     places = (root, Path(literally(root)))
     connection.execute("set timezone = 'UTC'")
-    connection.execute(f"set variable {PLACE} = {_literal(literally(root))}")
+    connection.execute(f"set variable {PLACE} = {literal(literally(root))}")
     connection.execute(
         "set allowed_directories = ?", [[str(place / schema) for (schema,) in schemas for place in places]]
     )
@@ -189,6 +189,11 @@ def confine(connection: duckdb.DuckDBPyConnection, lake: Path) -> None:
 def literally(path: PurePath) -> str:
     """Return a DuckDB glob pattern that matches exactly this path, whatever characters it contains."""
     return re.sub(r"[*?[]", r"[\g<0>]", str(path))
+
+
+def literal(text: str) -> str:
+    """Return a text as a literal of SQL, for statements that take no parameters."""
+    return "'" + text.replace("'", "''") + "'"
 
 
 def host_folder(host: str) -> str:
@@ -229,16 +234,12 @@ def published_files(connection: duckdb.DuckDBPyConnection, table: str) -> list[s
             f"{table}: was published by an older maillag. Publish it again: maillag run ARCHIVE"
         )
     return [
-        literal.replace("''", "'").removeprefix("/")
+        quoted.replace("''", "'").removeprefix("/")
         for (sql,) in views
         if "read_parquet(" in sql
-        for literal in re.findall(r"'((?:[^']|'')*\.parquet)'", sql)
+        for quoted in re.findall(r"'((?:[^']|'')*\.parquet)'", sql)
     ]
 
 
 def _create_schema_of(connection: duckdb.DuckDBPyConnection, table: str) -> None:
     connection.execute(f"create schema if not exists {table.split('.')[0]}")
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

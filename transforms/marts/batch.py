@@ -4,7 +4,9 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
+from itertools import takewhile
 from pathlib import Path
+from threading import Lock
 
 import duckdb
 import polars as pl
@@ -15,7 +17,14 @@ from transforms.lake.files import without_hosts
 from transforms.lake.records import FrozenDays, LakeFile, Rows, by_size, rows_of
 from transforms.marts.database import execute, open_database
 from transforms.marts.mart_files import MartWriter, handed_on, is_replaced, marts, of_all_days, show_marts
-from transforms.marts.models import Model, last_uses, run_model, tables_in
+from transforms.marts.models import (
+    Model,
+    readers_of_staging,
+    run_model,
+    run_side_by_side,
+    tables_in,
+    take_unused,
+)
 from transforms.marts.repeats import show_lines_once
 from transforms.marts.settled import (
     NOT_PROVED,
@@ -155,23 +164,31 @@ def _build(
     asked_at_the_end = tables_in(NOT_PROVED, where="NOT_PROVED") if batch.settled else set()
     writer = MartWriter(connection, recipe.lake, recipe.run_id, part, recipe.contracts, set(batch.hosts))
     unproved: set[str] = set()
-    is_written = False
-    for model, unused in last_uses(recipe.models):
-        if model.name in of_all_days() and not is_written:
-            if batch.settled:
-                unproved = {host for (host,) in execute(connection, NOT_PROVED)}
-                writer.hosts -= unproved
-            _write_days(writer, batch, replaced)
-            is_written = True
+    readers = readers_of_staging(recipe.models)
+    one_by_one = Lock()
+
+    def run(cursor: duckdb.DuckDBPyConnection, model: Model) -> None:
         if model.name in handed_on():
-            run_model(connection, model, with_kept_rows(connection, model.name, f"({model.source})"))
+            with one_by_one:
+                run_model(cursor, model, with_kept_rows(cursor, model.name, f"({model.source})"))
         else:
-            run_model(connection, model)
-        if model.name in of_all_days():
-            writer.write(model.name, with_kept_rows(connection, model.name, model.name))
-        for table in set(unused) - asked_at_the_end - handed_on().keys():
-            connection.execute(f"drop table {table}")
-        progress(model)
+            run_model(cursor, model)
+
+    def run_all(models: list[Model]) -> None:
+        for model in run_side_by_side(connection, models, run):
+            for table in set(take_unused(readers, model)) - asked_at_the_end - handed_on().keys():
+                connection.execute(f"drop table {table}")
+            progress(model)
+
+    of_days = [*takewhile(lambda model: model.name not in of_all_days(), recipe.models)]
+    run_all(of_days)
+    if batch.settled:
+        unproved = {host for (host,) in execute(connection, NOT_PROVED)}
+        writer.hosts -= unproved
+    _write_days(writer, batch, replaced)
+    run_all(recipe.models[len(of_days) :])
+    for table in sorted(of_all_days() & {model.name for model in recipe.models}):
+        writer.write(table, with_kept_rows(connection, table, table))
     gone = {path: hosts - unproved for path, hosts in replaced.items() if hosts - unproved}
     settled_hosts = sorted(batch.settled.keys() - unproved)
     return Built(files=writer.files, replaced=gone, settled_hosts=settled_hosts), sorted(unproved)

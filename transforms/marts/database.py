@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Condition
 from typing import Any, TypeVar
 
 import duckdb
@@ -19,6 +20,43 @@ Result = TypeVar("Result")
 MORE_MEMORY = 1.5
 # The units that DuckDB prints.
 _UNITS = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+
+
+class _Memory:
+    """What queries in several threads share, until one needs more and waits until it has it alone."""
+
+    def __init__(self) -> None:
+        self._is_free = Condition()
+        self._query_count = 0
+        self._is_alone = False
+
+    @contextmanager
+    def shared(self) -> Iterator[None]:
+        with self._is_free:
+            self._is_free.wait_for(lambda: not self._is_alone)
+            self._query_count += 1
+        try:
+            yield
+        finally:
+            with self._is_free:
+                self._query_count -= 1
+                self._is_free.notify_all()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        with self._is_free:
+            self._is_free.wait_for(lambda: not self._is_alone)
+            self._is_alone = True
+            self._is_free.wait_for(lambda: self._query_count == 0)
+        try:
+            yield
+        finally:
+            with self._is_free:
+                self._is_alone = False
+                self._is_free.notify_all()
+
+
+_MEMORY = _Memory()
 
 
 @contextmanager
@@ -44,7 +82,8 @@ def open_database(spill: Path, **settings: Any) -> Iterator[duckdb.DuckDBPyConne
     spill.mkdir(parents=True, exist_ok=True)
     try:
         with duckdb.connect(":memory:", config=config) as connection:
-            connection.execute("set timezone = 'UTC'")
+            # For its cursors too, which would otherwise have the time zone of the machine.
+            connection.execute("set global timezone = 'UTC'")
             create_macros(connection)
             yield connection
     finally:
@@ -75,31 +114,31 @@ def execute(
 
 
 def with_memory(connection: duckdb.DuckDBPyConnection, run: Callable[[], Result]) -> Result:
-    """Run a query by a function and return its result; give it half as much memory again while it runs out.
+    """Run a query by a function and return its result; if memory runs out, alone, with half as much again.
 
     Tables spill to disk, and so does nearly everything that joins and sorts gather; the rest grows with the
     largest host. Later queries have memory_limit again. Raises MaillagError if the machine does not have that
     much memory.
     """
-    try:
+    with suppress(duckdb.OutOfMemoryException), _MEMORY.shared():
         return run()
-    except duckdb.OutOfMemoryException:
+    with _MEMORY.alone():
         usual = _memory_limit(connection)
-    try:
-        while True:
-            setting = _memory_limit(connection)
-            number, unit = setting.split()
-            limit = MORE_MEMORY * float(number) * _UNITS[unit]
-            if limit > machine_bytes():
-                raise MaillagError(
-                    f"A query needs more than {setting} of memory, and this machine does not have "
-                    f"{limit / 2**30:.1f} GiB. Run maillag on a machine with more."
-                )
-            connection.execute(f"set memory_limit = '{limit / 2**20:.1f} MiB'")
-            with suppress(duckdb.OutOfMemoryException):
-                return run()
-    finally:
-        connection.execute(f"set memory_limit = '{usual}'")
+        try:
+            while True:
+                setting = _memory_limit(connection)
+                number, unit = setting.split()
+                limit = MORE_MEMORY * float(number) * _UNITS[unit]
+                if limit > machine_bytes():
+                    raise MaillagError(
+                        f"A query needs more than {setting} of memory, and this machine does not have "
+                        f"{limit / 2**30:.1f} GiB. Run maillag on a machine with more."
+                    )
+                connection.execute(f"set memory_limit = '{limit / 2**20:.1f} MiB'")
+                with suppress(duckdb.OutOfMemoryException):
+                    return run()
+        finally:
+            connection.execute(f"set memory_limit = '{usual}'")
 
 
 def _memory_limit(connection: duckdb.DuckDBPyConnection) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 
 from transforms.contracts.contracts import Contract, Kept, kept_tables
-from transforms.lake.catalog import NULL_NAME, create_views, host_folder, period_of_file, show_files
+from transforms.lake.catalog import NULL_NAME, create_views, host_folder, literal, period_of_file, show_files
 from transforms.lake.files import may_share
 from transforms.lake.records import LakeFile, Rows
 from transforms.marts.database import execute
@@ -101,11 +101,10 @@ class MartWriter:
         for name, are_its, parameters in parts:
             (self.lake / folder / name).mkdir(parents=True, exist_ok=True)
             path = (folder / name / f"{self.run_id}.{self.part}.{number}.parquet").as_posix()
-            literal = str(self.lake / path).replace("'", "''")
             query = f"select {columns} from {source} where {are_its} {order_by}"
             ((row_count,),) = execute(
                 self.connection,
-                f"copy ({query}) to '{literal}' ({options})",
+                f"copy ({query}) to {literal(str(self.lake / path))} ({options})",
                 parameters,
             )
             shared_by = tuple(hosts) if len(hosts) > 1 else ()

@@ -1,7 +1,9 @@
 """Turns models into tables: finds the SQL files, derives their order from the SQL, and runs them."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
@@ -10,6 +12,7 @@ from typing import Any
 
 import duckdb
 
+from transforms.cores import thread_count
 from transforms.marts import queue_entries, what_if
 from transforms.marts.database import create_macros, execute
 from transforms.problems import MaillagError
@@ -75,15 +78,19 @@ def load_models(folder: Path = SQL_FOLDER) -> list[Model]:
         for table in model.inputs - maker_of.keys():
             if table.split(".")[0] not in INPUT_SCHEMAS:
                 raise MaillagError(f"sql: {model.name} reads {table}, which no model makes.")
-    graph = {
-        model.name: sorted({maker_of[table].name for table in model.inputs & maker_of.keys()})
-        for model in models
-    }
     try:
-        order = list(TopologicalSorter(graph).static_order())
+        order = list(TopologicalSorter(_graph(models)).static_order())
     except CycleError as error:
         raise MaillagError(f"sql: these models need each other: {', '.join(error.args[1])}.") from None
     return [maker_of[name] for name in order]
+
+
+def _graph(models: list[Model]) -> dict[str, list[str]]:
+    """Return by name the names of the other models whose tables a model reads."""
+    maker_of = {table: model.name for model in models for table in model.tables}
+    return {
+        model.name: sorted({maker_of[table] for table in model.inputs & maker_of.keys()}) for model in models
+    }
 
 
 def settled_sql(folder: Path = SQL_FOLDER) -> dict[str, str]:
@@ -144,23 +151,66 @@ def _spans(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[int, int]]:
     return pairwise([first, *cuts, last])
 
 
-def last_uses(models: list[Model]) -> Iterator[tuple[Model, list[str]]]:
-    """Yield each model with the staging tables that no later model reads, itself or by a view."""
+def run_side_by_side(
+    connection: duckdb.DuckDBPyConnection,
+    models: list[Model],
+    run: Callable[[duckdb.DuckDBPyConnection, Model], None],
+) -> Iterator[Model]:
+    """Call `run(cursor, model)` for each model once the tables that it reads are there; yield it when done.
+
+    Many models are too small, or use arrays too much, to keep several cores busy: several run at once, each
+    with a connection of its own to the same database. Raises the first error once the others are done.
+    """
+    of_name = {model.name: model for model in models}
+    graph = _graph(models)
+    # What most others wait for comes first.
+    awaited: Counter[str] = Counter()
+    for model in reversed(models):
+        for name in graph[model.name]:
+            awaited[name] += 1 + awaited[model.name]
+    sorter = TopologicalSorter(graph)
+    sorter.prepare()
+    ready: list[str] = []
+    running: dict[Future[None], Model] = {}
+
+    def run_one(model: Model) -> None:
+        with connection.cursor() as cursor:
+            run(cursor, model)
+
+    threads = thread_count()
+    with ThreadPoolExecutor(threads) as pool:
+        while sorter.is_active():
+            ready = sorted([*ready, *sorter.get_ready()], key=awaited.__getitem__)
+            while ready and len(running) < threads:
+                model = of_name[ready.pop()]
+                running[pool.submit(run_one, model)] = model
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                model = running.pop(future)
+                future.result()
+                sorter.done(model.name)
+                yield model
+
+
+def readers_of_staging(models: list[Model]) -> dict[str, set[str]]:
+    """Return by staging table the names of the models that read it, themselves or by a view."""
     of_views = {model.name: model.inputs for model in models if model.name in VIEWS}
-    read = {
-        model.name: {table for name in model.inputs for table in of_views.get(name, {name})}
-        for model in models
-    }
-    last = {table: name for name, tables in read.items() for table in tables}
+    readers: dict[str, set[str]] = {}
     for model in models:
-        yield (
-            model,
-            [
-                table
-                for table in read[model.name]
-                if table.startswith("staging.") and last[table] == model.name
-            ],
-        )
+        for name in model.inputs:
+            for table in of_views.get(name, {name}):
+                if table.startswith("staging."):
+                    readers.setdefault(table, set()).add(model.name)
+    return readers
+
+
+def take_unused(readers: dict[str, set[str]], model: Model) -> list[str]:
+    """Take a model that has run out of `readers_of_staging`; return the tables that nobody reads any more."""
+    for names in readers.values():
+        names.discard(model.name)
+    unused = [table for table, names in readers.items() if not names]
+    for table in unused:
+        del readers[table]
+    return unused
 
 
 def tables_in(sql: str, *, where: str) -> set[str]:

@@ -9,8 +9,10 @@ left: a delivery may be under way while an operator deletes or requeues the mess
 stamp, within one second by file and line number; at the same line, an arrival comes first.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,6 +23,7 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from transforms.cores import thread_count
 from transforms.marts import entry_facts
 from transforms.marts.database import execute, spill_folder, with_memory
 from transforms.marts.entry_facts import (
@@ -54,8 +57,10 @@ INPUTS = frozenset(
 # The source code of this model.
 MODULES = (__file__, entry_facts.__file__)
 
-# Lines that are processed at a time.
-LINES_AT_ONCE = 600_000
+# Lines that a thread processes at a time.
+LINES_AT_ONCE = 300_000
+# Entries that are stored at a time, at least: one by one, DuckDB adds fewer rows than it keeps together.
+ENTRIES_TO_STORE = 120_000
 # A file has fewer than 17 thousand million lines.
 LINE_BITS = 34
 # Lines that are split into groups at a time.
@@ -170,29 +175,40 @@ def make_queue_entries(connection: duckdb.DuckDBPyConnection) -> None:
     counts = " + ".join(f"(select count(*) from {source})" for source in sources)
     ((line_count,),) = connection.execute(f"select {counts}").fetchall()
     parts = line_count // LINES_AT_ONCE + 1
-    # No name is given to the lines of a part, and its tables go one by one: what is done with is freed.
-    for part, tables in enumerate(map(_tables_of, _lines_by_part(connection, queries, parts))):
-        while tables:
-            _store(connection, *tables.popitem(), is_first=part == 0)
+    made: dict[str, list[pa.Table]] = {table: [] for table in TABLES}
+    threads = thread_count()
+    with _lines_by_part(connection, queries, parts) as lines_of, ThreadPoolExecutor(threads) as pool:
+        for first in range(0, parts, threads):
+            some = range(first, min(first + threads, parts))
+            # No name is given to the lines of a part: what is done with is freed.
+            for tables in pool.map(lambda part: _tables_of(lines_of(part)), some):
+                for table, rows in tables.items():
+                    made[table].append(rows)
+            if some.stop == parts or sum(map(len, made["staging.entry_facts"])) >= ENTRIES_TO_STORE:
+                for table, frames in made.items():
+                    _store(connection, table, pa.concat_tables(frames))
+                    frames.clear()
 
 
+@contextmanager
 def _lines_by_part(
     connection: duckdb.DuckDBPyConnection, queries: Mapping[str, str], parts: int
-) -> Iterator[dict[str, pl.DataFrame]]:
-    """Yield the lines by kind, one group of queue ids after another."""
+) -> Iterator[Callable[[int], dict[str, pl.DataFrame]]]:
+    """Yield a function that returns the lines of a group of queue ids, by kind."""
     if parts == 1:
-        yield {kind: with_memory(connection, connection.sql(query).pl) for kind, query in queries.items()}
+        yield lambda part: {
+            kind: with_memory(connection, connection.sql(query).pl) for kind, query in queries.items()
+        }
         return
     with TemporaryDirectory(dir=spill_folder(connection)) as folder:
         for kind, query in queries.items():
-            _split_lines(connection, query, parts, Path(folder, kind))
-        for part in range(parts):
-            yield {kind: _read_lines(Path(folder, kind), part) for kind in queries}
+            with_memory(connection, partial(_split_lines, connection, query, parts, Path(folder, kind)))
+        yield lambda part: {kind: _read_lines(Path(folder, kind), part) for kind in queries}
 
 
 def _split_lines(connection: duckdb.DuckDBPyConnection, query: str, parts: int, folder: Path) -> None:
     """Write the lines of one kind into a file for each group of queue ids."""
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     reader = connection.sql(f"select *, hash(queue_id) % {parts} as part from ({query})").to_arrow_reader(
         LINES_TO_SPLIT
     )
@@ -212,17 +228,14 @@ def _read_lines(folder: Path, part: int) -> pl.DataFrame:
     return pl.DataFrame(pa.ipc.open_stream(pa.memory_map(str(folder / f"{part}"))).read_all())
 
 
-def _store(connection: duckdb.DuckDBPyConnection, name: str, rows: pl.DataFrame, *, is_first: bool) -> None:
-    """Add rows to a table of staging, with their host and instance and the numbers of their entries."""
-    connection.register("made", rows.to_arrow(compat_level=pl.CompatLevel.newest()))
-    execute(
-        connection,
-        f"""
-        {f"create table staging.{name} as" if is_first else f"insert into staging.{name}"}
+def _store(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> None:
+    """Create a table of rows, with their host and instance and the numbers of their entries, or add them."""
+    connection.register("made", rows)
+    select = f"""
         select
             queues.host,
             queues.instance,
-            {_WITH_ENTRY_NUMBER if "came_at" in rows.columns else "made.*"}
+            {_WITH_ENTRY_NUMBER if "came_at" in rows.column_names else "made.*"}
         from made
         inner join (
             select distinct
@@ -232,12 +245,13 @@ def _store(connection: duckdb.DuckDBPyConnection, name: str, rows: pl.DataFrame,
             from staging.qmgr_instances
         ) as queues
             on made.queue_number = queues.queue_number
-        """,
-    )
+    """
+    execute(connection, f"create table if not exists {table} as {select} limit 0")
+    execute(connection, f"insert into {table} {select}")
     connection.unregister("made")
 
 
-def _tables_of(by_kind: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+def _tables_of(by_kind: Mapping[str, pl.DataFrame]) -> dict[str, pa.Table]:
     """Return the rows of the tables for all lines about a group of queue ids."""
 
     def column(name: str) -> NDArray[Any]:
@@ -257,18 +271,21 @@ def _tables_of(by_kind: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
     every = Lines(lines, entries, places, order, 0, entry_count)
     facts, fact_of_entry = facts_of_entries(of_kind, every, lifetimes)
     attempts = of_kind["attempts"]
-    return {
-        "entry_facts": facts,
-        "entry_attempts": attempts.columns.select("recipient", "queued_as", "is_taken", "is_scan_hop").hstack(
-            [
-                *facts.select(_NUMBER_COLUMNS)[fact_of_entry[attempts.entries]],
-                *(attempts.columns[name].cast(UTC_TIME) for name in ("began_from", "logged_at")),
-            ]
-        ),
-        "later_lifetimes": lines.select(
+    tables = {
+        "staging.entry_facts": facts,
+        "staging.entry_attempts": attempts.columns.select(
+            "recipient",
+            "queued_as",
+            "is_taken",
+            "is_scan_hop",
+            pl.col("began_from", "logged_at").cast(UTC_TIME),
+        ).hstack([*facts.select(_NUMBER_COLUMNS)[fact_of_entry[attempts.entries]]]),
+        "staging.later_lifetimes": lines.select(
             "queue_number", "source_number", "line_number", lifetime=pl.Series(lifetimes).cast(pl.Int64)
         ).filter(pl.col("lifetime") > 0),
     }
+    # Texts of Arrow are copies; those of polars would keep all lines of the part in memory.
+    return {table: rows.to_arrow() for table, rows in tables.items()}
 
 
 def _order(logged_at: Ints, source_numbers: Numbers, line_numbers: Ints) -> Numbers:

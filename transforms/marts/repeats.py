@@ -56,7 +56,7 @@ def _find(connection: duckdb.DuckDBPyConnection, name: str, condition: str = "tr
     execute(
         connection,
         f"""
-        create or replace temp table repeated_{name} as
+        create or replace table events.repeated_{name} as
         with lines as not materialized (
             select source_id, line_number, logged_at, {text}, hash({text}) as text_hash
             from events.{name}
@@ -87,7 +87,7 @@ def _find(connection: duckdb.DuckDBPyConnection, name: str, condition: str = "tr
             and (source_id, line_number) <> (previous.source_id, previous.line_number)
         """,
     )
-    return bool(execute(connection, f"select 1 from repeated_{name} limit 1"))
+    return bool(execute(connection, f"select 1 from events.repeated_{name} limit 1"))
 
 
 def _hide(connection: duckdb.DuckDBPyConnection, name: str) -> None:
@@ -101,7 +101,7 @@ def _hide(connection: duckdb.DuckDBPyConnection, name: str) -> None:
         f"""
         create view events.{name} as
         from events.{name}_with_repeats as lines
-        anti join repeated_{name} as repeated
+        anti join events.repeated_{name} as repeated
             on lines.source_id = repeated.source_id and lines.line_number = repeated.line_number
         """
     )
