@@ -229,7 +229,7 @@ def test_a_warning_stays_while_other_hosts_have_news(
 
 
 def with_rules(table: str, *rules: dict[str, Any]) -> dict[str, Contract]:
-    contracts = load_contracts()
+    contracts = dict(load_contracts())
     contract = contracts[table]
     return contracts | {table: replace(contract, expectations=(*contract.expectations, *rules))}
 

@@ -8,6 +8,7 @@ from tests.conftest import run_job
 from transforms.archive.files import discover
 from transforms.contracts.contracts import Checker
 from transforms.fleet.fleet import read_fleet
+from transforms.ingest import zone_evidence
 from transforms.ingest.plan import ZONE_IS_KNOWN, FoundZones, find_zones
 from transforms.run import Job
 from transforms.zone import Zone
@@ -61,6 +62,12 @@ def found_in(
             '"SYSLOG_IDENTIFIER": "postfix/qmgr"}\n',
             Zone("Europe/Berlin", "default"),
         ),
+        # journalctl -o short-full, on a host whose clock is UTC.
+        (
+            "maillog-20261124",
+            "Tue 2026-11-24 10:00:00 UTC gw postfix/qmgr[1]: A00001: removed\n",
+            Zone("GMT+00:00", "maillog"),
+        ),
         # `Z` tells that the daemon writes UTC, not where the host is.
         (
             "maillog-20261124",
@@ -90,6 +97,20 @@ def test_an_empty_manager_log_leaves_the_zone_to_the_system_events(tmp_path: Pat
 def test_the_end_of_a_file_tells_what_its_beginning_does_not(tmp_path: Path) -> None:
     text = MAILLOG * 2000 + "2026-11-24T10:00:00+09:00 gw postfix/qmgr[1]: A00001: removed\n"
     assert found_in(tmp_path, {"gw/maillog": text}).zones == {"gw": Zone("GMT+09:00", "maillog")}
+
+
+@pytest.mark.parametrize("files_at_once", [1, 3, 200])
+def test_hosts_whose_files_are_read_together_have_their_own_zones(
+    files_at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zone_evidence, "FILES_AT_ONCE", files_at_once)
+    files = {
+        f"gw{hour}/{name}": text.replace("+09:00", f"+{hour:02}:00")
+        for hour in range(1, 6)
+        for name, text in (("imssmgr.20261124.0001", MANAGER), ("maillog", MAILLOG))
+    }
+    zones = {f"gw{hour}": Zone(f"GMT+{hour:02}:00", "manager_log") for hour in range(1, 6)}
+    assert found_in(tmp_path, files).zones == zones
 
 
 def test_a_host_that_tells_nothing_is_read_by_the_one_zone_of_all_others(tmp_path: Path) -> None:

@@ -280,7 +280,7 @@ def write_mart(
             )
         else:
             hosts = set(rows["host"].unique())
-            MartWriter(connection, lake, "bench", part, contracts, hosts).write(table, "from part")
+            MartWriter(connection, lake, "bench", part, contracts, hosts, 1).write(table, "from part")
         connection.unregister("part")
 
 

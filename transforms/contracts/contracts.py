@@ -104,7 +104,8 @@ class Finding:
 Check = Callable[[Path, Iterable[Contract]], list[Finding]]
 
 
-def load_contracts(folder: Path = CONTRACT_FOLDER) -> dict[str, Contract]:
+@cache
+def load_contracts(folder: Path = CONTRACT_FOLDER) -> Mapping[str, Contract]:
     """Return all contracts by table name.
 
     A column's type and meaning come from fields.yaml, unless the table defines them itself. Raises

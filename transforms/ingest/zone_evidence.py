@@ -1,11 +1,12 @@
 """Turns a host's files into its time zone: offsets in lines, and the zone that explains them all."""
 
-import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from itertools import groupby
+from pathlib import Path
 from zoneinfo import available_timezones
 
 import polars as pl
@@ -33,7 +34,9 @@ MONTHS_ASKED = 13
 # A compressed file of nothing: the manager log is empty on just the hosts that order no flush.
 EMPTY_BYTES = 64
 LINES_ASKED = 200
-ANY_OFFSET = re.compile(rb"[+-][0-9]{2}:?[0-9]{2}")
+# Files whose heads are in memory at a time.
+FILES_AT_ONCE = 200
+ANY_OFFSET = "[+-][0-9]{2}:?[0-9]{2}|UTC"
 # `Z` and the journal's export mean that the writer converted the stamp to UTC; the host may be anywhere.
 IN_UTC = r"^\{|[0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.,][0-9]+)?Z\s"
 # Of zones with the same clock, one in the first of these regions is named.
@@ -72,10 +75,12 @@ def logged_offsets(sources: Iterable[SourceFile], rules: LogRules) -> dict[str, 
         if source.log_kind in KINDS and source.size_bytes > (EMPTY_BYTES if source.name.is_compressed else 0):
             by_kind[source.host, source.log_kind].append(source)
     asked = [source for of_kind in by_kind.values() for source in _worth_asking(of_kind)]
-    heads = read_heads(asked)
+    found: dict[str, list[LoggedOffset]] = {}
+    for some in _together(asked):
+        found |= _offsets_in(some, rules)
     by_host: dict[str, list[LoggedOffset]] = defaultdict(list)
     for source in asked:
-        of_source = list(_offsets_in(heads.get(source.path, b"") + _tail(source), source, rules))
+        of_source = found.get(source.path, [])
         if not source.is_central or len(of_source) == 1:
             by_host[source.host] += of_source
     return by_host
@@ -178,27 +183,56 @@ def _tail(source: SourceFile) -> bytes:
         return b""
 
 
-def _offsets_in(content: bytes, source: SourceFile, rules: LogRules) -> Iterator[LoggedOffset]:
-    """Yield each offset that occurs in lines, with its last time."""
-    if not ANY_OFFSET.search(content):
-        return
-    lines = content.splitlines(keepends=True)
-    asked = lines if len(lines) <= 2 * LINES_ASKED else lines[:LINES_ASKED] + lines[-LINES_ASKED:]
-    headed = read_headers(
-        headers_of_kind(source.log_kind, rules), split_lines(b"".join(asked), 1, may_be_shift_jis=True)
-    ).filter(pl.col("utc_offset").is_not_null() & ~pl.col("line").str.contains(IN_UTC))
-    latest: dict[timedelta, datetime] = {}
-    for year, month, day, time_of_day, offset in headed.select(
-        "year", "month", "day", "time_of_day", "utc_offset"
-    ).iter_rows():
-        try:
-            at = datetime(year, month, day, tzinfo=UTC) + time_of_day - offset
-        except (ValueError, OverflowError):
-            continue
-        if year in YEARS and abs(offset) <= FARTHEST_OFFSET:
-            latest[offset] = max(at, latest.get(offset, at))
-    for offset, at in sorted(latest.items(), key=lambda item: item[1], reverse=True):
-        yield LoggedOffset(at, offset, source.log_kind, source.path)
+def _together(sources: Iterable[SourceFile]) -> Iterator[list[SourceFile]]:
+    """Yield the files by FILES_AT_ONCE, or a few more: all members of a tar or zip file together."""
+    some: list[SourceFile] = []
+    for _, members in groupby(sorted(sources, key=_place), key=_place):
+        some += members
+        if len(some) >= FILES_AT_ONCE:
+            yield some
+            some = []
+    if some:
+        yield some
+
+
+def _place(source: SourceFile) -> Path:
+    return source.absolute_path
+
+
+def _offsets_in(sources: Iterable[SourceFile], rules: LogRules) -> dict[str, list[LoggedOffset]]:
+    """Return each offset that occurs in lines of a file, with its last time, the latest first, by path."""
+    heads = read_heads(sources)
+    by_kind: dict[str, list[tuple[SourceFile, pl.DataFrame]]] = defaultdict(list)
+    for source in sources:
+        content = heads.get(source.path, b"") + _tail(source)
+        lines = content.splitlines(keepends=True)
+        asked = lines if len(lines) <= 2 * LINES_ASKED else lines[:LINES_ASKED] + lines[-LINES_ASKED:]
+        by_kind[source.log_kind].append(
+            (source, split_lines(b"".join(asked), 1, may_be_shift_jis=True).select("line"))
+        )
+    latest: dict[str, dict[timedelta, datetime]] = defaultdict(dict)
+    for kind, of_kind in by_kind.items():
+        rows = pl.concat(rows.with_columns(path=pl.lit(source.path)) for source, rows in of_kind)
+        rows = rows.filter(pl.col("line").str.contains(ANY_OFFSET)).with_row_index("line_number")
+        headed = read_headers(headers_of_kind(kind, rules), rows.drop("path")).filter(
+            pl.col("utc_offset").is_not_null() & ~pl.col("line").str.contains(IN_UTC)
+        )
+        paths = rows["path"].gather(headed["line_number"])
+        columns = headed.select("year", "month", "day", "time_of_day", "utc_offset")
+        for path, (year, month, day, time_of_day, offset) in zip(paths, columns.iter_rows(), strict=True):
+            try:
+                at = datetime(year, month, day, tzinfo=UTC) + time_of_day - offset
+            except (ValueError, OverflowError):
+                continue
+            if year in YEARS and abs(offset) <= FARTHEST_OFFSET:
+                latest[path][offset] = max(at, latest[path].get(offset, at))
+    return {
+        source.path: [
+            LoggedOffset(at, offset, source.log_kind, source.path)
+            for offset, at in sorted(latest[source.path].items(), key=lambda item: item[1], reverse=True)
+        ]
+        for source in sources
+    }
 
 
 def _explains(name: str, offsets: Iterable[LoggedOffset]) -> bool:

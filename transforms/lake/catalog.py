@@ -136,13 +136,15 @@ def publish(
         create_views(connection, lake, contracts=in_lake, files=files)
         create_tables(connection, frames)
         create_functions(connection)
+        comments = []
         for contract in contracts:
             kind = "table" if contract.table in frames else "view"
-            connection.execute(f"comment on {kind} {contract.table} is {literal(contract.comment)}")
-            for name, column in contract.columns.items():
-                connection.execute(
-                    f'comment on column {contract.table}."{name}" is {literal(column.description)}'
-                )
+            comments.append(f"comment on {kind} {contract.table} is {literal(contract.comment)}")
+            comments += [
+                f'comment on column {contract.table}."{name}" is {literal(column.description)}'
+                for name, column in contract.columns.items()
+            ]
+        connection.execute(";".join(comments))
     published = lake / CATALOG_NAME
     aside.replace(published)
     return published
@@ -157,7 +159,10 @@ def create_database(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         with duckdb.connect(
             str(made), config={"storage_compatibility_version": STORAGE_VERSION}
         ) as connection:
+            # Hundreds of statements at once take half the time.
+            connection.begin()
             yield connection
+            connection.commit()
         copyfile(made, path)
 
 

@@ -12,6 +12,7 @@ import duckdb
 import polars as pl
 
 from transforms.contracts.contracts import Contract, Finding, kept_tables
+from transforms.cores import thread_count
 from transforms.lake.catalog import create_tables, create_views, period_of_file
 from transforms.lake.files import without_hosts
 from transforms.lake.records import FrozenDays, LakeFile, Rows, by_size, rows_of
@@ -43,11 +44,15 @@ MEMORY_LIMIT = "400 MiB"
 
 @dataclass(frozen=True)
 class Batch:
-    """Some hosts, the files of the lake with their rows, and from when on their marts are rebuilt."""
+    """Some hosts, the files of the lake with their rows, and from when on their marts are rebuilt.
+
+    `at_once`: how many models run, and how many files are written, at the same time.
+    """
 
     hosts: tuple[str, ...]
     files: list[LakeFile]
     settled: Mapping[str, Settled]
+    at_once: int = field(default_factory=thread_count)
 
 
 @dataclass
@@ -162,7 +167,9 @@ def _build(
     kept = _rows_replaced(batch, replaced) if needs_old else no_rows
     show_marts(connection, recipe.lake, kept, recipe.contracts, schema="kept")
     asked_at_the_end = tables_in(NOT_PROVED, where="NOT_PROVED") if batch.settled else set()
-    writer = MartWriter(connection, recipe.lake, recipe.run_id, part, recipe.contracts, set(batch.hosts))
+    writer = MartWriter(
+        connection, recipe.lake, recipe.run_id, part, recipe.contracts, set(batch.hosts), batch.at_once
+    )
     unproved: set[str] = set()
     readers = readers_of_staging(recipe.models)
     one_by_one = Lock()
@@ -175,9 +182,9 @@ def _build(
             run_model(cursor, model)
 
     def run_all(models: list[Model]) -> None:
-        for model in run_side_by_side(connection, models, run):
+        for model in run_side_by_side(connection, models, run, at_once=batch.at_once):
             for table in set(take_unused(readers, model)) - asked_at_the_end - handed_on().keys():
-                connection.execute(f"drop table {table}")
+                execute(connection, f"drop table {table}")
             progress(model)
 
     of_days = [*takewhile(lambda model: model.name not in of_all_days(), recipe.models)]

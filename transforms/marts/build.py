@@ -44,6 +44,9 @@ FLEET_TABLES = frozenset({"staging.log_dates"})
 # What `settle` needs to find the settled days.
 TABLES_TO_SETTLE = frozenset({"staging.log_gaps"})
 MARTS_CAN_BE_BUILT = "the marts can be built"
+# What DuckDB raises if queries that run at the same time leave none of them enough memory, not even to undo
+# what it has begun.
+OUT_OF_MEMORY = (duckdb.OutOfMemoryException, duckdb.TransactionException)
 
 Check = Callable[[Batch, Built], list[Finding]]
 
@@ -305,7 +308,9 @@ def build_hosts(task: MartTask, check: Check = lambda batch, built: []) -> Built
         except Exception as error:
             _raise_if_of_machine(error)
             built.has_leftovers = True
-            if len(batch.hosts) > 1:
+            if batch.at_once > 1 and isinstance(error, OUT_OF_MEMORY):
+                batches.appendleft(replace(batch, at_once=1))
+            elif len(batch.hosts) > 1:
                 batches.extendleft(
                     alone
                     for host in reversed(batch.hosts)

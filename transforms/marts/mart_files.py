@@ -1,6 +1,7 @@
 """Writes rows of the marts into the lake's files, by host and period, and reads them back."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -50,7 +51,10 @@ def refuse_unkept(models: Iterable[Model]) -> None:
 
 @dataclass
 class MartWriter:
-    """Writes the rows of some hosts; those with few share files. `part` names the batch within the run."""
+    """Writes the rows of some hosts; those with few share files. `part` names the batch within the run.
+
+    `at_once`: how many files are written at the same time.
+    """
 
     connection: duckdb.DuckDBPyConnection
     lake: Path
@@ -58,29 +62,33 @@ class MartWriter:
     part: str
     contracts: Mapping[str, Contract]
     hosts: set[str]
+    at_once: int
     files: list[LakeFile] = field(default_factory=list)
 
     def write(self, table: str, source: str) -> list[LakeFile]:
         """Write rows of a table or query, with the columns of the contract; return the new files."""
         if source != table:
-            execute(self.connection, f"create temp table to_write as {source}")
+            execute(self.connection, f"create table to_write as {source}")
             source = "to_write"
-        counts = self.connection.execute(
-            f"select host, count(*) from {source} group by host order by host"
-        ).fetchall()
+        counts = execute(self.connection, f"select host, count(*) from {source} group by host order by host")
         of_hosts = [(host, row_count) for host, row_count in counts if host in self.hosts]
-        written = [
+        files = [
             file
             for number, hosts in enumerate(_sharing(of_hosts))
-            for file in self._write(table, source, hosts, number)
+            for file in self._files(table, source, hosts, number)
         ]
+        # DuckDB writes a file of few rows with one thread.
+        with ThreadPoolExecutor(self.at_once) as pool:
+            written = [*pool.map(lambda file: self._write(table, *file), files)]
         if source == "to_write":
             self.connection.execute("drop table to_write")
         self.files += written
         return written
 
-    def _write(self, table: str, source: str, hosts: list[str], number: int) -> Iterator[LakeFile]:
-        """Write the rows of some hosts into one file, or one a day."""
+    def _files(
+        self, table: str, source: str, hosts: list[str], number: int
+    ) -> Iterator[tuple[Path, list[str], str, dict[str, object]]]:
+        """Yield the path of each file of some hosts, one or one a day, the hosts, and a query of its rows."""
         kept = kept_tables()[table]
         folder = Path(*table.split("."), host_folder(hosts[0]) if len(hosts) == 1 else "")
         # Compared with a list, DuckDB would first gather the rows.
@@ -88,9 +96,6 @@ class MartWriter:
         given: dict[str, object] = {"host": hosts[0]} if len(hosts) == 1 else {"hosts": hosts}
         # Readers skip row groups of other hosts, and of other times.
         order = ["host"] if len(hosts) > 1 else []
-        options = "format parquet, compression zstd, compression_level 1"
-        if order:
-            options += f", row_group_size {SHARED_ROW_GROUP_ROWS}"
         if kept.instant and not kept.is_by_day:
             order.append(kept.instant)
         columns = ", ".join(f'"{column}"' for column in self.contracts[table].columns)
@@ -99,16 +104,22 @@ class MartWriter:
         if kept.is_by_day:
             parts = self._days(source, str(kept.instant), are_theirs, given)
         for name, are_its, parameters in parts:
-            (self.lake / folder / name).mkdir(parents=True, exist_ok=True)
-            path = (folder / name / f"{self.run_id}.{self.part}.{number}.parquet").as_posix()
-            query = f"select {columns} from {source} where {are_its} {order_by}"
+            path = folder / name / f"{self.run_id}.{self.part}.{number}.parquet"
+            yield path, hosts, f"select {columns} from {source} where {are_its} {order_by}", parameters
+
+    def _write(
+        self, table: str, path: Path, hosts: list[str], query: str, parameters: dict[str, object]
+    ) -> LakeFile:
+        options = "format parquet, compression zstd, compression_level 1"
+        shared_by = tuple(hosts) if len(hosts) > 1 else ()
+        if shared_by:
+            options += f", row_group_size {SHARED_ROW_GROUP_ROWS}"
+        (self.lake / path).parent.mkdir(parents=True, exist_ok=True)
+        with self.connection.cursor() as cursor:
             ((row_count,),) = execute(
-                self.connection,
-                f"copy ({query}) to {literal(str(self.lake / path))} ({options})",
-                parameters,
+                cursor, f"copy ({query}) to {literal(str(self.lake / path))} ({options})", parameters
             )
-            shared_by = tuple(hosts) if len(hosts) > 1 else ()
-            yield LakeFile(path, table, (), row_count, self.run_id, shared_by=shared_by)
+        return LakeFile(path.as_posix(), table, (), row_count, self.run_id, shared_by=shared_by)
 
     def _days(
         self, source: str, instant: str, are_theirs: str, given: dict[str, object]
@@ -118,10 +129,11 @@ class MartWriter:
         One query for all days (`partition_by`) takes half as much time again for the one to three days of a
         night, and two thirds of the time for the thirty of a first run over a month.
         """
-        days = self.connection.execute(
+        days = execute(
+            self.connection,
             f"select distinct cast({instant} as date) as day from {source} where {are_theirs} order by day",
             given,
-        ).fetchall()
+        )
         for (day,) in days:
             if day is None:
                 yield f"date={NULL_NAME}", f"{are_theirs} and {instant} is null", given

@@ -12,7 +12,6 @@ from typing import Any
 
 import duckdb
 
-from transforms.cores import thread_count
 from transforms.marts import queue_entries, what_if
 from transforms.marts.database import create_macros, execute
 from transforms.problems import MaillagError
@@ -120,7 +119,7 @@ def run_model(connection: duckdb.DuckDBPyConnection, model: Model, source: str |
 
     Errors have the model's name as a note.
     """
-    connection.execute(f"create schema if not exists {model.name.split('.')[0]}")
+    execute(connection, f"create schema if not exists {model.name.split('.')[0]}")
     try:
         if model.function:
             model.function(connection)
@@ -139,14 +138,15 @@ def run_model(connection: duckdb.DuckDBPyConnection, model: Model, source: str |
 
 def _spans(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[int, int]]:
     """Return spans of the numbers of queue entries, each of about ENTRIES_AT_ONCE entries at most."""
-    ((count,),) = connection.execute("select count(*) from staging.queue_entries").fetchall()
+    ((count,),) = execute(connection, "select count(*) from staging.queue_entries")
     parts = count // ENTRIES_AT_ONCE + 1
     cuts: list[int] = []
     if parts > 1:
-        ((cuts,),) = connection.execute(
+        ((cuts,),) = execute(
+            connection,
             "select approx_quantile(entry_number, cast($shares as float[])) from staging.queue_entries",
             {"shares": [part / parts for part in range(1, parts)]},
-        ).fetchall()
+        )
     first, last = ENTRY_NUMBERS
     return pairwise([first, *cuts, last])
 
@@ -155,6 +155,8 @@ def run_side_by_side(
     connection: duckdb.DuckDBPyConnection,
     models: list[Model],
     run: Callable[[duckdb.DuckDBPyConnection, Model], None],
+    *,
+    at_once: int,
 ) -> Iterator[Model]:
     """Call `run(cursor, model)` for each model once the tables that it reads are there; yield it when done.
 
@@ -177,11 +179,10 @@ def run_side_by_side(
         with connection.cursor() as cursor:
             run(cursor, model)
 
-    threads = thread_count()
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(at_once) as pool:
         while sorter.is_active():
             ready = sorted([*ready, *sorter.get_ready()], key=awaited.__getitem__)
-            while ready and len(running) < threads:
+            while ready and len(running) < at_once:
                 model = of_name[ready.pop()]
                 running[pool.submit(run_one, model)] = model
             for future in wait(running, return_when=FIRST_COMPLETED).done:

@@ -173,7 +173,7 @@ def make_queue_entries(connection: duckdb.DuckDBPyConnection) -> None:
     queries["attempts"] = _ATTEMPTS
     sources = [*(f"events.{kind}" for kind in _LINES), "staging.attempts"]
     counts = " + ".join(f"(select count(*) from {source})" for source in sources)
-    ((line_count,),) = connection.execute(f"select {counts}").fetchall()
+    ((line_count,),) = execute(connection, f"select {counts}")
     parts = line_count // LINES_AT_ONCE + 1
     made: dict[str, list[pa.Table]] = {table: [] for table in TABLES}
     threads = thread_count()

@@ -66,12 +66,13 @@ def standard_scenarios(flush_after_seconds: float, advised_retry_seconds: float)
 
 def make_retry_what_if(connection: duckdb.DuckDBPyConnection) -> None:
     """Build marts.retry_what_if from the INPUTS."""
-    ((flush_after, advised, close_bounds),) = connection.execute(
-        "select expected_flush_seconds, advised_retry_seconds, close_bounds_seconds from config.thresholds"
-    ).fetchall()
+    ((flush_after, advised, close_bounds),) = execute(
+        connection,
+        "select expected_flush_seconds, advised_retry_seconds, close_bounds_seconds from config.thresholds",
+    )
     made = what_if(
         connection,
-        connection.sql("from marts.retry_conditions").pl(),
+        with_memory(connection, connection.sql("from marts.retry_conditions").pl),
         standard_scenarios(flush_after, advised),
         keys=("restart_id", "host"),
         close_bounds_seconds=close_bounds,
