@@ -21,6 +21,9 @@ from transforms.problems import MaillagError
 OWN_FILE_ROWS = 100_000
 MOST_SHARED_ROWS = 1_000_000
 SHARED_ROW_GROUP_ROWS = 32_768
+# Up to so many days of a host are written by a query for each, which takes two thirds of the time of one for
+# all (`partition_by`). For more, a table that does not fit into memory would be read again and again.
+FEW_DAYS = 4
 
 
 def marts() -> dict[str, Kept]:
@@ -72,76 +75,89 @@ class MartWriter:
             source = "to_write"
         counts = execute(self.connection, f"select host, count(*) from {source} group by host order by host")
         of_hosts = [(host, row_count) for host, row_count in counts if host in self.hosts]
-        files = [
-            file
+        copies = [
+            copy
             for number, hosts in enumerate(_sharing(of_hosts))
-            for file in self._files(table, source, hosts, number)
+            for copy in self._copies(table, source, hosts, number)
         ]
         # DuckDB writes a file of few rows with one thread.
         with ThreadPoolExecutor(self.at_once) as pool:
-            written = [*pool.map(lambda file: self._write(table, *file), files)]
+            written = [file for files in pool.map(self._write, copies) for file in files]
         if source == "to_write":
             self.connection.execute("drop table to_write")
         self.files += written
         return written
 
-    def _files(
-        self, table: str, source: str, hosts: list[str], number: int
-    ) -> Iterator[tuple[Path, list[str], str, dict[str, object]]]:
-        """Yield the path of each file of some hosts, one or one a day, the hosts, and a query of its rows."""
-        kept = kept_tables()[table]
-        folder = Path(*table.split("."), host_folder(hosts[0]) if len(hosts) == 1 else "")
-        # Compared with a list, DuckDB would first gather the rows.
-        are_theirs = "host = $host" if len(hosts) == 1 else "list_contains($hosts, host)"
-        given: dict[str, object] = {"host": hosts[0]} if len(hosts) == 1 else {"hosts": hosts}
-        # Readers skip row groups of other hosts, and of other times.
-        order = ["host"] if len(hosts) > 1 else []
-        if kept.instant and not kept.is_by_day:
-            order.append(kept.instant)
+    def _copies(self, table: str, source: str, hosts: list[str], number: int) -> Iterator["_Copy"]:
+        """Yield how the rows of some hosts are written: into one file, or one or more for each day."""
+        kept, is_alone = kept_tables()[table], len(hosts) == 1
+        folder = Path(*table.split("."), host_folder(hosts[0]) if is_alone else "")
+        name = f"{self.run_id}.{self.part}.{number}"
         columns = ", ".join(f'"{column}"' for column in self.contracts[table].columns)
-        order_by = f"order by {', '.join(order)}" if order else ""
-        parts: Iterable[tuple[str, str, dict[str, object]]] = [("", are_theirs, given)]
-        if kept.is_by_day:
-            parts = self._days(source, str(kept.instant), are_theirs, given)
-        for name, are_its, parameters in parts:
-            path = folder / name / f"{self.run_id}.{self.part}.{number}.parquet"
-            yield path, hosts, f"select {columns} from {source} where {are_its} {order_by}", parameters
-
-    def _write(
-        self, table: str, path: Path, hosts: list[str], query: str, parameters: dict[str, object]
-    ) -> LakeFile:
-        options = "format parquet, compression zstd, compression_level 1"
-        shared_by = tuple(hosts) if len(hosts) > 1 else ()
-        if shared_by:
+        # Compared with a list, DuckDB would first gather the rows.
+        theirs = f"from {source} where {'host = $host' if is_alone else 'list_contains($hosts, host)'}"
+        given: dict[str, object] = {"host": hosts[0]} if is_alone else {"hosts": hosts}
+        options = "format parquet, compression zstd, compression_level 1, return_stats"
+        # Readers skip row groups of other hosts, and of other times.
+        keys = [] if is_alone else ["host"]
+        if not is_alone:
             options += f", row_group_size {SHARED_ROW_GROUP_ROWS}"
-        (self.lake / path).parent.mkdir(parents=True, exist_ok=True)
-        with self.connection.cursor() as cursor:
-            ((row_count,),) = execute(
-                cursor, f"copy ({query}) to {literal(str(self.lake / path))} ({options})", parameters
-            )
-        return LakeFile(path.as_posix(), table, (), row_count, self.run_id, shared_by=shared_by)
-
-    def _days(
-        self, source: str, instant: str, are_theirs: str, given: dict[str, object]
-    ) -> Iterator[tuple[str, str, dict[str, object]]]:
-        """Yield the folder of each day, with the condition on its rows and the condition's parameters.
-
-        One query for all days (`partition_by`) takes half as much time again for the one to three days of a
-        night, and two thirds of the time for the thirty of a first run over a month.
-        """
+        if kept.instant and not kept.is_by_day:
+            keys.append(kept.instant)
+        order = f"order by {', '.join(keys)}" if keys else ""
+        if not kept.is_by_day:
+            query = f"select {columns} {theirs} {order}"
+            yield _Copy(table, folder / f"{name}.parquet", hosts, query, given, options)
+            return
         days = execute(
             self.connection,
-            f"select distinct cast({instant} as date) as day from {source} where {are_theirs} order by day",
+            f"select distinct cast({kept.instant} as date) as day {theirs} order by day",
             given,
         )
+        if is_alone and len(days) > FEW_DAYS:
+            query = f"select {columns}, strftime({kept.instant}, '%Y-%m-%d') as \"date\" {theirs}"
+            options += f", partition_by (date), overwrite_or_ignore, filename_pattern '{name}.{{i}}'"
+            yield _Copy(table, folder, hosts, query, given, options)
+            return
         for (day,) in days:
-            if day is None:
-                yield f"date={NULL_NAME}", f"{are_theirs} and {instant} is null", given
-            else:
+            condition, span = f"{kept.instant} is null", given
+            if day is not None:
                 start = datetime.combine(day, time(), UTC)
-                span = {"start": start, "end": start + timedelta(days=1)}
-                condition = f"{are_theirs} and {instant} >= $start and {instant} < $end"
-                yield f"date={day}", condition, given | span
+                condition = f"{kept.instant} >= $start and {kept.instant} < $end"
+                span = given | {"start": start, "end": start + timedelta(days=1)}
+            path = folder / f"date={day or NULL_NAME}" / f"{name}.parquet"
+            query = f"select {columns} {theirs} and {condition} {order}"
+            yield _Copy(table, path, hosts, query, span, options)
+
+    def _write(self, copy: "_Copy") -> list[LakeFile]:
+        (self.lake / copy.target).parent.mkdir(parents=True, exist_ok=True)
+        target = literal(str(self.lake / copy.target))
+        with self.connection.cursor() as cursor:
+            made = execute(cursor, f"copy ({copy.query}) to {target} ({copy.options})", copy.parameters)
+        shared_by = tuple(copy.hosts) if len(copy.hosts) > 1 else ()
+        return [
+            LakeFile(
+                Path(path).relative_to(self.lake).as_posix(),
+                copy.table,
+                (),
+                row_count,
+                self.run_id,
+                shared_by=shared_by,
+            )
+            for path, row_count, *_ in made
+        ]
+
+
+@dataclass(frozen=True)
+class _Copy:
+    """A query of rows of a table, and the file, or the folder of days, in the lake that it is written to."""
+
+    table: str
+    target: Path
+    hosts: list[str]
+    query: str
+    parameters: dict[str, object]
+    options: str
 
 
 def _sharing(row_counts: Sequence[tuple[str, int]]) -> Iterator[list[str]]:

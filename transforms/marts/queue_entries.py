@@ -38,6 +38,7 @@ from transforms.marts.entry_facts import (
     Numbers,
     facts_of_entries,
 )
+from transforms.memory import release_memory
 from transforms.parse.tables import UTC_TIME
 
 TABLES = ("staging.entry_facts", "staging.entry_attempts", "staging.later_lifetimes")
@@ -58,13 +59,13 @@ INPUTS = frozenset(
 MODULES = (__file__, entry_facts.__file__)
 
 # Lines that a thread processes at a time.
-LINES_AT_ONCE = 300_000
+LINES_AT_ONCE = 200_000
 # Entries that are stored at a time, at least: one by one, DuckDB adds fewer rows than it keeps together.
 ENTRIES_TO_STORE = 120_000
 # A file has fewer than 17 thousand million lines.
 LINE_BITS = 34
 # Lines that are split into groups at a time.
-LINES_TO_SPLIT = 200_000
+LINES_TO_SPLIT = 100_000
 # The kinds of lines, arrivals first, with their columns besides the place. Two queue ids of a host have the
 # same 64-bit hash once in a hundred million months of half a million messages, which is accepted.
 _LINES = {
@@ -203,6 +204,8 @@ def _lines_by_part(
     with TemporaryDirectory(dir=spill_folder(connection)) as folder:
         for kind, query in queries.items():
             with_memory(connection, partial(_split_lines, connection, query, parts, Path(folder, kind)))
+        # What splitting took would come on top of what the parts take.
+        release_memory()
         yield lambda part: {kind: _read_lines(Path(folder, kind), part) for kind in queries}
 
 
