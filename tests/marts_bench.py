@@ -13,6 +13,7 @@ import os
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -84,7 +85,9 @@ def main() -> None:
         for host_count in HOST_COUNTS:
             lake = folder / f"{host_count}-hosts"
             if not (lake / "source_files.parquet").exists():
-                write_lake(lake, host_count=host_count, days=DAYS)
+                # The peak memory of a process counts for those that it starts, too.
+                with ProcessPoolExecutor(1) as pool:
+                    pool.submit(write_lake, lake, host_count=host_count, days=DAYS).result()
             measures.append(measure(lake))
     text = render(*measures, measured_on=datetime.now(UTC).date())
     print(text)
@@ -121,7 +124,7 @@ def render(small: Measure, large: Measure, *, measured_on: date) -> str:
                 for aim, unit, value, most in targets
             ),
             "",
-            "The slowest models, each including the files written before it: "
+            "The slowest models, of which several run at once: "
             + ", ".join(f"{name} {large.model_seconds[name]:.1f} s" for name in slowest)
             + ".",
         ]

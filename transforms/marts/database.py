@@ -114,7 +114,7 @@ def execute(
 
 
 def with_memory(connection: duckdb.DuckDBPyConnection, run: Callable[[], Result]) -> Result:
-    """Run a query by a function and return its result; if memory runs out, alone, with half as much again.
+    """Run a query by a function and return its result; if memory runs out, alone, and then with ever more.
 
     Tables spill to disk, and so does nearly everything that joins and sorts gather; the rest grows with the
     largest host. Later queries have memory_limit again. Raises MaillagError if the machine does not have that
@@ -126,6 +126,8 @@ def with_memory(connection: duckdb.DuckDBPyConnection, run: Callable[[], Result]
         usual = _memory_limit(connection)
         try:
             while True:
+                with suppress(duckdb.OutOfMemoryException):
+                    return run()
                 setting = _memory_limit(connection)
                 number, unit = setting.split()
                 limit = MORE_MEMORY * float(number) * _UNITS[unit]
@@ -135,8 +137,6 @@ def with_memory(connection: duckdb.DuckDBPyConnection, run: Callable[[], Result]
                         f"{limit / 2**30:.1f} GiB. Run maillag on a machine with more."
                     )
                 connection.execute(f"set memory_limit = '{limit / 2**20:.1f} MiB'")
-                with suppress(duckdb.OutOfMemoryException):
-                    return run()
         finally:
             connection.execute(f"set memory_limit = '{usual}'")
 
