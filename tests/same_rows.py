@@ -14,7 +14,7 @@ from pathlib import Path
 
 import duckdb
 
-from transforms.lake.catalog import CATALOG_NAME
+from transforms.lake.catalog import CATALOG_NAME, literal
 
 PROJECT = Path(__file__).parents[1]
 ARCHIVES = (
@@ -36,8 +36,7 @@ def differences(catalog: Path, other: Path, *, but_of: str = "") -> Iterator[str
     """Yield a line for each table whose columns or rows differ between two catalogs, but for one host's."""
     with duckdb.connect(":memory:") as connection:
         for name, path in (("one", catalog), ("two", other)):
-            literal = str(path).replace("'", "''")
-            connection.execute(f"attach '{literal}' as {name} (read_only)")
+            connection.execute(f"attach {literal(str(path))} as {name} (read_only)")
         one, two = (_columns(connection, name) for name in ("one", "two"))
         for table in sorted(one.keys() | two.keys()):
             if one.get(table) != two.get(table):

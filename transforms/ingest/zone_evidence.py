@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
-from pathlib import Path
+from operator import attrgetter
 from zoneinfo import available_timezones
 
 import polars as pl
@@ -80,7 +80,7 @@ def logged_offsets(sources: Iterable[SourceFile], rules: LogRules) -> dict[str, 
         found |= _offsets_in(some, rules)
     by_host: dict[str, list[LoggedOffset]] = defaultdict(list)
     for source in asked:
-        of_source = found.get(source.path, [])
+        of_source = found[source.path]
         if not source.is_central or len(of_source) == 1:
             by_host[source.host] += of_source
     return by_host
@@ -186,7 +186,8 @@ def _tail(source: SourceFile) -> bytes:
 def _together(sources: Iterable[SourceFile]) -> Iterator[list[SourceFile]]:
     """Yield the files by FILES_AT_ONCE, or a few more: all members of a tar or zip file together."""
     some: list[SourceFile] = []
-    for _, members in groupby(sorted(sources, key=_place), key=_place):
+    place = attrgetter("absolute_path")
+    for _, members in groupby(sorted(sources, key=place), key=place):
         some += members
         if len(some) >= FILES_AT_ONCE:
             yield some
@@ -195,25 +196,21 @@ def _together(sources: Iterable[SourceFile]) -> Iterator[list[SourceFile]]:
         yield some
 
 
-def _place(source: SourceFile) -> Path:
-    return source.absolute_path
-
-
 def _offsets_in(sources: Iterable[SourceFile], rules: LogRules) -> dict[str, list[LoggedOffset]]:
     """Return each offset that occurs in lines of a file, with its last time, the latest first, by path."""
     heads = read_heads(sources)
-    by_kind: dict[str, list[tuple[SourceFile, pl.DataFrame]]] = defaultdict(list)
+    by_kind: dict[str, list[pl.DataFrame]] = defaultdict(list)
     for source in sources:
         content = heads.get(source.path, b"") + _tail(source)
         lines = content.splitlines(keepends=True)
         asked = lines if len(lines) <= 2 * LINES_ASKED else lines[:LINES_ASKED] + lines[-LINES_ASKED:]
         by_kind[source.log_kind].append(
-            (source, split_lines(b"".join(asked), 1, may_be_shift_jis=True).select("line"))
+            split_lines(b"".join(asked), 1, may_be_shift_jis=True).select("line", path=pl.lit(source.path))
         )
     latest: dict[str, dict[timedelta, datetime]] = defaultdict(dict)
     for kind, of_kind in by_kind.items():
-        rows = pl.concat(rows.with_columns(path=pl.lit(source.path)) for source, rows in of_kind)
-        rows = rows.filter(pl.col("line").str.contains(ANY_OFFSET)).with_row_index("line_number")
+        rows = pl.concat(of_kind).filter(pl.col("line").str.contains(ANY_OFFSET))
+        rows = rows.with_row_index("line_number")
         headed = read_headers(headers_of_kind(kind, rules), rows.drop("path")).filter(
             pl.col("utc_offset").is_not_null() & ~pl.col("line").str.contains(IN_UTC)
         )

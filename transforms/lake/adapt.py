@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 
 from transforms.contracts.contracts import load_contracts
-from transforms.lake.catalog import literally
+from transforms.lake.catalog import literal, literally
 from transforms.lake.files import ROW_GROUP_ROWS, path_of_rewritten
 from transforms.lake.ledger import Ledger
 from transforms.lake.records import LakeFile
@@ -79,9 +79,9 @@ def _rewrite(
     """Write a file's rows under a new name with the wanted columns; the file stays as it is."""
     path = path_of_rewritten(file, run_id)
     selected = ", ".join(_selected(name, columns.get(name), data_type) for name, data_type in wanted.items())
-    source, target = (str(place).replace("'", "''") for place in (literally(lake / file.path), lake / path))
+    source, target = literal(literally(lake / file.path)), literal(str(lake / path))
     connection.execute(
-        f"copy (select {selected} from read_parquet('{source}', hive_partitioning = false)) to '{target}' "
+        f"copy (select {selected} from read_parquet({source}, hive_partitioning = false)) to {target} "
         f"(format parquet, compression zstd, compression_level 1, row_group_size {ROW_GROUP_ROWS})"
     )
     return replace(file, path=path, run_id=run_id, content=None)

@@ -43,13 +43,15 @@ class _Memory:
                 self._is_free.notify_all()
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self) -> Iterator[bool]:
+        """Wait for all other queries, and yield whether there were any."""
         with self._is_free:
+            was_shared = self._is_alone or self._query_count > 0
             self._is_free.wait_for(lambda: not self._is_alone)
             self._is_alone = True
             self._is_free.wait_for(lambda: self._query_count == 0)
         try:
-            yield
+            yield was_shared
         finally:
             with self._is_free:
                 self._is_alone = False
@@ -122,12 +124,13 @@ def with_memory(connection: duckdb.DuckDBPyConnection, run: Callable[[], Result]
     """
     with suppress(duckdb.OutOfMemoryException), _MEMORY.shared():
         return run()
-    with _MEMORY.alone():
+    with _MEMORY.alone() as was_shared:
         usual = _memory_limit(connection)
         try:
-            while True:
+            if was_shared:
                 with suppress(duckdb.OutOfMemoryException):
                     return run()
+            while True:
                 setting = _memory_limit(connection)
                 number, unit = setting.split()
                 limit = MORE_MEMORY * float(number) * _UNITS[unit]
@@ -137,6 +140,8 @@ def with_memory(connection: duckdb.DuckDBPyConnection, run: Callable[[], Result]
                         f"{limit / 2**30:.1f} GiB. Run maillag on a machine with more."
                     )
                 connection.execute(f"set memory_limit = '{limit / 2**20:.1f} MiB'")
+                with suppress(duckdb.OutOfMemoryException):
+                    return run()
         finally:
             connection.execute(f"set memory_limit = '{usual}'")
 

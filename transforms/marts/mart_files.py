@@ -99,8 +99,9 @@ class MartWriter:
         given: dict[str, object] = {"host": hosts[0]} if is_alone else {"hosts": hosts}
         options = "format parquet, compression zstd, compression_level 1, return_stats"
         # Readers skip row groups of other hosts, and of other times.
-        keys = [] if is_alone else ["host"]
+        keys = []
         if not is_alone:
+            keys.append("host")
             options += f", row_group_size {SHARED_ROW_GROUP_ROWS}"
         if kept.instant and not kept.is_by_day:
             keys.append(kept.instant)
